@@ -1,0 +1,539 @@
+//! The inside of a stage instance: operators in topological order that call each other directly.
+//!
+//! Node 0 is the head (a source, or what the stage's gate feeds); every other node has exactly one node above it.
+//! Streams meet only at gates (gate.rs), so nothing here waits for a second input. Invariants: a node is called with
+//! nothing new while it has a call pending ([`Firing::More`], a sink not ready); a watermark, barrier or end reaches
+//! a node's children only after the node is done with it; the head is not fed while any node has a call pending.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::batch::Batch;
+use crate::checkpoint::Checkpoints;
+use crate::clock::ClockRef;
+use crate::element::{Element, Epoch, WATERMARK_MIN_MS};
+use crate::error::{Error, Result};
+use crate::exchange::ExchangeWriter;
+use crate::metrics::OperatorMetrics;
+use crate::operator::{Firing, MAIN, Operator};
+use crate::sink::{Ready, Sink};
+use crate::source::{Source, SourcePoll, Stop};
+use crate::state::StateWriter;
+
+/// What a node does.
+pub(crate) enum Body {
+    Source(Box<dyn Source>),
+    Operator(Box<dyn Operator>),
+    Sink(Box<dyn Sink>),
+    Exchange(ExchangeWriter),
+}
+
+/// An edge to a node further down: rows emitted on `port` go to node `to`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edge {
+    pub port: u8,
+    pub to: usize,
+}
+
+/// A call that a node has not finished.
+#[derive(Debug, Clone, Copy)]
+enum Pending {
+    Watermark { time_ms: i64, ingested_ns: u64 },
+    Timer,
+    Barrier(Epoch),
+    End,
+}
+
+pub(crate) struct Node {
+    pub body: Body,
+    pub children: Vec<Edge>,
+    pub metrics: Arc<OperatorMetrics>,
+    /// Earliest processing-time timer, `i64::MAX` for none.
+    timer_ms: i64,
+    /// The last watermark passed on.
+    watermark_ms: i64,
+    pending: Option<Pending>,
+    ended: bool,
+}
+
+impl Node {
+    pub fn new(body: Body, children: Vec<Edge>, metrics: Arc<OperatorMetrics>) -> Self {
+        Self {
+            body,
+            children,
+            metrics,
+            timer_ms: i64::MAX,
+            watermark_ms: WATERMARK_MIN_MS,
+            pending: None,
+            ended: false,
+        }
+    }
+}
+
+/// What a call needs to know of the stage it runs in.
+pub(crate) struct Run {
+    pub clock: ClockRef,
+    pub checkpoints: Arc<Checkpoints>,
+    /// Watermark of the channel (or assigner) that the rows under way came through.
+    input_clock_ms: i64,
+    /// Stamp of what is under way.
+    ingested_ns: u64,
+    /// Time spent in nodes below the one that is running, to be left out of its own.
+    child_ns: u64,
+}
+
+/// Where an operator or source puts what it produces. Emitting calls the operators below at once; what they refuse
+/// comes back as the error of the emit.
+pub struct Output<'a> {
+    below: &'a mut [Node],
+    base: usize,
+    children: &'a [Edge],
+    metrics: &'a OperatorMetrics,
+    timer_ms: &'a mut i64,
+    watermark_ms: &'a mut i64,
+    /// Rows go out under this node's own last watermark, not under their input's.
+    own_clock: bool,
+    run: &'a mut Run,
+}
+
+impl Output<'_> {
+    /// Emits rows on the main output.
+    ///
+    /// # Errors
+    /// What the operators below answer.
+    pub fn emit(&mut self, batch: Batch) -> Result<()> {
+        self.emit_to(MAIN, batch)
+    }
+
+    /// Emits rows on output `port`. Rows on an output that nothing is connected to are dropped: count them first.
+    ///
+    /// # Errors
+    /// What the operators below answer.
+    pub fn emit_to(&mut self, port: u8, mut batch: Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if port == MAIN {
+            self.metrics.rows_out.add(batch.num_rows() as u64);
+            self.metrics.bytes_out.add(batch.num_bytes() as u64);
+        }
+        if batch.ingested_ns == 0 {
+            batch.ingested_ns = self.run.ingested_ns;
+        }
+        let saved = self.run.input_clock_ms;
+        if self.own_clock {
+            self.run.input_clock_ms = *self.watermark_ms;
+        }
+        let mut rest = self.children.iter().filter(|edge| edge.port == port).peekable();
+        let mut batch = Some(batch);
+        while let Some(edge) = rest.next() {
+            // The last child gets the batch itself: a chain never clones.
+            let piece = if rest.peek().is_some() { batch.clone() } else { batch.take() };
+            if let Some(piece) = piece {
+                deliver_batch(self.below, self.base, edge.to, 0, piece, self.run)?;
+            }
+        }
+        self.run.input_clock_ms = saved;
+        Ok(())
+    }
+
+    /// True when something is connected to output `port`.
+    pub fn is_connected(&self, port: u8) -> bool {
+        self.children.iter().any(|edge| edge.port == port)
+    }
+
+    /// Emits a watermark: no row at or below `time_ms` will be emitted any more. Only for sources, and for operators
+    /// that do not forward watermarks. One that does not move forward is ignored.
+    ///
+    /// # Errors
+    /// What the operators below answer.
+    pub fn watermark(&mut self, time_ms: i64) -> Result<()> {
+        if time_ms <= *self.watermark_ms {
+            return Ok(());
+        }
+        *self.watermark_ms = time_ms;
+        self.metrics.set_watermark_ms(time_ms);
+        let ingested_ns = self.run.ingested_ns;
+        self.control(&Element::Watermark { time_ms, ingested_ns })
+    }
+
+    /// Says that this stream has gone quiet and must not hold back others.
+    ///
+    /// # Errors
+    /// What the operators below answer.
+    pub fn idle(&mut self) -> Result<()> {
+        self.control(&Element::Idle)
+    }
+
+    fn control(&mut self, element: &Element) -> Result<()> {
+        for edge in self.children {
+            deliver_control(self.below, self.base, edge.to, element, self.run)?;
+        }
+        Ok(())
+    }
+
+    /// Asks for [`Operator::on_timer`] at `at_ms` by the job's clock. Only the earliest is kept: set the next one
+    /// when it fires.
+    pub fn set_timer(&mut self, at_ms: i64) {
+        *self.timer_ms = (*self.timer_ms).min(at_ms);
+    }
+
+    /// The wall clock, in ms since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.run.clock.now_ms()
+    }
+
+    /// The watermark under which the rows being processed were sent: lateness is judged against it, so that the
+    /// answer does not depend on what other channels have delivered meanwhile. A batch's own clocks come first.
+    pub fn input_clock_ms(&self) -> i64 {
+        self.run.input_clock_ms
+    }
+
+    /// This instance's counters.
+    pub fn metrics(&self) -> &OperatorMetrics {
+        self.metrics
+    }
+}
+
+/// Runs `call` on the node at `at` with its output, and counts the time in its own code.
+fn call<R>(
+    nodes: &mut [Node],
+    base: usize,
+    at: usize,
+    run: &mut Run,
+    own_clock: bool,
+    body: impl FnOnce(&mut Body, &mut Output<'_>) -> Result<R>,
+) -> Result<R> {
+    let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
+        return Err(Error::internal(format!("there is no node {at} in this stage")));
+    };
+    let started = run.clock.monotonic_ns();
+    let outer_child_ns = std::mem::take(&mut run.child_ns);
+    let mut out = Output {
+        below,
+        base: at + 1,
+        children: &head.children,
+        metrics: &head.metrics,
+        timer_ms: &mut head.timer_ms,
+        watermark_ms: &mut head.watermark_ms,
+        own_clock,
+        run,
+    };
+    let result = body(&mut head.body, &mut out);
+    let total = run.clock.monotonic_ns().saturating_sub(started);
+    head.metrics.busy_ns.add(total.saturating_sub(run.child_ns));
+    run.child_ns = outer_child_ns + total;
+    result.map_err(|error| error.at(&head.metrics.operator))
+}
+
+fn not_callable<R>() -> Result<R> {
+    Err(Error::internal("this node cannot be called so"))
+}
+
+fn deliver_batch(
+    nodes: &mut [Node],
+    base: usize,
+    at: usize,
+    port: usize,
+    batch: Batch,
+    run: &mut Run,
+) -> Result<()> {
+    let node = &mut nodes[at - base];
+    let (rows, ingested_ns) = (batch.num_rows() as u64, batch.ingested_ns);
+    node.metrics.rows_in.add(rows);
+    let own_clock = match &mut node.body {
+        Body::Exchange(exchange) => return exchange.write(batch),
+        Body::Operator(operator) => !operator.forwards_watermarks(),
+        Body::Sink(_) => {
+            node.metrics.bytes_in.add(batch.num_bytes() as u64);
+            false
+        }
+        Body::Source(_) => true,
+    };
+    let saved = std::mem::replace(&mut run.ingested_ns, ingested_ns);
+    let metrics = Arc::clone(&node.metrics);
+    let is_sink = matches!(node.body, Body::Sink(_));
+    let result = call(nodes, base, at, run, own_clock, |body, out| match body {
+        Body::Operator(operator) => operator.process(port, batch, out),
+        Body::Sink(sink) => sink.write(batch),
+        Body::Source(_) | Body::Exchange(_) => not_callable(),
+    });
+    if is_sink && ingested_ns > 0 {
+        metrics.record_latency(run.clock.monotonic_ns().saturating_sub(ingested_ns), rows);
+    }
+    run.ingested_ns = saved;
+    result
+}
+
+/// Delivers anything but a batch.
+fn deliver_control(
+    nodes: &mut [Node],
+    base: usize,
+    at: usize,
+    element: &Element,
+    run: &mut Run,
+) -> Result<()> {
+    let node = &mut nodes[at - base];
+    if let Body::Exchange(exchange) = &mut node.body {
+        node.ended |= matches!(element, Element::End);
+        exchange.broadcast(element);
+        return Ok(());
+    }
+    let pending = match element {
+        Element::Idle => return forward(nodes, base, at, element, run),
+        Element::Batch(_) => return Err(Error::internal("a batch is no control element")),
+        Element::Watermark { time_ms, ingested_ns } => {
+            Pending::Watermark { time_ms: *time_ms, ingested_ns: *ingested_ns }
+        }
+        Element::Barrier(epoch) => Pending::Barrier(*epoch),
+        Element::End => Pending::End,
+    };
+    let stamp = match pending {
+        Pending::Watermark { ingested_ns, .. } => ingested_ns,
+        _ => 0,
+    };
+    let saved = std::mem::replace(&mut run.ingested_ns, stamp);
+    let firing = call(nodes, base, at, run, true, |body, out| match (body, pending) {
+        (Body::Operator(operator), Pending::Watermark { time_ms, .. }) => operator.on_watermark(time_ms, out),
+        (Body::Operator(operator), Pending::Barrier(_)) => operator.on_barrier(out),
+        (Body::Operator(operator), Pending::End) => operator.on_end(out),
+        (Body::Sink(sink), Pending::Watermark { time_ms, .. }) => {
+            sink.on_watermark(time_ms).map(|()| Firing::Done)
+        }
+        // Sinks answer barrier and end in `settle`, which asks until they are ready.
+        _ => Ok(Firing::Done),
+    })?;
+    run.ingested_ns = saved;
+    nodes[at - base].pending = Some(pending);
+    if firing == Firing::Done {
+        settle(nodes, base, at, run)?;
+    }
+    Ok(())
+}
+
+/// The node at `at` is done with its pending call: do what follows from it, if the sink or store is ready.
+fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<bool> {
+    let node = &mut nodes[at - base];
+    let Some(pending) = node.pending else { return Ok(false) };
+    let operator = node.metrics.operator.clone();
+    let instance = node.metrics.instance;
+    let element = match pending {
+        Pending::Timer => None,
+        Pending::Watermark { time_ms, ingested_ns } => {
+            let forwards = match &node.body {
+                Body::Operator(operator) => operator.forwards_watermarks(),
+                _ => true,
+            };
+            (forwards && time_ms > node.watermark_ms).then(|| {
+                node.watermark_ms = time_ms;
+                node.metrics.set_watermark_ms(time_ms);
+                Element::Watermark { time_ms, ingested_ns }
+            })
+        }
+        Pending::Barrier(epoch) => {
+            let mut state = StateWriter::default();
+            match &mut node.body {
+                Body::Source(source) => source.snapshot(&mut state)?,
+                Body::Operator(operator) => operator.snapshot(&mut state)?,
+                Body::Sink(sink) => {
+                    if sink.on_barrier(epoch, &mut state)? == Ready::NotYet {
+                        return Ok(false);
+                    }
+                }
+                Body::Exchange(_) => {}
+            }
+            run.checkpoints.put(epoch, &operator, instance, state.finish())?;
+            Some(Element::Barrier(epoch))
+        }
+        Pending::End => {
+            if let Body::Sink(sink) = &mut node.body
+                && sink.finish().map_err(|error| error.at(&operator))? == Ready::NotYet
+            {
+                return Ok(false);
+            }
+            let mut state = StateWriter::default();
+            match &mut node.body {
+                Body::Source(source) => source.snapshot(&mut state)?,
+                Body::Operator(operator) => operator.snapshot(&mut state)?,
+                Body::Sink(_) | Body::Exchange(_) => {}
+            }
+            node.ended = true;
+            run.checkpoints.retire(&operator, instance, state.finish())?;
+            Some(Element::End)
+        }
+    };
+    node.pending = None;
+    if let Some(element) = element {
+        forward(nodes, base, at, &element, run)?;
+    }
+    Ok(true)
+}
+
+fn forward(nodes: &mut [Node], base: usize, at: usize, element: &Element, run: &mut Run) -> Result<()> {
+    let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
+        return Ok(());
+    };
+    for edge in &head.children {
+        deliver_control(below, at + 1, edge.to, element, run)?;
+    }
+    Ok(())
+}
+
+/// The operators of one stage instance.
+pub(crate) struct Chain {
+    nodes: Vec<Node>,
+    run: Run,
+}
+
+impl Chain {
+    pub fn new(nodes: Vec<Node>, clock: ClockRef, checkpoints: Arc<Checkpoints>) -> Self {
+        let run = Run { clock, checkpoints, input_clock_ms: WATERMARK_MIN_MS, ingested_ns: 0, child_ns: 0 };
+        Self { nodes, run }
+    }
+
+    /// Feeds the head with one element that came through a channel whose watermark is `clock_ms`.
+    pub fn feed(&mut self, port: usize, element: Element, clock_ms: i64) -> Result<()> {
+        self.run.input_clock_ms = clock_ms;
+        self.run.child_ns = 0;
+        match element {
+            Element::Batch(batch) => deliver_batch(&mut self.nodes, 0, 0, port, batch, &mut self.run),
+            control => deliver_control(&mut self.nodes, 0, 0, &control, &mut self.run),
+        }
+    }
+
+    /// Polls the source at the head.
+    pub fn poll_source(&mut self) -> Result<SourcePoll> {
+        self.run.child_ns = 0;
+        self.run.ingested_ns = self.run.clock.monotonic_ns().max(1);
+        call(&mut self.nodes, 0, 0, &mut self.run, true, |body, out| match body {
+            Body::Source(source) => source.poll(out),
+            _ => not_callable(),
+        })
+    }
+
+    /// Tells the source at the head that the job drains.
+    pub fn stop_source(&mut self) -> Stop {
+        match self.nodes.first_mut().map(|node| &mut node.body) {
+            Some(Body::Source(source)) => source.stop(),
+            _ => Stop::Now,
+        }
+    }
+
+    /// True while an exchange or sink below has no room: the stage must not run.
+    pub fn is_blocked(&mut self) -> bool {
+        let mut blocked = false;
+        for node in &mut self.nodes {
+            // No short cut: asking a full exchange is also what makes its consumer wake us.
+            blocked |= match &mut node.body {
+                Body::Exchange(exchange) => exchange.is_full(),
+                Body::Sink(sink) => !sink.is_ready(),
+                _ => false,
+            };
+        }
+        blocked
+    }
+
+    /// True while a node has a call pending.
+    pub fn is_pending(&self) -> bool {
+        self.nodes.iter().any(|node| node.pending.is_some())
+    }
+
+    /// Goes on with the lowest pending call. True when that was progress.
+    pub fn step_pending(&mut self) -> Result<bool> {
+        for at in (0..self.nodes.len()).rev() {
+            let Some(pending) = self.nodes[at].pending else { continue };
+            let firing = if matches!(self.nodes[at].body, Body::Operator(_)) {
+                if let Pending::Watermark { ingested_ns, .. } = pending {
+                    self.run.ingested_ns = ingested_ns;
+                }
+                call(&mut self.nodes, 0, at, &mut self.run, true, |body, out| match body {
+                    Body::Operator(operator) => operator.resume(out),
+                    _ => not_callable(),
+                })?
+            } else {
+                Firing::Done
+            };
+            return match firing {
+                Firing::More => Ok(true),
+                Firing::Done => settle(&mut self.nodes, 0, at, &mut self.run),
+            };
+        }
+        Ok(false)
+    }
+
+    /// The earliest timer, `i64::MAX` when there is none.
+    pub fn next_timer_ms(&self) -> i64 {
+        self.nodes.iter().map(|node| node.timer_ms).min().unwrap_or(i64::MAX)
+    }
+
+    /// Fires the timers that are due. True when there was one.
+    pub fn fire_timers(&mut self, now_ms: i64) -> Result<bool> {
+        let mut fired = false;
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].timer_ms > now_ms || self.nodes[at].pending.is_some() {
+                continue;
+            }
+            fired = true;
+            self.nodes[at].timer_ms = i64::MAX;
+            self.run.ingested_ns = 0;
+            let firing = call(&mut self.nodes, 0, at, &mut self.run, true, |body, out| match body {
+                Body::Operator(operator) => operator.on_timer(now_ms, out),
+                _ => Ok(Firing::Done),
+            })?;
+            if firing == Firing::More {
+                self.nodes[at].pending = Some(Pending::Timer);
+            }
+        }
+        Ok(fired)
+    }
+
+    /// Nothing more is coming right now.
+    pub fn quiet(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            if let Body::Sink(sink) = &mut node.body
+                && !node.ended
+            {
+                sink.on_quiet().map_err(|error| error.at(&node.metrics.operator))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every instance's state of `epoch` is safe.
+    pub fn checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
+        for node in &mut self.nodes {
+            match &mut node.body {
+                Body::Source(source) if !node.ended => source.on_checkpoint_complete(epoch)?,
+                Body::Sink(sink) if !node.ended => sink.on_checkpoint_complete(epoch)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// True when the end has passed every node and everything sent has left.
+    pub fn is_finished(&mut self) -> bool {
+        self.nodes.iter_mut().all(|node| {
+            node.ended
+                && match &mut node.body {
+                    Body::Exchange(exchange) => exchange.is_flushed(),
+                    _ => true,
+                }
+        })
+    }
+
+    /// Sets the gauge of bytes queued in front of the head.
+    pub fn set_queue_bytes(&self, bytes: u64) {
+        if let Some(head) = self.nodes.first() {
+            head.metrics.queue_bytes.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) fn operator_mut(&mut self, at: usize) -> Option<&mut dyn Operator> {
+        match self.nodes.get_mut(at).map(|node| &mut node.body) {
+            Some(Body::Operator(operator)) => Some(operator.as_mut()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What an operator, source or sink instance is told about itself when it opens.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::clock::ClockRef;
+use crate::dead_letter::{DeadLetters, OnError, RowErrors};
+use crate::error::{Error, Result};
+use crate::keys::KeyGroup;
+use crate::metrics::OperatorMetrics;
+use crate::park::Signal;
+
+/// One instance's surroundings. Cheap to clone; connectors keep it.
+#[derive(Debug, Clone)]
+pub struct InstanceContext {
+    /// Name of the job.
+    pub job: Arc<str>,
+    /// Which instance this is, from 0.
+    pub instance: usize,
+    /// How many instances the operator has.
+    pub parallelism: usize,
+    /// The key groups this instance owns.
+    pub key_groups: Range<KeyGroup>,
+    /// How many rows a source should put into a batch at most.
+    pub batch_rows_max: usize,
+    /// Where time comes from.
+    pub clock: ClockRef,
+    /// Wakes the worker this instance lives on. I/O tasks ring it when they have something.
+    pub waker: Arc<Signal>,
+    /// This instance's counters.
+    pub metrics: Arc<OperatorMetrics>,
+    /// The job's dead letters.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Where async connectors run.
+    pub io: IoRuntime,
+}
+
+impl InstanceContext {
+    /// A handle to report bad rows with.
+    pub fn row_errors(&self, on_error: OnError) -> RowErrors {
+        RowErrors::new(
+            on_error,
+            Arc::clone(&self.dead_letters),
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.clock),
+        )
+    }
+}
+
+/// The job's small tokio runtime, started when the first connector asks for it, so that a job without async
+/// connectors has no thread for it.
+#[derive(Clone, Default)]
+pub struct IoRuntime {
+    inner: Arc<IoInner>,
+}
+
+#[derive(Default)]
+struct IoInner {
+    given: Option<Handle>,
+    own: OnceLock<std::io::Result<Runtime>>,
+}
+
+impl Drop for IoInner {
+    fn drop(&mut self) {
+        if let Some(Ok(runtime)) = self.own.take() {
+            // The last handle may be dropped on an async thread, where blocking is not allowed.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl IoRuntime {
+    /// Uses a runtime that the host program has already.
+    pub fn from_handle(handle: Handle) -> Self {
+        Self { inner: Arc::new(IoInner { given: Some(handle), own: OnceLock::new() }) }
+    }
+
+    /// The runtime to spawn on.
+    ///
+    /// # Errors
+    /// If its thread cannot be started.
+    pub fn handle(&self) -> Result<Handle> {
+        if let Some(given) = &self.inner.given {
+            return Ok(given.clone());
+        }
+        let own = self.inner.own.get_or_init(|| {
+            Builder::new_multi_thread().worker_threads(1).thread_name("millstream-io").enable_all().build()
+        });
+        own.as_ref()
+            .map(|runtime| runtime.handle().clone())
+            .map_err(|error| Error::unavailable(format!("the I/O runtime does not start: {error}")))
+    }
+}
+
+impl std::fmt::Debug for IoRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IoRuntime").field("started", &self.inner.own.get().is_some()).finish()
+    }
+}

@@ -1,0 +1,153 @@
+//! The logical graph: what a planner or a program wires together, before stages and instances exist.
+//!
+//! Invariants: inputs exist before what reads them, so the graph has no cycle and node order is topological; ids are
+//! unique and stable, since state is kept under them. Stages are cut from it in stages.rs, a job runs it (job.rs).
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use crate::error::Result;
+use crate::exchange::Exchange;
+use crate::operator::{MAIN, Operator};
+use crate::registry::{SinkProvider, SourceProvider};
+
+/// A node of a [`Graph`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub(crate) usize);
+
+/// Where an operator's or sink's rows come from.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The node that emits them.
+    pub from: NodeId,
+    /// On which of its outputs.
+    pub port: u8,
+    /// How they find their instance.
+    pub exchange: Exchange,
+}
+
+impl Input {
+    /// The main output of `from`, to the instance of the same number.
+    pub fn forward(from: NodeId) -> Self {
+        Self { from, port: MAIN, exchange: Exchange::Forward }
+    }
+
+    /// The main output of `from`, by hash of columns `keys`.
+    pub fn keyed(from: NodeId, keys: Vec<usize>) -> Self {
+        Self { from, port: MAIN, exchange: Exchange::Keyed(keys) }
+    }
+
+    /// The main output of `from`, all to one instance.
+    pub fn gather(from: NodeId) -> Self {
+        Self { from, port: MAIN, exchange: Exchange::Gather }
+    }
+
+    /// The same input from output `port`.
+    #[must_use]
+    pub fn on_port(self, port: u8) -> Self {
+        Self { port, ..self }
+    }
+}
+
+/// Makes one instance of an operator; called once per instance.
+pub type OperatorFactory = Arc<dyn Fn() -> Result<Box<dyn Operator>> + Send + Sync>;
+
+pub(crate) enum NodeBody {
+    Source { provider: Arc<dyn SourceProvider>, schema: SchemaRef },
+    Operator { factory: OperatorFactory },
+    Sink { provider: Arc<dyn SinkProvider> },
+}
+
+pub(crate) struct GraphNode {
+    pub id: String,
+    pub kind: String,
+    pub detail: String,
+    pub body: NodeBody,
+    pub inputs: Vec<Input>,
+}
+
+/// Sources, operators and sinks, and who feeds whom.
+#[derive(Default)]
+pub struct Graph {
+    pub(crate) nodes: Vec<GraphNode>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a source that produces the columns of `schema`. `id` names it in metrics and state; a taken id gets a
+    /// number. `detail` is for EXPLAIN.
+    pub fn source(
+        &mut self,
+        id: impl Into<String>,
+        detail: impl Into<String>,
+        provider: Arc<dyn SourceProvider>,
+        schema: SchemaRef,
+    ) -> NodeId {
+        self.add(id.into(), "source".into(), detail.into(), NodeBody::Source { provider, schema }, Vec::new())
+    }
+
+    /// Adds an operator. Input `i` of `inputs` is its port `i`. `kind` is one word for metrics and EXPLAIN.
+    pub fn operator(
+        &mut self,
+        id: impl Into<String>,
+        kind: impl Into<String>,
+        detail: impl Into<String>,
+        inputs: Vec<Input>,
+        factory: OperatorFactory,
+    ) -> NodeId {
+        self.add(id.into(), kind.into(), detail.into(), NodeBody::Operator { factory }, inputs)
+    }
+
+    /// Adds a sink.
+    pub fn sink(
+        &mut self,
+        id: impl Into<String>,
+        detail: impl Into<String>,
+        provider: Arc<dyn SinkProvider>,
+        input: Input,
+    ) -> NodeId {
+        self.add(id.into(), "sink".into(), detail.into(), NodeBody::Sink { provider }, vec![input])
+    }
+
+    /// True when every source ends by itself.
+    pub fn is_bounded(&self) -> bool {
+        self.nodes.iter().all(|node| match &node.body {
+            NodeBody::Source { provider, .. } => provider.is_bounded(),
+            _ => true,
+        })
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// True for a graph without nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    fn add(
+        &mut self,
+        id: String,
+        kind: String,
+        detail: String,
+        body: NodeBody,
+        inputs: Vec<Input>,
+    ) -> NodeId {
+        debug_assert!(inputs.iter().all(|input| input.from.0 < self.nodes.len()));
+        let taken = |name: &str| self.nodes.iter().any(|node| node.id == name);
+        let id = if taken(&id) {
+            (2..).map(|n| format!("{id}#{n}")).find(|name| !taken(name)).unwrap_or(id)
+        } else {
+            id
+        };
+        self.nodes.push(GraphNode { id, kind, detail, body, inputs });
+        NodeId(self.nodes.len() - 1)
+    }
+}

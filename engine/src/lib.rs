@@ -1,0 +1,42 @@
+//! Millstream's runtime: a dataflow graph of operators on worker threads.
+//!
+//! It knows no SQL and no connector. Rows move as [`batch::Batch`]es; every edge carries [`element::Element`]s. A graph
+//! (graph.rs) is cut into stages at its exchanges (stages.rs); each worker thread (worker.rs) runs its instances of
+//! all stages, downstream first, and parks when there is nothing to do. Read order for a newcomer: element.rs,
+//! operator.rs, chain.rs, gate.rs, stage.rs, worker.rs, job.rs.
+
+pub mod batch;
+pub mod clock;
+pub mod context;
+pub mod dead_letter;
+pub mod element;
+pub mod error;
+pub mod exchange;
+pub mod graph;
+pub mod harness;
+pub mod io;
+pub mod keys;
+pub mod metrics;
+pub mod operator;
+pub mod options;
+pub mod park;
+pub mod registry;
+pub mod sink;
+pub mod source;
+pub mod state;
+pub mod suggest;
+
+mod chain;
+mod channel;
+mod checkpoint;
+mod sync;
+
+pub use batch::{Batch, ChangeKind};
+pub use clock::{Clock, ClockRef, ManualClock, SystemClock};
+pub use context::InstanceContext;
+pub use error::{Error, ErrorKind, Result};
+pub use graph::{Graph, Input, NodeId};
+pub use operator::{Firing, Operator, Output};
+pub use registry::{Connector, Registry, SinkProvider, SourceProvider, Table};
+pub use sink::{Ready, Sink};
+pub use source::{Source, SourcePoll, Stop};

@@ -1,0 +1,201 @@
+//! Connectors by name: how SQL and builders find sources and sinks without knowing their crate.
+//!
+//! A [`Connector`] reads a [`Table`]'s options once, into a provider; the provider then makes the instances. A
+//! registry is a value that its owner fills, never a global.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, SchemaRef};
+
+use crate::error::{Error, Result};
+use crate::options::{OptionSpec, Options};
+use crate::sink::Sink;
+use crate::source::Source;
+use crate::suggest::did_you_mean;
+
+/// A table as its connector sees it.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Its columns in declared order, metadata columns included, computed columns not.
+    pub schema: SchemaRef,
+    /// Which columns are metadata: (index in `schema`, metadata key).
+    pub metadata: Vec<(usize, String)>,
+    /// Indices of the primary key's columns.
+    pub primary_key: Vec<usize>,
+    /// The `WITH` options.
+    pub options: Options,
+}
+
+impl Table {
+    /// The metadata key of column `index`, if it is a metadata column.
+    pub fn metadata_key(&self, index: usize) -> Option<&str> {
+        self.metadata.iter().find(|(column, _)| *column == index).map(|(_, key)| key.as_str())
+    }
+}
+
+/// A metadata column that a connector offers.
+#[derive(Debug, Clone)]
+pub struct MetadataSpec {
+    /// Its key, as in `METADATA FROM 'topic'`.
+    pub key: &'static str,
+    /// The type it comes in.
+    pub data_type: DataType,
+    /// One sentence.
+    pub help: &'static str,
+}
+
+/// A kind of source, sink or both.
+pub trait Connector: Send + Sync {
+    /// The value of `'connector'`.
+    fn name(&self) -> &'static str;
+
+    /// One sentence.
+    fn help(&self) -> &'static str;
+
+    /// All options it takes, formats' included; `connector` itself need not be listed.
+    fn options(&self) -> Vec<OptionSpec>;
+
+    /// The metadata columns it offers to readers.
+    fn metadata(&self) -> Vec<MetadataSpec> {
+        Vec::new()
+    }
+
+    /// Reads `table`'s options for reading from it.
+    ///
+    /// # Errors
+    /// If an option is wrong, or the connector cannot be read from.
+    fn source(&self, _table: &Table) -> Result<Arc<dyn SourceProvider>> {
+        Err(Error::config(format!("connector '{}' can be written to, not read from", self.name())))
+    }
+
+    /// Reads `table`'s options for writing to it.
+    ///
+    /// # Errors
+    /// If an option is wrong, or the connector cannot be written to.
+    fn sink(&self, _table: &Table) -> Result<Arc<dyn SinkProvider>> {
+        Err(Error::config(format!("connector '{}' can be read from, not written to", self.name())))
+    }
+}
+
+/// Makes the instances of one source.
+pub trait SourceProvider: Send + Sync {
+    /// True when the source ends by itself.
+    fn is_bounded(&self) -> bool;
+
+    /// How many instances it can be read by, given as many workers.
+    fn parallelism(&self, workers: usize) -> usize {
+        workers.min(1)
+    }
+
+    /// How far ahead of the clock an event time may be before its row counts as bad, in ms, when the table does
+    /// not say; none for sources of the past, such as files.
+    fn ahead_max_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// Makes one instance that produces exactly the columns of `schema`: a subset of the table's columns, in the
+    /// table's order, ROW columns possibly with a subset of their fields.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    fn create(&self, schema: SchemaRef, instance: usize, parallelism: usize) -> Result<Box<dyn Source>>;
+
+    /// What EXPLAIN shows beside the table's name; never a secret.
+    fn describe(&self) -> String {
+        String::new()
+    }
+}
+
+/// Makes the instances of one sink.
+pub trait SinkProvider: Send + Sync {
+    /// How many instances may write, given as many workers.
+    fn parallelism(&self, workers: usize) -> usize {
+        workers.min(1)
+    }
+
+    /// Whether the sink takes `-U`, `+U` and `-D` rows.
+    fn accepts_updates(&self) -> bool {
+        false
+    }
+
+    /// Columns whose rows must stay in order: rows with equal values go to the same instance. Empty: none.
+    fn order_keys(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Makes one instance.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    fn create(&self, instance: usize, parallelism: usize) -> Result<Box<dyn Sink>>;
+
+    /// What EXPLAIN shows beside the table's name; never a secret.
+    fn describe(&self) -> String {
+        String::new()
+    }
+}
+
+/// Connectors by name.
+#[derive(Clone, Default)]
+pub struct Registry {
+    connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+}
+
+impl Registry {
+    /// Adds a connector, replacing one of the same name.
+    pub fn add(&mut self, connector: Arc<dyn Connector>) {
+        self.connectors.insert(connector.name(), connector);
+    }
+
+    /// All connectors, by name.
+    pub fn connectors(&self) -> impl Iterator<Item = &Arc<dyn Connector>> {
+        self.connectors.values()
+    }
+
+    /// The connector that `table`'s `'connector'` option names, after checking that it knows all its options.
+    ///
+    /// # Errors
+    /// If there is no such connector, or an option is unknown to it.
+    pub fn connector(&self, table: &Table) -> Result<&Arc<dyn Connector>> {
+        let name = table.options.require("connector")?;
+        let Some(connector) = self.connectors.get(name) else {
+            let known: Vec<_> = self.connectors.keys().copied().collect();
+            let nearest = did_you_mean(name, known.iter().copied());
+            return Err(Error::config(format!("there is no connector '{name}'"))
+                .at(table.options.owner())
+                .remedy(format!(
+                    "{}this build has: {}",
+                    nearest.map_or(String::new(), |near| format!("did you mean '{near}'? ")),
+                    known.join(", ")
+                )));
+        };
+        table.options.check_known(&format!("connector '{name}'"), &[&connector.options(), TABLE_OPTIONS])?;
+        Ok(connector)
+    }
+}
+
+/// Options that every table takes, whatever its connector; read by the planner.
+pub const TABLE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new("connector", "text", "", "Which connector reads or writes the table."),
+    OptionSpec::new(
+        "scan.watermark.idle-timeout",
+        "duration",
+        "",
+        "After this long without a row, a partition no longer holds back the watermark.",
+    ),
+    OptionSpec::new(
+        "scan.watermark.key",
+        "text",
+        "",
+        "Column (several: comma separated) whose every value keeps a watermark of its own: one clock a device.",
+    ),
+    OptionSpec::new(
+        "scan.watermark.ahead-max",
+        "duration",
+        "",
+        "A row whose event time is further ahead of the clock than this is a bad row; 0 turns the guard off.",
+    ),
+];
