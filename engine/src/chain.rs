@@ -438,11 +438,15 @@ impl Chain {
         self.nodes.iter().any(|node| node.pending.is_some())
     }
 
-    /// Goes on with the lowest pending call. True when that was progress.
-    pub fn step_pending(&mut self) -> Result<bool> {
+    /// Goes on with the lowest pending call that can. True when that was progress. While the outputs are `blocked`,
+    /// operators do not emit further chunks; sinks are asked in any case.
+    pub fn step_pending(&mut self, blocked: bool) -> Result<bool> {
         for at in (0..self.nodes.len()).rev() {
             let Some(pending) = self.nodes[at].pending else { continue };
             let firing = if matches!(self.nodes[at].body, Body::Operator(_)) {
+                if blocked {
+                    continue;
+                }
                 if let Pending::Watermark { ingested_ns, .. } = pending {
                     self.run.ingested_ns = ingested_ns;
                 }
@@ -453,10 +457,12 @@ impl Chain {
             } else {
                 Firing::Done
             };
-            return match firing {
-                Firing::More => Ok(true),
-                Firing::Done => settle(&mut self.nodes, 0, at, &mut self.run),
-            };
+            match firing {
+                Firing::More => return Ok(true),
+                // A sink that is not ready holds back its own branch, not the others.
+                Firing::Done if settle(&mut self.nodes, 0, at, &mut self.run)? => return Ok(true),
+                Firing::Done => {}
+            }
         }
         Ok(false)
     }

@@ -144,11 +144,6 @@ impl<T> Sender<T> {
         !self.ring.receiver_gone.load(Ordering::Relaxed)
             && (!self.overflow.is_empty() || self.ring.bytes.load(Ordering::Relaxed) >= self.ring.bytes_max)
     }
-
-    /// Bytes pushed and not yet popped.
-    pub fn queue_bytes(&self) -> usize {
-        self.ring.bytes.load(Ordering::Relaxed)
-    }
 }
 
 impl<T> Drop for Sender<T> {

@@ -203,7 +203,7 @@ impl OperatorHarness {
     fn settle(&mut self) -> Result<Vec<Emitted>> {
         self.chunks = 0;
         while self.chain.is_pending() {
-            self.chain.step_pending()?;
+            self.chain.step_pending(false)?;
             self.chunks += 1;
         }
         Ok(std::mem::take(&mut *self.emitted.lock()))

@@ -1,0 +1,289 @@
+//! A running graph: started from a [`Graph`], watched, drained, stopped and waited for through its [`Job`] handle.
+//!
+//! Lifecycle: `Running` until every source ended and everything is delivered (`Finished`), a stage failed (`Failed`),
+//! or the job was stopped (`Stopped`). Draining treats the sources as ended, so windows close and sinks deliver.
+//! Nothing is shared between jobs, so a failure stays inside one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::assemble::assemble;
+use crate::checkpoint::Checkpoints;
+use crate::clock::{ClockRef, SystemClock};
+use crate::context::IoRuntime;
+use crate::dead_letter::DeadLetters;
+use crate::element::Epoch;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::keys::KEY_GROUPS;
+use crate::metrics::OperatorMetrics;
+use crate::park::Signal;
+use crate::state::{MemoryStateStore, StateStore};
+
+/// How a job runs.
+#[derive(Clone)]
+pub struct JobConfig {
+    /// Its name in metrics and messages.
+    pub name: String,
+    /// Worker threads; at most 128, the number of key groups.
+    pub workers: usize,
+    /// Bytes that one queue between two workers holds before its producer waits.
+    pub queue_bytes_max: usize,
+    /// Rows that sources put into a batch, and below which batches are gathered in front of keyed operators.
+    pub batch_rows_max: usize,
+    /// Where time comes from.
+    pub clock: ClockRef,
+    /// Where checkpoints are kept.
+    pub store: Arc<dyn StateStore>,
+    /// The epoch to restore from, if any.
+    pub restore: Option<Epoch>,
+    /// Where async connectors run.
+    pub io: IoRuntime,
+}
+
+impl Default for JobConfig {
+    fn default() -> Self {
+        Self {
+            name: "pipeline".into(),
+            workers: std::thread::available_parallelism().map_or(1, Into::into),
+            queue_bytes_max: 1 << 20,
+            batch_rows_max: 4096,
+            clock: SystemClock::shared(),
+            store: Arc::new(MemoryStateStore::default()),
+            restore: None,
+            io: IoRuntime::default(),
+        }
+    }
+}
+
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// Working.
+    Running,
+    /// Taking nothing new, and delivering what is inside.
+    Draining,
+    /// Everything is delivered.
+    Finished,
+    /// Stopped before everything was delivered.
+    Stopped,
+    /// A stage failed.
+    Failed,
+}
+
+/// Flags that workers look at, and how the job ended.
+pub(crate) struct Control {
+    stopped: AtomicBool,
+    draining: AtomicBool,
+    signals: Vec<Arc<Signal>>,
+    outcome: Mutex<Outcome>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Outcome {
+    running: usize,
+    error: Option<Error>,
+}
+
+impl Control {
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn ring(&self) {
+        self.signals.iter().for_each(|signal| signal.notify());
+    }
+
+    fn worker_ended(&self, result: Result<()>, checkpoints: &Checkpoints) {
+        let mut outcome = self.outcome.lock();
+        outcome.running -= 1;
+        if let Err(error) = result {
+            // The first error is the cause; what follows (closed queues) is its echo.
+            outcome.error.get_or_insert(error);
+            self.stopped.store(true, Ordering::Release);
+            self.ring();
+        }
+        if outcome.running == 0 {
+            checkpoints.close(outcome.error.clone());
+        }
+        self.changed.notify_all();
+    }
+}
+
+/// Handle to a running job. Dropping it stops the job and waits for its threads.
+pub struct Job {
+    name: String,
+    control: Arc<Control>,
+    checkpoints: Arc<Checkpoints>,
+    metrics: Vec<Arc<OperatorMetrics>>,
+    dead_letters: Arc<DeadLetters>,
+    clock: ClockRef,
+    started_ns: u64,
+    threads: Vec<JoinHandle<()>>,
+    // Keeps the I/O runtime for as long as the job; dropped after the workers have ended.
+    _io: IoRuntime,
+}
+
+impl Job {
+    /// Opens every operator of `graph` and starts its workers.
+    ///
+    /// # Errors
+    /// If the configuration is unusable, or an operator cannot be opened or restored.
+    pub fn start(graph: &Graph, config: JobConfig) -> Result<Self> {
+        if config.workers == 0 || config.workers > usize::from(KEY_GROUPS) {
+            return Err(Error::config(format!("{} workers", config.workers))
+                .at("workers")
+                .remedy(format!("choose 1 to {KEY_GROUPS}")));
+        }
+        if graph.is_empty() {
+            return Err(Error::config("the graph has no operators").remedy("add a source and a sink"));
+        }
+        let signals: Vec<Arc<Signal>> = (0..config.workers).map(|_| Arc::default()).collect();
+        let control = Arc::new(Control {
+            stopped: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            signals: signals.clone(),
+            outcome: Mutex::new(Outcome { running: config.workers, error: None }),
+            changed: Condvar::new(),
+        });
+        let dead_letters = Arc::<DeadLetters>::default();
+        let assembly = assemble(graph, &config, &signals, &control, &dead_letters)?;
+        let mut job = Self {
+            name: config.name.clone(),
+            control: Arc::clone(&control),
+            checkpoints: Arc::clone(&assembly.checkpoints),
+            metrics: assembly.metrics,
+            dead_letters,
+            started_ns: config.clock.monotonic_ns(),
+            clock: config.clock,
+            threads: Vec::with_capacity(config.workers),
+            _io: config.io,
+        };
+        for (number, worker) in assembly.workers.into_iter().enumerate() {
+            let (control, checkpoints) = (Arc::clone(&control), Arc::clone(&assembly.checkpoints));
+            let thread = std::thread::Builder::new().name(format!("mill-{number}")).spawn(move || {
+                let result = worker.run();
+                control.worker_ended(result, &checkpoints);
+            });
+            match thread {
+                Ok(thread) => job.threads.push(thread),
+                Err(error) => {
+                    // Dropping the handle stops the workers that did start.
+                    job.control.outcome.lock().running -= config.workers - number;
+                    return Err(Error::unavailable(format!("worker {number} does not start: {error}")));
+                }
+            }
+        }
+        Ok(job)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> JobState {
+        let outcome = self.control.outcome.lock();
+        match (outcome.running, &outcome.error) {
+            (_, Some(_)) => JobState::Failed,
+            (0, None) if self.control.is_stopped() => JobState::Stopped,
+            (0, None) => JobState::Finished,
+            _ if self.control.is_draining() => JobState::Draining,
+            _ => JobState::Running,
+        }
+    }
+
+    /// Why it failed, if it did.
+    pub fn error(&self) -> Option<Error> {
+        self.control.outcome.lock().error.clone()
+    }
+
+    /// How long it has been running.
+    pub fn uptime(&self) -> Duration {
+        Duration::from_nanos(self.clock.monotonic_ns().saturating_sub(self.started_ns))
+    }
+
+    /// The counters of all operator instances, in graph order.
+    pub fn metrics(&self) -> &[Arc<OperatorMetrics>] {
+        &self.metrics
+    }
+
+    /// The last bad rows.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
+    }
+
+    /// The clock the job runs by.
+    pub fn clock(&self) -> &ClockRef {
+        &self.clock
+    }
+
+    /// Takes nothing new in, closes open windows, delivers everything, ends. Returns at once: [`Job::wait`] waits.
+    pub fn drain(&self) {
+        self.control.draining.store(true, Ordering::Release);
+        self.control.ring();
+    }
+
+    /// Ends without delivering what is inside. Returns at once.
+    pub fn stop(&self) {
+        self.control.stopped.store(true, Ordering::Release);
+        self.control.ring();
+    }
+
+    /// Takes a checkpoint and waits for it. `None` when another is under way or the job has ended.
+    ///
+    /// # Errors
+    /// If the job ends before the checkpoint is complete.
+    pub fn checkpoint(&self) -> Result<Option<Epoch>> {
+        match self.checkpoints.trigger()? {
+            Some(epoch) => self.checkpoints.wait(epoch).map(|()| Some(epoch)),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes every worker look for work; for tests that step a clock.
+    pub fn wake(&self) {
+        self.control.ring();
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The error that ended the job.
+    pub fn wait(&self) -> Result<()> {
+        let mut outcome = self.control.outcome.lock();
+        while outcome.running > 0 {
+            self.control.changed.wait(&mut outcome);
+        }
+        outcome.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Waits for the end, at most `limit`. True when it has ended.
+    pub fn wait_for(&self, limit: Duration) -> bool {
+        let mut outcome = self.control.outcome.lock();
+        if outcome.running > 0 {
+            self.control.changed.wait_for(&mut outcome, limit);
+        }
+        outcome.running == 0
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.stop();
+        for thread in self.threads.drain(..) {
+            // A panic inside was already turned into the job's error.
+            let _ = thread.join();
+        }
+    }
+}
