@@ -320,7 +320,7 @@ mod tests {
         let (mut tx, mut gate) = gate(2, 0);
         send(&mut tx[0], [watermark(100), rows(&[101])]);
         send(&mut tx[1], [rows(&[3])]);
-        assert_eq!(drain(&mut gate), "[101]@100 [3]@-");
+        assert_eq!(drain(&mut gate), "[3]@- [101]@100");
     }
 
     #[test]
@@ -329,7 +329,7 @@ mod tests {
         send(&mut tx[0], [rows(&[1]), Element::Barrier(1), rows(&[2])]);
         assert_eq!(drain(&mut gate), "[1]@-");
         send(&mut tx[1], [rows(&[3]), Element::Barrier(1), rows(&[4])]);
-        assert_eq!(drain(&mut gate), "[3]@- b1 [4]@- [2]@-");
+        assert_eq!(drain(&mut gate), "[3]@- b1 [2]@- [4]@-");
     }
 
     #[test]
