@@ -129,6 +129,16 @@ impl Batch {
         Self { rows, event_time, ..self }
     }
 
+    /// The same rows without their columns, only with what the engine knows of each row.
+    #[must_use]
+    pub fn with_columns_none(&self) -> Self {
+        let empty = std::sync::Arc::new(arrow_schema::Schema::empty());
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(self.num_rows()));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&empty), Vec::new(), &options)
+            .unwrap_or_else(|_| RecordBatch::new_empty(empty));
+        Self { rows, event_time: None, changes: self.changes.clone(), clocks: self.clocks.clone(), ..*self }
+    }
+
     /// The rows where `mask` is true (null counts as false).
     ///
     /// # Errors

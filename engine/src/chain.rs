@@ -58,11 +58,12 @@ pub(crate) struct Node {
 
 impl Node {
     pub fn new(body: Body, children: Vec<Edge>, metrics: Arc<OperatorMetrics>) -> Self {
+        let timer_at_start = matches!(&body, Body::Operator(operator) if operator.starts_with_timer());
         Self {
             body,
             children,
             metrics,
-            timer_ms: i64::MAX,
+            timer_ms: if timer_at_start { i64::MIN } else { i64::MAX },
             watermark_ms: WATERMARK_MIN_MS,
             pending: None,
             ended: false,

@@ -87,6 +87,11 @@ pub trait Operator: Send {
         Ok(Firing::Done)
     }
 
+    /// True for operators that want [`Operator::on_timer`] called once as soon as the job runs.
+    fn starts_with_timer(&self) -> bool {
+        false
+    }
+
     /// False for operators that make their own watermarks with [`Output::watermark`].
     fn forwards_watermarks(&self) -> bool {
         true

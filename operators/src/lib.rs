@@ -1,1 +1,19 @@
-//! Under construction.
+//! Millstream's operators, one a file, each an [`Operator`](millstream_engine::Operator): rows in, rows out.
+//!
+//! They know Arrow and the engine's interface, no SQL and no connector. Expressions come in as [`expr::Expression`]s.
+//! To add one, copy `union.rs` (the smallest) or `watermark.rs` (one with state), and add a line here.
+
+pub mod aggregate;
+pub mod expr;
+pub mod keys;
+pub mod project;
+pub mod union;
+pub mod watermark;
+//pub mod window;
+
+pub use aggregate::{AggregateCall, AggregateKind};
+pub use expr::{Column, Expression, ExpressionRef};
+pub use project::Project;
+pub use union::Union;
+pub use watermark::{WatermarkAssigner, WatermarkSpec};
+//pub use window::{WindowAggregateSpec, WindowAssigner};

@@ -1,0 +1,207 @@
+//! `MIN`, `MAX`, `FIRST_VALUE`, `LAST_VALUE`: one value of those seen is kept per group.
+//!
+//! Integers, times and booleans are kept as 64-bit integers, floating point as DOUBLE, decimals as 128 bits, strings
+//! and bytes as they are. Nulls are ignored. Over insert-only rows one value a group is all the state there is.
+
+use std::any::Any;
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Decimal128Type, Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use millstream_engine::{Error, Result};
+
+use super::{Accumulator, AggregateKind, for_each_row, same};
+
+/// How a type is kept.
+trait Kept: Send + 'static {
+    type Value: Clone + Send;
+    /// The row's value as it is compared; owned only when kept.
+    type Seen<'a>;
+    fn read(column: &ArrayRef, row: usize) -> Self::Seen<'_>;
+    fn compare(seen: &Self::Seen<'_>, kept: &Self::Value) -> Ordering;
+    fn keep(seen: Self::Seen<'_>) -> Self::Value;
+    fn array(values: impl Iterator<Item = Option<Self::Value>>, stored: &DataType) -> ArrayRef;
+}
+
+macro_rules! kept_primitive {
+    ($name:ident, $arrow:ty, $value:ty, $compare:expr) => {
+        struct $name;
+        impl Kept for $name {
+            type Value = $value;
+            type Seen<'a> = $value;
+            fn read(column: &ArrayRef, row: usize) -> $value {
+                column.as_primitive::<$arrow>().value(row)
+            }
+            fn compare(seen: &$value, kept: &$value) -> Ordering {
+                $compare(seen, kept)
+            }
+            fn keep(seen: $value) -> $value {
+                seen
+            }
+            fn array(values: impl Iterator<Item = Option<$value>>, stored: &DataType) -> ArrayRef {
+                Arc::new(values.collect::<PrimitiveArray<$arrow>>().with_data_type(stored.clone()))
+            }
+        }
+    };
+}
+kept_primitive!(Ints, Int64Type, i64, Ord::cmp);
+kept_primitive!(Floats, Float64Type, f64, f64::total_cmp);
+kept_primitive!(Decimals, Decimal128Type, i128, Ord::cmp);
+
+struct Texts;
+impl Kept for Texts {
+    type Value = Box<str>;
+    type Seen<'a> = &'a str;
+    fn read(column: &ArrayRef, row: usize) -> &str {
+        column.as_string::<i32>().value(row)
+    }
+    fn compare(seen: &&str, kept: &Box<str>) -> Ordering {
+        (*seen).cmp(kept)
+    }
+    fn keep(seen: &str) -> Box<str> {
+        seen.into()
+    }
+    fn array(values: impl Iterator<Item = Option<Box<str>>>, _: &DataType) -> ArrayRef {
+        Arc::new(values.collect::<StringArray>())
+    }
+}
+
+struct Blobs;
+impl Kept for Blobs {
+    type Value = Box<[u8]>;
+    type Seen<'a> = &'a [u8];
+    fn read(column: &ArrayRef, row: usize) -> &[u8] {
+        column.as_binary::<i32>().value(row)
+    }
+    fn compare(seen: &&[u8], kept: &Box<[u8]>) -> Ordering {
+        (*seen).cmp(kept)
+    }
+    fn keep(seen: &[u8]) -> Box<[u8]> {
+        seen.into()
+    }
+    fn array(values: impl Iterator<Item = Option<Box<[u8]>>>, _: &DataType) -> ArrayRef {
+        Arc::new(values.collect::<BinaryArray>())
+    }
+}
+
+/// The accumulator of `kind` with result type `out`.
+pub(super) fn pick(kind: AggregateKind, out: &DataType) -> Result<Box<dyn Accumulator>> {
+    Ok(match out {
+        DataType::Decimal128(_, _) => Box::new(Pick::<Decimals>::new(kind, out.clone(), out)),
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
+            Box::new(Pick::<Texts>::new(kind, DataType::Utf8, out))
+        }
+        DataType::Binary | DataType::BinaryView => Box::new(Pick::<Blobs>::new(kind, DataType::Binary, out)),
+        kind_of if kind_of.is_floating() => Box::new(Pick::<Floats>::new(kind, DataType::Float64, out)),
+        kind_of if kind_of.is_integer() || kind_of.is_temporal() || *kind_of == DataType::Boolean => {
+            Box::new(Pick::<Ints>::new(kind, DataType::Int64, out))
+        }
+        other => return Err(Error::config(format!("{} does not take {other}", kind.name()))),
+    })
+}
+
+struct Pick<K: Kept> {
+    kind: AggregateKind,
+    stored: DataType,
+    out: DataType,
+    values: Vec<Option<K::Value>>,
+    form: PhantomData<K>,
+}
+
+impl<K: Kept> Pick<K> {
+    fn new(kind: AggregateKind, stored: DataType, out: &DataType) -> Self {
+        Self { kind, stored, out: out.clone(), values: Vec::new(), form: PhantomData }
+    }
+}
+
+/// Whether a value takes the place of the kept one.
+#[inline]
+fn replaces(kind: AggregateKind, order: Ordering) -> bool {
+    match kind {
+        AggregateKind::Min => order == Ordering::Less,
+        AggregateKind::Max => order == Ordering::Greater,
+        AggregateKind::LastValue => true,
+        _ => false,
+    }
+}
+
+impl<K: Kept> Accumulator for Pick<K> {
+    fn input_type(&self) -> Option<DataType> {
+        Some(self.stored.clone())
+    }
+    fn resize(&mut self, groups: usize) {
+        self.values.resize(groups, None);
+    }
+    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()> {
+        let Some(column) = column else { return Err(Error::internal("an aggregate without an argument")) };
+        let (kind, values) = (self.kind, &mut self.values);
+        for_each_row(groups.len(), Some(column), filter, |row| {
+            let seen = K::read(column, row);
+            let slot = &mut values[groups[row] as usize];
+            if slot.as_ref().is_none_or(|kept| replaces(kind, K::compare(&seen, kept))) {
+                *slot = Some(K::keep(seen));
+            }
+        });
+        Ok(())
+    }
+    fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
+        let Some(other) = same::<Self>(other) else { return };
+        // Through columns, so that there is one comparison: merging is per group, not per row.
+        let all: Vec<u32> = (0..other.values.len() as u32).collect();
+        if let Ok(columns) = other.state(&all) {
+            // The same type on both sides, so this cannot fail.
+            let _ = self.merge_state(groups, &columns);
+        }
+    }
+    fn state_types(&self) -> Vec<DataType> {
+        vec![self.stored.clone()]
+    }
+    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let values = groups.iter().map(|group| self.values[*group as usize].clone());
+        Ok(vec![K::array(values, &self.stored)])
+    }
+    fn merge_state(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        self.update(groups, columns.first(), None)
+    }
+    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
+        let column = self.state(groups)?.swap_remove(0);
+        from_stored(column, &self.out)
+    }
+    fn clear(&mut self) {
+        self.values.clear();
+    }
+    fn fresh(&self) -> Box<dyn Accumulator> {
+        Box::new(Self::new(self.kind, self.stored.clone(), &self.out))
+    }
+    fn is_order_insensitive(&self) -> bool {
+        matches!(self.kind, AggregateKind::Min | AggregateKind::Max)
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn from_stored(column: ArrayRef, out: &DataType) -> Result<ArrayRef> {
+    Ok(match out {
+        kind if column.data_type() == kind => column,
+        // These are kept as 64-bit integers and come from 32 bits.
+        DataType::Date32 | DataType::Time32(_) => cast(&cast(&column, &DataType::Int32)?, out)?,
+        kind => cast(&column, kind)?,
+    })
+}
+
+/// Brings an argument column to the type its accumulator keeps.
+pub(crate) fn to_stored(column: &ArrayRef, stored: &DataType) -> Result<ArrayRef> {
+    Ok(match column.data_type() {
+        kind if kind == stored => Arc::clone(column),
+        DataType::Date32 | DataType::Time32(_) if *stored == DataType::Int64 => {
+            cast(&cast(column, &DataType::Int32)?, stored)?
+        }
+        _ => cast(column, stored)?,
+    })
+}

@@ -1,0 +1,228 @@
+//! `SUM` and `AVG`: one accumulator over a number type, two ways to finish it.
+//!
+//! Integers sum in 64 bits and wrap; the result is cut to the argument's type, as Java's arithmetic does. FLOAT and
+//! DOUBLE sum in the order the rows come. DECIMAL sums exactly and is null when it overflows 38 digits. AVG of an
+//! integer type divides and truncates; AVG of DECIMAL rounds half up at its scale.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, PrimitiveArray};
+use arrow_buffer::ArrowNativeType;
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::DataType;
+use millstream_engine::{Error, Result};
+
+use super::{Accumulator, for_each_row, same};
+
+/// A type that sums.
+trait Number: ArrowNativeType + Default + Sync {
+    type Arrow: ArrowPrimitiveType<Native = Self>;
+    const EXACT: bool;
+    fn plus(self, other: Self) -> Self;
+    fn minus(self, other: Self) -> Self;
+    fn divide(self, count: i64) -> Self;
+    /// Rounded to 32 bits, where that means something.
+    fn single(self) -> Self {
+        self
+    }
+}
+
+impl Number for i64 {
+    type Arrow = Int64Type;
+    const EXACT: bool = true;
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+    fn minus(self, other: Self) -> Self {
+        self.wrapping_sub(other)
+    }
+    fn divide(self, count: i64) -> Self {
+        self.wrapping_div(count)
+    }
+}
+
+impl Number for f64 {
+    type Arrow = Float64Type;
+    const EXACT: bool = false;
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
+    fn minus(self, other: Self) -> Self {
+        self - other
+    }
+    fn divide(self, count: i64) -> Self {
+        self / count as f64
+    }
+    fn single(self) -> Self {
+        f64::from(self as f32)
+    }
+}
+
+impl Number for i128 {
+    type Arrow = Decimal128Type;
+    const EXACT: bool = true;
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+    fn minus(self, other: Self) -> Self {
+        self.wrapping_sub(other)
+    }
+    /// Rounds half away from zero, as Java's HALF_UP.
+    fn divide(self, count: i64) -> Self {
+        let count = i128::from(count);
+        let (quotient, rest) = (self / count, self % count);
+        if rest.abs() * 2 >= count { quotient + self.signum() } else { quotient }
+    }
+}
+
+/// `SUM` with result type `out`.
+pub(super) fn sum(out: &DataType) -> Result<Box<dyn Accumulator>> {
+    build(out, out, false)
+}
+
+/// `AVG` of `argument` with result type `out`.
+pub(super) fn avg(argument: &DataType, out: &DataType) -> Result<Box<dyn Accumulator>> {
+    build(argument, out, true)
+}
+
+fn build(argument: &DataType, out: &DataType, mean: bool) -> Result<Box<dyn Accumulator>> {
+    Ok(match argument {
+        kind if kind.is_integer() => Box::new(Sum::<i64>::new(DataType::Int64, out, mean)),
+        kind if kind.is_floating() => Box::new(Sum::<f64>::new(DataType::Float64, out, mean)),
+        DataType::Decimal128(_, _) => Box::new(Sum::<i128>::new(out.clone(), out, mean)),
+        other => return Err(Error::config(format!("there is no sum of {other}"))),
+    })
+}
+
+struct Sum<T: Number> {
+    input: DataType,
+    out: DataType,
+    mean: bool,
+    /// FLOAT sums are rounded to 32 bits at each step, as Flink's are. AVG sums in 64.
+    single: bool,
+    sums: Vec<T>,
+    /// How many values went in; 0 gives null.
+    counts: Vec<i64>,
+}
+
+impl<T: Number> Sum<T> {
+    fn new(input: DataType, out: &DataType, mean: bool) -> Self {
+        let single = *out == DataType::Float32 && !mean;
+        Self { input, out: out.clone(), mean, single, sums: Vec::new(), counts: Vec::new() }
+    }
+}
+
+impl<T: Number> Accumulator for Sum<T> {
+    fn input_type(&self) -> Option<DataType> {
+        Some(self.input.clone())
+    }
+    fn resize(&mut self, groups: usize) {
+        self.sums.resize(groups, T::default());
+        self.counts.resize(groups, 0);
+    }
+    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()> {
+        let Some(column) = column else { return Err(Error::internal("SUM without an argument")) };
+        let values = column.as_primitive::<T::Arrow>().values();
+        let (sums, counts, single) = (&mut self.sums, &mut self.counts, self.single);
+        for_each_row(groups.len(), Some(column), filter, |row| {
+            let group = groups[row] as usize;
+            let sum = sums[group].plus(values[row]);
+            sums[group] = if single { sum.single() } else { sum };
+            counts[group] += 1;
+        });
+        Ok(())
+    }
+    fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
+        let Some(other) = same::<Self>(other) else { return };
+        for ((group, sum), count) in groups.iter().zip(&other.sums).zip(&other.counts) {
+            let group = *group as usize;
+            self.sums[group] = self.sums[group].plus(*sum);
+            self.counts[group] += count;
+        }
+    }
+    fn retract_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
+        let Some(other) = same::<Self>(other) else { return };
+        for ((group, sum), count) in groups.iter().zip(&other.sums).zip(&other.counts) {
+            let group = *group as usize;
+            self.sums[group] = self.sums[group].minus(*sum);
+            self.counts[group] -= count;
+        }
+    }
+    fn state_types(&self) -> Vec<DataType> {
+        vec![self.input.clone(), DataType::Int64]
+    }
+    fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
+        let sums = groups.iter().map(|group| self.sums[*group as usize]);
+        let sums = PrimitiveArray::<T::Arrow>::from_iter_values(sums).with_data_type(self.input.clone());
+        let counts = Int64Array::from_iter_values(groups.iter().map(|group| self.counts[*group as usize]));
+        Ok(vec![Arc::new(sums), Arc::new(counts)])
+    }
+    fn merge_state(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        let (sums, counts) = (columns[0].as_primitive::<T::Arrow>(), columns[1].as_primitive::<Int64Type>());
+        for ((group, sum), count) in groups.iter().zip(sums.values()).zip(counts.values()) {
+            let group = *group as usize;
+            self.sums[group] = self.sums[group].plus(*sum);
+            self.counts[group] += count;
+        }
+        Ok(())
+    }
+    fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
+        let values: PrimitiveArray<T::Arrow> = groups
+            .iter()
+            .map(|group| {
+                let (sum, count) = (self.sums[*group as usize], self.counts[*group as usize]);
+                (count > 0).then(|| if self.mean { sum.divide(count) } else { sum })
+            })
+            .collect();
+        let values = values.with_data_type(self.input.clone());
+        if let DataType::Decimal128(precision, _) = self.out {
+            // Flink: a decimal that outgrows its digits is null.
+            let limit = 10_i128.pow(u32::from(precision));
+            let decimals = values.as_any().downcast_ref::<PrimitiveArray<Decimal128Type>>();
+            if let Some(decimals) = decimals.filter(|decimals| decimals.iter().flatten().any(|n| n.abs() >= limit)) {
+                let checked: PrimitiveArray<Decimal128Type> =
+                    decimals.iter().map(|value| value.filter(|n| n.abs() < limit)).collect();
+                return Ok(Arc::new(checked.with_data_type(self.out.clone())));
+            }
+        }
+        narrow(Arc::new(values), &self.out)
+    }
+    fn clear(&mut self) {
+        self.sums.clear();
+        self.counts.clear();
+    }
+    fn fresh(&self) -> Box<dyn Accumulator> {
+        Box::new(Self::new(self.input.clone(), &self.out, self.mean))
+    }
+    fn is_invertible(&self) -> bool {
+        T::EXACT
+    }
+    fn is_order_insensitive(&self) -> bool {
+        T::EXACT
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A 64-bit result cut to its type: integers keep their low bits, as Java's narrowing does.
+pub(super) fn narrow(column: ArrayRef, out: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == out {
+        return Ok(column);
+    }
+    let bits = match out {
+        DataType::Int8 => 56,
+        DataType::Int16 => 48,
+        DataType::Int32 => 32,
+        _ => 0,
+    };
+    let column = match column.as_primitive_opt::<Int64Type>() {
+        Some(values) if bits > 0 => Arc::new(values.unary::<_, Int64Type>(|value| (value << bits) >> bits)),
+        _ => column,
+    };
+    let options = CastOptions { safe: true, ..CastOptions::default() };
+    Ok(cast_with_options(&column, out, &options)?)
+}
