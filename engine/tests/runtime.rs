@@ -50,7 +50,8 @@ impl Source for NumbersInstance {
             return Ok(SourcePoll::Finished);
         }
         let last = (self.next + self.numbers.step).min(end);
-        let column = Int64Array::from_iter_values((self.next..last).filter(|n| n % self.stride == self.offset));
+        let column =
+            Int64Array::from_iter_values((self.next..last).filter(|n| n % self.stride == self.offset));
         self.next = last;
         out.emit(Batch::new(RecordBatch::try_new(schema(), vec![Arc::new(column)])?))?;
         Ok(if self.numbers.pause { SourcePoll::Sleep(Duration::from_millis(1)) } else { SourcePoll::Ready })
@@ -131,7 +132,12 @@ impl Operator for Check {
     }
 }
 
-fn graph(numbers: Numbers, keyed: bool, seen: &Seen, check: impl Fn() -> Check + Send + Sync + 'static) -> Graph {
+fn graph(
+    numbers: Numbers,
+    keyed: bool,
+    seen: &Seen,
+    check: impl Fn() -> Check + Send + Sync + 'static,
+) -> Graph {
     let mut graph = Graph::new();
     let source = graph.source("numbers", "", Arc::new(numbers), schema());
     let input = if keyed { Input::keyed(source, vec![0]) } else { Input::forward(source) };
@@ -159,7 +165,11 @@ fn every_row_arrives_once_for_any_worker_count() {
             let job = Job::start(&graph(numbers, true, &seen, Check::default), config(workers)).unwrap();
             job.wait().unwrap();
             assert_eq!(job.state(), JobState::Finished);
-            assert_eq!(sorted(&seen), (0..5_000).collect::<Vec<_>>(), "{workers} workers, {step} rows a batch");
+            assert_eq!(
+                sorted(&seen),
+                (0..5_000).collect::<Vec<_>>(),
+                "{workers} workers, {step} rows a batch"
+            );
             assert!(seen.closed.load(Ordering::SeqCst));
             let rows_in: u64 =
                 job.metrics().iter().filter(|m| m.operator == "check").map(|m| m.rows_in.get()).sum();
@@ -258,7 +268,8 @@ fn a_checkpoint_restores_to_another_number_of_workers() {
         let check = move || Check { restored: Arc::clone(&restored_of), ..Check::default() };
         let end = i64::try_from(cut).unwrap() + 5_000;
         let numbers = Numbers { end: Some(end), step: 1_000, pause: false };
-        let job = Job::start(&graph(numbers, true, &first, check), with_store(after, store.latest())).unwrap();
+        let job =
+            Job::start(&graph(numbers, true, &first, check), with_store(after, store.latest())).unwrap();
         job.wait().unwrap();
         let rows = sorted(&first);
         let gaps: Vec<_> = rows.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();

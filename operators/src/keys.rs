@@ -125,7 +125,14 @@ impl KeyTable {
     }
 
     /// Numbers the keys of rows `start .. start + len`, whose hashes are `hashes[start..]`, into `groups`.
-    pub fn intern(&mut self, keys: &KeyColumns, hashes: &[u64], start: usize, len: usize, groups: &mut Vec<u32>) {
+    pub fn intern(
+        &mut self,
+        keys: &KeyColumns,
+        hashes: &[u64],
+        start: usize,
+        len: usize,
+        groups: &mut Vec<u32>,
+    ) {
         groups.clear();
         let rows = start..start + len;
         match (&mut self.store, keys) {
@@ -167,11 +174,20 @@ impl KeyTable {
             (Store::Text { bytes, ends, null }, KeyColumns::Text(column)) => {
                 for row in rows {
                     if column.is_null(row) {
-                        groups.push(null_group(null, hashes[row], &mut self.hashes, || ends.push(bytes.len())));
+                        groups
+                            .push(null_group(null, hashes[row], &mut self.hashes, || ends.push(bytes.len())));
                         continue;
                     }
                     let key = column.value(row).as_bytes();
-                    groups.push(intern_bytes(&mut self.table, &mut self.hashes, bytes, ends, *null, key, hashes[row]));
+                    groups.push(intern_bytes(
+                        &mut self.table,
+                        &mut self.hashes,
+                        bytes,
+                        ends,
+                        *null,
+                        key,
+                        hashes[row],
+                    ));
                 }
             }
             (Store::Rows { bytes, ends, .. }, KeyColumns::Rows(encoded)) => {
@@ -257,7 +273,8 @@ impl KeyTable {
             Store::Text { bytes, ends, null } => {
                 let mut column = StringBuilder::with_capacity(groups.len(), groups.len() * 16);
                 for group in groups {
-                    let text = std::str::from_utf8(slice_of(bytes, ends, *group as usize)).unwrap_or_default();
+                    let text =
+                        std::str::from_utf8(slice_of(bytes, ends, *group as usize)).unwrap_or_default();
                     column.append_option((*null != Some(*group)).then_some(text));
                 }
                 vec![cast(&(Arc::new(column.finish()) as ArrayRef), &self.types[0])?]
@@ -371,13 +388,17 @@ mod tests {
         let (groups, keys) = numbered(&[Arc::clone(&ints)]);
         assert_eq!(groups, vec![0, 1, 2, 0, 1]);
         assert_eq!(keys[0].as_ref(), &Int32Array::from(vec![Some(7), None, Some(0)]) as &dyn Array);
-        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some(""), None, Some("a"), Some("")]));
+        let texts: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("a"), Some(""), None, Some("a"), Some("")]));
         let (groups, keys) = numbered(&[Arc::clone(&texts)]);
         assert_eq!(groups, vec![0, 1, 2, 0, 1]);
         assert_eq!(keys[0].as_ref(), &StringArray::from(vec![Some("a"), Some(""), None]) as &dyn Array);
         let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5, 6, 5, 6, 5]));
         let (groups, keys) = numbered(&[times]);
-        assert_eq!((groups, keys[0].data_type()), (vec![0, 1, 0, 1, 0], &DataType::Timestamp(TimeUnit::Millisecond, None)));
+        assert_eq!(
+            (groups, keys[0].data_type()),
+            (vec![0, 1, 0, 1, 0], &DataType::Timestamp(TimeUnit::Millisecond, None))
+        );
         let (groups, keys) = numbered(&[ints, texts]);
         assert_eq!((groups, keys.len()), (vec![0, 1, 2, 0, 1], 2));
         assert_eq!(numbered(&[]).0, vec![0, 0, 0]);

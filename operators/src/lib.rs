@@ -9,11 +9,11 @@ pub mod keys;
 pub mod project;
 pub mod union;
 pub mod watermark;
-//pub mod window;
+pub mod window;
 
 pub use aggregate::{AggregateCall, AggregateKind};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use project::Project;
 pub use union::Union;
 pub use watermark::{WatermarkAssigner, WatermarkSpec};
-//pub use window::{WindowAggregateSpec, WindowAssigner};
+pub use window::{WindowAggregateSpec, WindowAssigner};

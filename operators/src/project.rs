@@ -44,7 +44,8 @@ impl Project {
     }
 
     fn all_rows(&self, batch: Batch) -> Result<Batch> {
-        let columns = self.columns.iter().map(|column| column.evaluate(&batch.rows)).collect::<Result<Vec<_>>>()?;
+        let columns =
+            self.columns.iter().map(|column| column.evaluate(&batch.rows)).collect::<Result<Vec<_>>>()?;
         let rows = record_batch(self.schema.clone(), columns, batch.num_rows())?;
         Ok(batch.with_columns(rows, self.event_time))
     }
@@ -84,15 +85,23 @@ impl Project {
                 }
             })
             .collect::<Result<Vec<_>>>()?;
-        let fields: Vec<_> =
-            rows.schema_ref().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let fields: Vec<_> = rows
+            .schema_ref()
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone().with_nullable(true))
+            .collect();
         record_batch(std::sync::Arc::new(arrow_schema::Schema::new(fields)), columns, predicate.count())
     }
 }
 
 /// A column of nulls that stands in for one nobody reads.
 fn null_like(column: &ArrayRef, len: usize) -> ArrayRef {
-    if len == 0 { new_empty_array(column.data_type()) } else { arrow_array::new_null_array(column.data_type(), len) }
+    if len == 0 {
+        new_empty_array(column.data_type())
+    } else {
+        arrow_array::new_null_array(column.data_type(), len)
+    }
 }
 
 impl Operator for Project {
@@ -127,7 +136,9 @@ mod tests {
     impl Expression for Above {
         fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
             let values = rows.column(self.0).as_primitive::<Int64Type>();
-            Ok(Arc::new(values.iter().map(|value| value.map(|value| value > self.1)).collect::<BooleanArray>()))
+            Ok(Arc::new(
+                values.iter().map(|value| value.map(|value| value > self.1)).collect::<BooleanArray>(),
+            ))
         }
     }
 
@@ -144,8 +155,10 @@ mod tests {
     }
 
     fn batch(values: Vec<Option<i64>>) -> Batch {
-        let schema =
-            Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Int64, true)]));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Int64, true),
+            Field::new("b", DataType::Int64, true),
+        ]));
         let a: ArrayRef = Arc::new(Int64Array::from(values));
         Batch::new(RecordBatch::try_new(schema, vec![Arc::clone(&a), a]).unwrap())
     }

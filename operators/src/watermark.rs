@@ -74,8 +74,10 @@ struct Clocks {
 impl WatermarkAssigner {
     /// An assigner for a stream that `spec` describes.
     pub fn new(spec: WatermarkSpec) -> Self {
-        let idle_timeout_ms =
-            spec.idle_timeout_ms.or((!spec.keys.is_empty()).then_some(KEYED_IDLE_TIMEOUT_MS)).filter(|ms| *ms > 0);
+        let idle_timeout_ms = spec
+            .idle_timeout_ms
+            .or((!spec.keys.is_empty()).then_some(KEYED_IDLE_TIMEOUT_MS))
+            .filter(|ms| *ms > 0);
         Self {
             spec,
             errors: None,
@@ -106,7 +108,8 @@ impl WatermarkAssigner {
                 continue;
             }
             let error = if times.is_null(row) {
-                Error::data("the event-time column is NULL").remedy("send a time, or filter such rows at the source")
+                Error::data("the event-time column is NULL")
+                    .remedy("send a time, or filter such rows at the source")
             } else {
                 let days = times.value(row).saturating_sub(now_ms) as f64 / 86_400_000.0;
                 Error::data(format!("the event time is {days:.1} days ahead of this machine's clock")).remedy(
@@ -122,7 +125,13 @@ impl WatermarkAssigner {
     }
 
     /// One clock: cut where a row lies at or below a watermark made inside the batch.
-    fn emit_in_order(&mut self, mut batch: Batch, marks: &[i64], valid: impl Fn(usize) -> bool, out: &mut Output<'_>) -> Result<()> {
+    fn emit_in_order(
+        &mut self,
+        mut batch: Batch,
+        marks: &[i64],
+        valid: impl Fn(usize) -> bool,
+        out: &mut Output<'_>,
+    ) -> Result<()> {
         let mut sent_ms = self.clocks.watermark_ms[0];
         let mut running_ms = sent_ms;
         let mut cuts: Vec<(usize, i64)> = Vec::new();
@@ -154,7 +163,13 @@ impl WatermarkAssigner {
     }
 
     /// Several clocks: every row carries its own.
-    fn emit_with_clocks(&mut self, mut batch: Batch, marks: &[i64], valid: impl Fn(usize) -> bool, out: &mut Output<'_>) -> Result<()> {
+    fn emit_with_clocks(
+        &mut self,
+        mut batch: Batch,
+        marks: &[i64],
+        valid: impl Fn(usize) -> bool,
+        out: &mut Output<'_>,
+    ) -> Result<()> {
         let mut own = Vec::with_capacity(batch.num_rows());
         for (row, group) in self.groups.iter().enumerate() {
             let clock = &mut self.clocks.watermark_ms[*group as usize];
@@ -163,7 +178,8 @@ impl WatermarkAssigner {
                 *clock = (*clock).max(marks[row]);
             }
         }
-        batch.time_min_ms = batch.event_times_ms().and_then(|times| times.iter().copied().min()).unwrap_or(i64::MIN);
+        batch.time_min_ms =
+            batch.event_times_ms().and_then(|times| times.iter().copied().min()).unwrap_or(i64::MIN);
         batch.clocks = Some(Int64Array::from(own));
         self.rows_since_scan += batch.num_rows();
         out.emit(batch)?;
@@ -178,7 +194,8 @@ impl WatermarkAssigner {
     fn send_minimum(&mut self, out: &mut Output<'_>) -> Result<()> {
         self.rows_since_scan = 0;
         let oldest_ms = self.idle_timeout_ms.map_or(i64::MIN, |timeout| out.now_ms().saturating_sub(timeout));
-        let active = self.clocks.watermark_ms.iter().zip(&self.clocks.seen_ms).filter(|(_, seen)| **seen >= oldest_ms);
+        let active =
+            self.clocks.watermark_ms.iter().zip(&self.clocks.seen_ms).filter(|(_, seen)| **seen >= oldest_ms);
         if let Some(time_ms) = active.map(|(watermark, _)| *watermark).min() {
             out.watermark(time_ms)?;
         }
@@ -199,7 +216,14 @@ fn row_text(rows: &RecordBatch, row: usize) -> String {
 
 impl Clocks {
     /// Numbers the clock of each row of `batch` into `groups`. True when there is one clock in all.
-    fn number(&mut self, batch: &Batch, keys: &[usize], hashes: &mut Vec<u64>, groups: &mut Vec<u32>, now_ms: i64) -> Result<bool> {
+    fn number(
+        &mut self,
+        batch: &Batch,
+        keys: &[usize],
+        hashes: &mut Vec<u64>,
+        groups: &mut Vec<u32>,
+        now_ms: i64,
+    ) -> Result<bool> {
         let rows = batch.num_rows();
         if keys.is_empty() {
             let next = self.partitions.len() as u32;
@@ -255,7 +279,9 @@ impl Operator for WatermarkAssigner {
         let marks = self.spec.watermark.evaluate(&batch.rows)?;
         let marks = marks
             .as_primitive_opt::<TimestampMillisecondType>()
-            .ok_or_else(|| Error::internal(format!("the watermark is {}, not TIMESTAMP(3)", marks.data_type())))?
+            .ok_or_else(|| {
+                Error::internal(format!("the watermark is {}, not TIMESTAMP(3)", marks.data_type()))
+            })?
             .clone();
         let one = self.clocks.number(&batch, &self.spec.keys, &mut self.hashes, &mut self.groups, now_ms)?;
         batch.partition = 0;
@@ -313,7 +339,10 @@ impl Operator for WatermarkAssigner {
             Some((table, _)) => table.columns(&(0..table.len() as u32).collect::<Vec<_>>())?,
             None => {
                 let mut partitions = vec![0_i64; clocks.partitions.len()];
-                clocks.partitions.iter().for_each(|(partition, group)| partitions[*group as usize] = i64::from(*partition));
+                clocks
+                    .partitions
+                    .iter()
+                    .for_each(|(partition, group)| partitions[*group as usize] = i64::from(*partition));
                 vec![Arc::new(Int64Array::from(partitions))]
             }
         };
@@ -333,7 +362,8 @@ impl Operator for WatermarkAssigner {
             if rows.num_rows() == 0 {
                 continue;
             }
-            let (marks, names) = (rows.column(rows.num_columns() - 1), &rows.columns()[..rows.num_columns() - 1]);
+            let (marks, names) =
+                (rows.column(rows.num_columns() - 1), &rows.columns()[..rows.num_columns() - 1]);
             let marks = marks.as_primitive::<Int64Type>();
             let known = self.clocks.watermark_ms.len();
             if self.spec.keys.is_empty() {
@@ -415,7 +445,9 @@ mod tests {
     fn text(emitted: &[Emitted]) -> String {
         let show = |item: &Emitted| match item {
             Emitted::Rows(batch) => match &batch.clocks {
-                Some(clocks) => format!("{:?}@{:?}", batch.event_times_ms().unwrap(), clocks.values()),
+                Some(clocks) => {
+                    format!("{:?}@{:?}", batch.event_times_ms().unwrap(), clocks.values().to_vec())
+                }
                 None => format!("{:?}", batch.event_times_ms().unwrap()),
             },
             Emitted::Late(_) => "late".into(),
@@ -460,7 +492,10 @@ mod tests {
         let spec = WatermarkSpec { keys: vec![1], idle_timeout_ms: Some(1_000), ..spec() };
         let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec))).unwrap();
         harness.advance(0).unwrap();
-        assert_eq!(text(&harness.batch(batch(&[(Some(100), "a"), (Some(10), "b")])).unwrap()), "[100, 10]@[-, -] w5");
+        assert_eq!(
+            text(&harness.batch(batch(&[(Some(100), "a"), (Some(10), "b")])).unwrap()),
+            "[100, 10]@[-, -] w5"
+        );
         harness.advance(600).unwrap();
         harness.batch(batch(&[(Some(110), "a")])).unwrap();
         assert_eq!(text(&harness.advance(500).unwrap()), "w105");
@@ -470,7 +505,8 @@ mod tests {
     fn bad_times_are_reported_and_move_nothing() {
         let spec = WatermarkSpec { ahead_max_ms: Some(1_000), ..spec() };
         let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec))).unwrap();
-        let out = harness.batch(batch(&[(None, "a"), (Some(10), "b"), (Some(315_576_000_000), "c")])).unwrap();
+        let out =
+            harness.batch(batch(&[(None, "a"), (Some(10), "b"), (Some(315_576_000_000), "c")])).unwrap();
         assert_eq!(text(&out), "[10] w5");
         assert_eq!(harness.metrics().rows_dead_letter.get(), 2);
     }

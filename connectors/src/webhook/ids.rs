@@ -16,7 +16,7 @@ use ring::digest;
 use millstream_engine::keys::hash_bytes;
 use millstream_engine::{Error, Result};
 
-/// Different rows counted before a new generation begins: 96 kB of state.
+/// Different rows counted before a new generation begins: 128 kB of state.
 const GENERATION_ROWS: usize = 8_192;
 /// First byte of the state, to be raised when its form changes.
 const FORMAT: u8 = 1;
@@ -54,7 +54,7 @@ pub(super) struct Ids {
     run: u64,
     generation: u64,
     /// How often each row, by hash, has occurred in this generation. A collision raises a count, which is harmless.
-    counts: BTreeMap<u64, u32>,
+    counts: BTreeMap<u64, u64>,
 }
 
 impl Ids {
@@ -72,9 +72,9 @@ impl Ids {
         }
         let count = self.counts.entry(hash).or_insert(0);
         let occurrence = *count;
-        *count = count.wrapping_add(1);
+        *count += 1;
         let mut context = digest::Context::new(&digest::SHA256);
-        for number in [self.run, self.generation, u64::from(occurrence), self.table.len() as u64] {
+        for number in [self.run, self.generation, occurrence, self.table.len() as u64] {
             context.update(&number.to_le_bytes());
         }
         context.update(self.table.as_bytes());
@@ -84,7 +84,7 @@ impl Ids {
 
     /// What a checkpoint keeps.
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut state = Vec::with_capacity(17 + 12 * self.counts.len());
+        let mut state = Vec::with_capacity(17 + 16 * self.counts.len());
         state.push(FORMAT);
         state.extend_from_slice(&self.run.to_le_bytes());
         state.extend_from_slice(&self.generation.to_le_bytes());
@@ -105,8 +105,8 @@ impl Ids {
         let (generation, mut state) = state.split_first_chunk::<8>().ok_or_else(wrong)?;
         let mut counts = BTreeMap::new();
         while let Some((hash, rest)) = state.split_first_chunk::<8>() {
-            let (count, rest) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
-            counts.insert(u64::from_le_bytes(*hash), u32::from_le_bytes(*count));
+            let (count, rest) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
+            counts.insert(u64::from_le_bytes(*hash), u64::from_le_bytes(*count));
             state = rest;
         }
         if !state.is_empty() {

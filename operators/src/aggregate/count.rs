@@ -23,7 +23,12 @@ impl Accumulator for Count {
     fn resize(&mut self, groups: usize) {
         self.counts.resize(groups, 0);
     }
-    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()> {
+    fn update(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         let counts = &mut self.counts;
         let column = column.map(|column| column as &dyn Array);
         for_each_row(groups.len(), column, filter, |row| counts[groups[row] as usize] += 1);

@@ -55,7 +55,12 @@ impl Accumulator for Distinct {
         self.plain.resize(groups);
         self.seen.resize_with(groups, Values::default);
     }
-    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()> {
+    fn update(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("DISTINCT without an argument")) };
         let rows = self.converter.convert_columns(std::slice::from_ref(column))?;
         let mut first = vec![false; groups.len()];

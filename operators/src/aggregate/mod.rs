@@ -139,7 +139,12 @@ pub trait Accumulator: Send {
     ///
     /// # Errors
     /// If the column has another type.
-    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()>;
+    fn update(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()>;
 
     /// Adds group `i` of `other`, an accumulator of the same kind, to group `groups[i]`.
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]);
@@ -209,7 +214,8 @@ fn for_each_row(
         }
         (nulls, Some(filter)) => {
             for row in 0..len {
-                if filter.is_valid(row) && filter.value(row) && nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+                if filter.is_valid(row) && filter.value(row) && nulls.is_none_or(|nulls| nulls.is_valid(row))
+                {
                     add(row);
                 }
             }

@@ -137,7 +137,12 @@ impl<K: Kept> Accumulator for Pick<K> {
     fn resize(&mut self, groups: usize) {
         self.values.resize(groups, None);
     }
-    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()> {
+    fn update(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("an aggregate without an argument")) };
         let (kind, values) = (self.kind, &mut self.values);
         for_each_row(groups.len(), Some(column), filter, |row| {

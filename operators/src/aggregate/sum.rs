@@ -123,7 +123,12 @@ impl<T: Number> Accumulator for Sum<T> {
         self.sums.resize(groups, T::default());
         self.counts.resize(groups, 0);
     }
-    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()> {
+    fn update(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("SUM without an argument")) };
         let values = column.as_primitive::<T::Arrow>().values();
         let (sums, counts, single) = (&mut self.sums, &mut self.counts, self.single);
@@ -182,7 +187,9 @@ impl<T: Number> Accumulator for Sum<T> {
             // Flink: a decimal that outgrows its digits is null.
             let limit = 10_i128.pow(u32::from(precision));
             let decimals = values.as_any().downcast_ref::<PrimitiveArray<Decimal128Type>>();
-            if let Some(decimals) = decimals.filter(|decimals| decimals.iter().flatten().any(|n| n.abs() >= limit)) {
+            if let Some(decimals) =
+                decimals.filter(|decimals| decimals.iter().flatten().any(|n| n.abs() >= limit))
+            {
                 let checked: PrimitiveArray<Decimal128Type> =
                     decimals.iter().map(|value| value.filter(|n| n.abs() < limit)).collect();
                 return Ok(Arc::new(checked.with_data_type(self.out.clone())));

@@ -12,7 +12,9 @@ use super::*;
 fn run(kind: AggregateKind, distinct: bool, column: ArrayRef, filter: Option<BooleanArray>) -> ArrayRef {
     let call = AggregateCall { kind, argument: Some(0), filter: None, distinct, name: "x".into() };
     let mut whole = call.accumulator(column.data_type()).unwrap();
-    let stored = whole.input_type().map_or_else(|| Arc::clone(&column), |kind| pick::to_stored(&column, &kind).unwrap());
+    let stored = whole
+        .input_type()
+        .map_or_else(|| Arc::clone(&column), |kind| pick::to_stored(&column, &kind).unwrap());
     // Rows alternate between groups 0 and 1; group 2 stays empty.
     let groups: Vec<u32> = (0..column.len() as u32).map(|row| row % 2).collect();
     whole.resize(3);
@@ -42,18 +44,26 @@ fn run(kind: AggregateKind, distinct: bool, column: ArrayRef, filter: Option<Boo
 }
 
 fn doubles(kind: AggregateKind, values: Vec<Option<f64>>) -> Vec<Option<f64>> {
-    run(kind, false, Arc::new(Float64Array::from(values)), None).as_primitive::<Float64Type>().iter().collect()
+    run(kind, false, Arc::new(Float64Array::from(values)), None)
+        .as_primitive::<Float64Type>()
+        .iter()
+        .collect()
 }
 
 #[test]
 fn integers_keep_their_type_wrap_and_truncate() {
-    let column = || -> ArrayRef { Arc::new(Int32Array::from(vec![Some(i32::MAX), Some(-7), Some(1), Some(2), None, None])) };
+    let column = || -> ArrayRef {
+        Arc::new(Int32Array::from(vec![Some(i32::MAX), Some(-7), Some(1), Some(2), None, None]))
+    };
     let ints = |array: ArrayRef| array.as_primitive::<Int32Type>().iter().collect::<Vec<_>>();
     assert_eq!(ints(run(AggregateKind::Sum, false, column(), None)), vec![Some(i32::MIN), Some(-5), None]);
     assert_eq!(ints(run(AggregateKind::Avg, false, column(), None)), vec![Some(1 << 30), Some(-2), None]);
     assert_eq!(ints(run(AggregateKind::Min, false, column(), None)), vec![Some(1), Some(-7), None]);
     assert_eq!(ints(run(AggregateKind::LastValue, false, column(), None)), vec![Some(1), Some(2), None]);
-    assert_eq!(ints(run(AggregateKind::FirstValue, false, column(), None)), vec![Some(i32::MAX), Some(-7), None]);
+    assert_eq!(
+        ints(run(AggregateKind::FirstValue, false, column(), None)),
+        vec![Some(i32::MAX), Some(-7), None]
+    );
     let counts = run(AggregateKind::Count, false, column(), None);
     assert_eq!(counts.as_primitive::<Int64Type>().values(), &[2, 2, 0]);
 }

@@ -54,7 +54,12 @@ impl Accumulator for Variance {
         self.squares.resize(groups, 0.0);
         self.counts.resize(groups, 0);
     }
-    fn update(&mut self, groups: &[u32], column: Option<&ArrayRef>, filter: Option<&BooleanArray>) -> Result<()> {
+    fn update(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("a variance without an argument")) };
         let values = column.as_primitive::<Float64Type>().values();
         for_each_row(groups.len(), Some(column), filter, |row| {

@@ -1,0 +1,242 @@
+//! One request: its body, and where in the body each row is.
+//!
+//! The worker appends rows to a [`BodyBuilder`] (sink.rs) and closes it into a [`Request`], which travels through the
+//! outlet to the dispatcher (dispatch.rs). Rows keep their place in the body, so that a batch the receiver finds too
+//! large can be cut in two, and each row of a refused batch goes to the dead letters on its own, as the plain JSON it
+//! was, without the CloudEvents envelope.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
+
+use super::ids::Id;
+
+/// Bytes a row or a request takes beside its body, counted against the outlet so that tiny rows are bounded too.
+const OVERHEAD_BYTES: usize = 256;
+
+/// What a body looks like.
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// The row as a JSON object.
+    Json,
+    /// The row as `data` of a CloudEvents 1.0 event in structured mode; both texts are JSON strings with quotes.
+    CloudEvents { source: String, kind: String },
+}
+
+/// How rows become bodies.
+#[derive(Debug, Clone)]
+pub(super) struct Framing {
+    pub content: Content,
+    /// Several rows to a request, as a JSON array.
+    pub array: bool,
+}
+
+impl Framing {
+    pub fn content_type(&self) -> &'static str {
+        match (&self.content, self.array) {
+            (Content::Json, _) => "application/json",
+            (Content::CloudEvents { .. }, false) => "application/cloudevents+json",
+            (Content::CloudEvents { .. }, true) => "application/cloudevents-batch+json",
+        }
+    }
+}
+
+/// One row of a request.
+#[derive(Debug, Clone)]
+struct Row {
+    id: Id,
+    /// Its item in the body, envelope included.
+    item: Range<usize>,
+    /// Its own JSON in the body.
+    data: Range<usize>,
+}
+
+/// One request, and how its delivery stands.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Requests of one lane are delivered one after another.
+    pub lane: u64,
+    /// `webhook-id` and `Idempotency-Key`: the row's id, or the rows' ids hashed.
+    pub id: Id,
+    pub body: Bytes,
+    rows: Vec<Row>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// When the first attempt began, by the monotonic clock.
+    pub started_ns: u64,
+}
+
+impl Request {
+    fn new(lane: u64, body: Bytes, rows: Vec<Row>, array: bool) -> Self {
+        let id = match rows.as_slice() {
+            [only] if !array => only.id,
+            rows => Id::of_rows(rows.iter().map(|row| row.id)),
+        };
+        Self { lane, id, body, rows, attempts: 0, started_ns: 0 }
+    }
+
+    pub fn num_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What it counts for in the outlet.
+    pub fn num_bytes(&self) -> usize {
+        self.body.len() + OVERHEAD_BYTES * (1 + self.rows.len())
+    }
+
+    /// The rows' own JSON, in order.
+    pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().map(|row| &self.body[row.data.clone()])
+    }
+
+    /// Two requests of half the rows each, to be delivered in this order, with attempts and deadline of their own;
+    /// none for a single row.
+    pub fn split(&self) -> Option<(Self, Self)> {
+        let (first, second) = self.rows.split_at(self.rows.len() / 2);
+        if first.is_empty() {
+            return None;
+        }
+        let half = |rows: &[Row]| {
+            let mut body = vec![b'['];
+            let moved = rows
+                .iter()
+                .map(|row| {
+                    separate(&mut body);
+                    let (old, new) = (row.item.start, body.len());
+                    body.extend_from_slice(&self.body[row.item.clone()]);
+                    let shift = |range: &Range<usize>| range.start - old + new..range.end - old + new;
+                    Row { id: row.id, item: shift(&row.item), data: shift(&row.data) }
+                })
+                .collect();
+            body.push(b']');
+            Self::new(self.lane, body.into(), moved, true)
+        };
+        Some((half(first), half(second)))
+    }
+}
+
+/// Puts a comma between the items of an array.
+fn separate(body: &mut Vec<u8>) {
+    if body.len() > 1 {
+        body.push(b',');
+    }
+}
+
+/// Collects rows into the body of one request.
+#[derive(Debug, Default)]
+pub(super) struct BodyBuilder {
+    body: Vec<u8>,
+    rows: Vec<Row>,
+    /// When the first row came, by the monotonic clock.
+    pub opened_ns: u64,
+}
+
+impl BodyBuilder {
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn num_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Bytes of the body so far.
+    pub fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Adds a row, whose JSON is `json`, that happened at `time_ms`.
+    pub fn push(&mut self, framing: &Framing, json: &[u8], id: Id, time_ms: i64) {
+        if framing.array {
+            if self.body.is_empty() {
+                self.body.push(b'[');
+            }
+            separate(&mut self.body);
+        }
+        let start = self.body.len();
+        if let Content::CloudEvents { source, kind } = &framing.content {
+            self.body.extend_from_slice(envelope(source, kind, id, time_ms).as_bytes());
+        }
+        let data = self.body.len()..self.body.len() + json.len();
+        self.body.extend_from_slice(json);
+        if matches!(framing.content, Content::CloudEvents { .. }) {
+            self.body.push(b'}');
+        }
+        self.rows.push(Row { id, item: start..self.body.len(), data });
+    }
+
+    /// The request of the rows so far; the builder is empty again.
+    pub fn close(&mut self, framing: &Framing, lane: u64) -> Request {
+        let Self { mut body, rows, .. } = std::mem::take(self);
+        if framing.array {
+            body.push(b']');
+        }
+        Request::new(lane, body.into(), rows, framing.array)
+    }
+}
+
+/// A CloudEvents event up to its data.
+fn envelope(source: &str, kind: &str, id: Id, time_ms: i64) -> String {
+    let mut text = format!(r#"{{"specversion":"1.0","id":"{id}","source":{source},"type":{kind},"#);
+    if let Some(time) = DateTime::from_timestamp_millis(time_ms) {
+        // Writing to a string does not fail.
+        let _ = write!(text, r#""time":"{}","#, time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+    }
+    text.push_str(r#""datacontenttype":"application/json","data":"#);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webhook::ids::Ids;
+
+    fn request(framing: &Framing, rows: &[&str]) -> Request {
+        let (mut ids, mut builder) = (Ids::new("t", 1), BodyBuilder::default());
+        for row in rows {
+            builder.push(framing, row.as_bytes(), ids.next(row.as_bytes()), 1_500);
+        }
+        builder.close(framing, 3)
+    }
+
+    fn text(request: &Request) -> &str {
+        std::str::from_utf8(&request.body).unwrap()
+    }
+
+    #[test]
+    fn rows_are_found_again_in_every_framing() {
+        let rows = [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#];
+        let events = Content::CloudEvents { source: r#""/s""#.into(), kind: r#""k""#.into() };
+        for content in [Content::Json, events] {
+            let framing = Framing { content, array: true };
+            let whole = request(&framing, &rows);
+            serde_json::from_slice::<Vec<serde_json::Value>>(&whole.body).unwrap();
+            assert!(whole.rows().eq(rows.iter().map(|row| row.as_bytes())));
+            let (first, second) = whole.split().unwrap();
+            assert_eq!((first.num_rows(), second.num_rows(), second.lane), (1, 2, 3));
+            assert!(first.rows().chain(second.rows()).eq(whole.rows()));
+            for half in [&first, &second] {
+                serde_json::from_slice::<Vec<serde_json::Value>>(&half.body).unwrap();
+                assert_ne!(half.id, whole.id);
+            }
+            assert!(first.split().is_none());
+        }
+    }
+
+    #[test]
+    fn bodies_are_objects_arrays_or_events() {
+        let json = Framing { content: Content::Json, array: false };
+        assert_eq!(text(&request(&json, &["{}"])), "{}");
+        let array = Framing { array: true, ..json };
+        assert_eq!(text(&request(&array, &["{}", "{}"])), "[{},{}]");
+        let content = Content::CloudEvents { source: r#""/s""#.into(), kind: r#""k""#.into() };
+        let event = request(&Framing { content, array: false }, &["{}"]);
+        let expected = format!(
+            r#"{{"specversion":"1.0","id":"{}","source":"/s","type":"k","time":"1970-01-01T00:00:01.500Z","datacontenttype":"application/json","data":{{}}}}"#,
+            event.id
+        );
+        assert_eq!(text(&event), expected);
+    }
+}

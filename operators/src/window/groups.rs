@@ -1,0 +1,200 @@
+//! The groups of one slice (or of a window being put together): numbered keys, and each aggregate's state by number.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_schema::SchemaRef;
+use millstream_engine::keys::{KeyHasher, key_group};
+use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::{Batch, Result};
+
+use super::WindowAggregateSpec;
+use crate::aggregate::{Accumulator, to_input};
+use crate::keys::{KeyColumns, KeyTable};
+
+/// Keys and their states.
+pub(super) struct Groups {
+    pub keys: KeyTable,
+    /// One a call, then the row count.
+    pub accumulators: Vec<Box<dyn Accumulator>>,
+}
+
+impl Groups {
+    pub fn new(spec: &WindowAggregateSpec) -> Result<Self> {
+        Ok(Self { keys: KeyTable::new(&spec.key_types())?, accumulators: spec.accumulators()? })
+    }
+
+    /// Adds rows `start .. start + len` of `input`.
+    pub fn update(
+        &mut self,
+        input: &Prepared,
+        start: usize,
+        len: usize,
+        numbers: &mut Vec<u32>,
+    ) -> Result<()> {
+        self.keys.intern(&input.keys, &input.hashes, start, len, numbers);
+        let groups = self.keys.len();
+        for (accumulator, argument) in self.accumulators.iter_mut().zip(&input.arguments) {
+            accumulator.resize(groups);
+            match argument {
+                Argument::Rows { column, filter } if len == input.rows => {
+                    accumulator.update(numbers, column.as_ref(), filter.as_ref())?;
+                }
+                Argument::Rows { column, filter } => {
+                    let column = column.as_ref().map(|column| column.slice(start, len));
+                    let filter = filter.as_ref().map(|filter| filter.slice(start, len));
+                    accumulator.update(numbers, column.as_ref(), filter.as_ref())?;
+                }
+                Argument::States(columns) => {
+                    let columns: Vec<ArrayRef> =
+                        columns.iter().map(|column| column.slice(start, len)).collect();
+                    accumulator.merge_state(numbers, &columns)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds all groups of `other`.
+    pub fn merge(&mut self, other: &Groups, numbers: &mut Vec<u32>) {
+        self.keys.intern_all(&other.keys, numbers);
+        let groups = self.keys.len();
+        for (mine, theirs) in self.accumulators.iter_mut().zip(&other.accumulators) {
+            mine.resize(groups);
+            mine.merge_from(theirs.as_ref(), numbers);
+        }
+    }
+
+    /// Takes all groups of `other` out again.
+    pub fn retract(&mut self, other: &Groups, numbers: &mut Vec<u32>) {
+        self.keys.intern_all(&other.keys, numbers);
+        for (mine, theirs) in self.accumulators.iter_mut().zip(&other.accumulators) {
+            mine.retract_from(theirs.as_ref(), numbers);
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
+    }
+
+    /// Of `numbers`, the groups that hold rows.
+    pub fn occupied(&self, numbers: &[u32]) -> Result<Vec<u32>> {
+        let Some(count) = self.accumulators.last() else { return Ok(Vec::new()) };
+        let counts = count.evaluate(numbers)?;
+        let counts = counts.as_primitive::<arrow_array::types::Int64Type>();
+        Ok(numbers
+            .iter()
+            .zip(counts.values())
+            .filter(|(_, count)| **count > 0)
+            .map(|(number, _)| *number)
+            .collect())
+    }
+
+    /// Keys and results of `numbers`.
+    pub fn results(&self, numbers: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut columns = self.keys.columns(numbers)?;
+        // The last accumulator is the row count, which is ours.
+        for accumulator in &self.accumulators[..self.accumulators.len() - 1] {
+            columns.push(accumulator.evaluate(numbers)?);
+        }
+        Ok(columns)
+    }
+
+    /// Partial rows of `numbers`: keys, slice end, states.
+    pub fn partials(&self, numbers: &[u32], slice_end_ms: i64, schema: &SchemaRef) -> Result<RecordBatch> {
+        let mut columns = self.keys.columns(numbers)?;
+        columns.push(Arc::new(Int64Array::from_value(slice_end_ms, numbers.len())));
+        for accumulator in &self.accumulators {
+            columns.extend(accumulator.state(numbers)?);
+        }
+        Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
+
+    /// Writes the groups as partial rows, split by key group in one pass.
+    pub fn snapshot(&self, slice_end_ms: i64, schema: &SchemaRef, state: &mut StateWriter) -> Result<()> {
+        let mut of_group: std::collections::BTreeMap<u16, Vec<u32>> = std::collections::BTreeMap::new();
+        for (number, hash) in (0_u32..).zip(self.keys.hashes()) {
+            of_group.entry(key_group(*hash)).or_default().push(number);
+        }
+        for (group, numbers) in of_group {
+            state.put_group(group, encode_rows(&self.partials(&numbers, slice_end_ms, schema)?)?);
+        }
+        Ok(())
+    }
+}
+
+/// Every partial row that `state` holds.
+pub(super) fn restored(state: &StateReader) -> impl Iterator<Item = Result<RecordBatch>> {
+    state.groups().map(|(_, bytes)| decode_rows(bytes))
+}
+
+/// A batch made ready to be added: keys hashed and encoded, arguments in the accumulators' types.
+pub(super) struct Prepared {
+    rows: usize,
+    keys: KeyColumns,
+    hashes: Vec<u64>,
+    arguments: Vec<Argument>,
+}
+
+enum Argument {
+    Rows { column: Option<ArrayRef>, filter: Option<BooleanArray> },
+    States(Vec<ArrayRef>),
+}
+
+/// Prepares batches for the groups of one operator.
+pub(super) struct Preparer {
+    spec: WindowAggregateSpec,
+    hasher: KeyHasher,
+    model: Groups,
+}
+
+impl Preparer {
+    pub fn new(spec: &WindowAggregateSpec) -> Result<Self> {
+        Ok(Self { spec: spec.clone(), hasher: KeyHasher::new(&spec.key_types())?, model: Groups::new(spec)? })
+    }
+
+    /// Rows as they come from the stream.
+    pub fn rows(&self, batch: &Batch) -> Result<Prepared> {
+        let keys: Vec<ArrayRef> =
+            self.spec.keys.iter().map(|key| Arc::clone(batch.rows.column(*key))).collect();
+        let mut arguments = Vec::with_capacity(self.model.accumulators.len());
+        for (number, accumulator) in self.model.accumulators.iter().enumerate() {
+            let call = self.spec.aggregates.get(number);
+            let column = match call.and_then(|call| call.argument) {
+                Some(column) => Some(to_input(batch.rows.column(column), accumulator.as_ref())?),
+                None => None,
+            };
+            let filter = call
+                .and_then(|call| call.filter)
+                .and_then(|filter| batch.rows.column(filter).as_boolean_opt().cloned());
+            arguments.push(Argument::Rows { column, filter });
+        }
+        self.prepared(&keys, arguments, batch.num_rows())
+    }
+
+    /// Partial rows: keys, slice end, states.
+    pub fn partials(&self, rows: &RecordBatch) -> Result<Prepared> {
+        let keys = &rows.columns()[..self.spec.keys.len()];
+        let mut at = self.spec.keys.len() + 1;
+        let mut arguments = Vec::with_capacity(self.model.accumulators.len());
+        for accumulator in &self.model.accumulators {
+            let width = accumulator.state_types().len();
+            arguments.push(Argument::States(rows.columns()[at..at + width].to_vec()));
+            at += width;
+        }
+        self.prepared(keys, arguments, rows.num_rows())
+    }
+
+    /// The slice ends of partial rows.
+    pub fn slice_ends<'a>(&self, rows: &'a RecordBatch) -> &'a [i64] {
+        rows.column(self.spec.keys.len()).as_primitive::<arrow_array::types::Int64Type>().values()
+    }
+
+    fn prepared(&self, keys: &[ArrayRef], arguments: Vec<Argument>, rows: usize) -> Result<Prepared> {
+        let mut hashes = Vec::with_capacity(rows);
+        self.hasher.hash(keys, rows, &mut hashes)?;
+        Ok(Prepared { rows, keys: self.model.keys.prepare(keys, rows)?, hashes, arguments })
+    }
+}

@@ -1,0 +1,396 @@
+//! Windows kept per key: sessions, and every kind over a stream whose keys have clocks of their own.
+//!
+//! A key has a short list of open windows, sorted by start. A session grows with its rows, and two that touch become
+//! one. A key's windows close when its own clock (seen on its rows) passes their end, or when the stream's watermark
+//! does. A row is late when, after merging, its window has already closed by the row's clock. Flink: WindowOperator
+//! with MergingWindowSet; TimeWindow.intersects counts touching windows as one.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use millstream_engine::keys::key_group;
+use millstream_engine::operator::LATE;
+use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
+use smallvec::SmallVec;
+
+use super::{TimeMode, WindowAggregateSpec, WindowAssigner, clock_of};
+use crate::aggregate::{Accumulator, to_input};
+use crate::keys::KeyTable;
+use millstream_engine::keys::KeyHasher;
+
+/// Rows of one emitted chunk.
+const CHUNK_ROWS: usize = 4_096;
+
+/// An open window of a key, and the number of its state.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    start_ms: i64,
+    end_ms: i64,
+    slot: u32,
+}
+
+/// See the module's page.
+pub(super) struct PerKeyWindows {
+    spec: WindowAggregateSpec,
+    hasher: KeyHasher,
+    keys: KeyTable,
+    /// Open windows of each key, by start.
+    open: Vec<SmallVec<[Open; 2]>>,
+    /// Every open window as (end, key, start), so that those to close are found in order.
+    by_end: BTreeSet<(i64, u32, i64)>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    slots: u32,
+    /// Closed windows on their way out: key, start, end, slot.
+    closed: Vec<(u32, Open)>,
+    output: SchemaRef,
+    time_ms: i64,
+    hashes: Vec<u64>,
+    groups: Vec<u32>,
+}
+
+impl PerKeyWindows {
+    pub fn new(spec: &WindowAggregateSpec) -> Result<Self> {
+        Ok(Self {
+            spec: spec.clone(),
+            hasher: KeyHasher::new(&spec.key_types())?,
+            keys: KeyTable::new(&spec.key_types())?,
+            open: Vec::new(),
+            by_end: BTreeSet::new(),
+            accumulators: spec.accumulators()?,
+            slots: 0,
+            closed: Vec::new(),
+            output: spec.output_schema()?,
+            time_ms: i64::MIN,
+            hashes: Vec::new(),
+            groups: Vec::new(),
+        })
+    }
+
+    /// Gives the window `start_ms .. end_ms` of `key` a slot, merging sessions that it touches.
+    fn open_window(&mut self, key: u32, start_ms: i64, end_ms: i64) -> u32 {
+        let session = matches!(self.spec.window, WindowAssigner::Session { .. });
+        let windows = &mut self.open[key as usize];
+        let mut merged = Open { start_ms, end_ms, slot: u32::MAX };
+        let mut absorbed: SmallVec<[u32; 2]> = SmallVec::new();
+        windows.retain(|window| {
+            let same = if session {
+                window.start_ms <= merged.end_ms && merged.start_ms <= window.end_ms
+            } else {
+                window.start_ms == start_ms && window.end_ms == end_ms
+            };
+            if same {
+                self.by_end.remove(&(window.end_ms, key, window.start_ms));
+                merged.start_ms = merged.start_ms.min(window.start_ms);
+                merged.end_ms = merged.end_ms.max(window.end_ms);
+                absorbed.push(window.slot);
+            }
+            !same
+        });
+        merged.slot = match absorbed.first() {
+            Some(slot) => *slot,
+            None => {
+                self.slots += 1;
+                self.accumulators.iter_mut().for_each(|one| one.resize(self.slots as usize));
+                self.slots - 1
+            }
+        };
+        for slot in absorbed.iter().skip(1) {
+            for accumulator in &mut self.accumulators {
+                // State columns of one group: merging is rare, per pair of sessions and not per row.
+                if let Ok(columns) = accumulator.state(&[*slot]) {
+                    // The same accumulator, so the types fit.
+                    let _ = accumulator.merge_state(&[merged.slot], &columns);
+                }
+            }
+        }
+        let at = windows.partition_point(|window| window.start_ms < merged.start_ms);
+        windows.insert(at, merged);
+        self.by_end.insert((merged.end_ms, key, merged.start_ms));
+        merged.slot
+    }
+
+    /// End of the session that a row at `time_ms` of `key` would be in.
+    fn session_end_ms(&self, key: u32, time_ms: i64, gap_ms: i64) -> i64 {
+        let (mut start, mut end) = (time_ms, time_ms + gap_ms);
+        for window in &self.open[key as usize] {
+            if window.start_ms <= end && start <= window.end_ms {
+                start = start.min(window.start_ms);
+                end = end.max(window.end_ms);
+            }
+        }
+        end
+    }
+
+    /// Closes `key`'s windows that end at or before `time_ms`.
+    fn close_key(&mut self, key: u32, time_ms: i64) {
+        let windows = &mut self.open[key as usize];
+        let (by_end, closed) = (&mut self.by_end, &mut self.closed);
+        windows.retain(|window| {
+            let done = window.end_ms - 1 <= time_ms;
+            if done {
+                by_end.remove(&(window.end_ms, key, window.start_ms));
+                closed.push((key, *window));
+            }
+            !done
+        });
+    }
+
+    /// Closes every key's windows up to the time, at most a chunk of them.
+    fn close_due(&mut self) -> bool {
+        while self.closed.len() < CHUNK_ROWS {
+            let Some(&(end_ms, key, start_ms)) = self.by_end.first() else { return false };
+            if end_ms - 1 > self.time_ms {
+                return false;
+            }
+            self.by_end.pop_first();
+            let windows = &mut self.open[key as usize];
+            if let Some(at) =
+                windows.iter().position(|window| window.start_ms == start_ms && window.end_ms == end_ms)
+            {
+                self.closed.push((key, windows.remove(at)));
+            }
+        }
+        true
+    }
+
+    fn emit_closed(&mut self, out: &mut Output<'_>) -> Result<()> {
+        if self.closed.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<u32> = self.closed.iter().map(|(key, _)| *key).collect();
+        let slots: Vec<u32> = self.closed.iter().map(|(_, window)| window.slot).collect();
+        let mut columns = self.keys.columns(&keys)?;
+        for accumulator in &self.accumulators[..self.accumulators.len() - 1] {
+            columns.push(accumulator.evaluate(&slots)?);
+        }
+        let zone = match &self.spec.time_type {
+            DataType::Timestamp(TimeUnit::Millisecond, zone) => zone.clone(),
+            _ => None,
+        };
+        let time_min_ms = self.closed.iter().map(|(_, window)| window.end_ms - 1).min().unwrap_or(i64::MIN);
+        let times: [fn(&Open) -> i64; 3] = [|w| w.start_ms, |w| w.end_ms, |w| w.end_ms - 1];
+        for time in times {
+            let column: TimestampMillisecondArray =
+                self.closed.iter().map(|(_, window)| Some(time(window))).collect();
+            columns.push(Arc::new(column.with_timezone_opt(zone.clone())) as ArrayRef);
+        }
+        self.closed.clear();
+        let rows = RecordBatch::try_new(Arc::clone(&self.output), columns)?;
+        let event_time = rows.num_columns() - 1;
+        let mut batch = Batch::with_event_time(rows, event_time)?;
+        batch.time_min_ms = time_min_ms;
+        out.emit(batch)?;
+        self.compact()
+    }
+
+    /// Renumbers states and keys when most of them are of windows that are gone.
+    fn compact(&mut self) -> Result<()> {
+        let live = self.by_end.len();
+        if (self.slots as usize) < 4 * live + 4_096 {
+            return Ok(());
+        }
+        let mut rebuilt = Self::new(&self.spec)?;
+        rebuilt.time_ms = self.time_ms;
+        let all = self.live();
+        rebuilt.adopt(&self.rows(&all)?)?;
+        *self = rebuilt;
+        Ok(())
+    }
+
+    fn live(&self) -> Vec<(u32, Open)> {
+        let windows = self.open.iter().enumerate();
+        windows.flat_map(|(key, windows)| windows.iter().map(move |window| (key as u32, *window))).collect()
+    }
+
+    /// Open windows as rows: keys, start, end, states.
+    fn rows(&self, windows: &[(u32, Open)]) -> Result<RecordBatch> {
+        let keys: Vec<u32> = windows.iter().map(|(key, _)| *key).collect();
+        let slots: Vec<u32> = windows.iter().map(|(_, window)| window.slot).collect();
+        let mut columns = self.keys.columns(&keys)?;
+        columns
+            .push(Arc::new(Int64Array::from_iter_values(windows.iter().map(|(_, window)| window.start_ms))));
+        columns.push(Arc::new(Int64Array::from_iter_values(windows.iter().map(|(_, window)| window.end_ms))));
+        for accumulator in &self.accumulators {
+            columns.extend(accumulator.state(&slots)?);
+        }
+        let fields: Vec<_> =
+            columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+
+    fn adopt(&mut self, rows: &RecordBatch) -> Result<()> {
+        let width = self.spec.keys.len();
+        let (keys, rest) = rows.columns().split_at(width);
+        self.number(keys, rows.num_rows())?;
+        let starts = rest[0].as_primitive::<Int64Type>().clone();
+        let ends = rest[1].as_primitive::<Int64Type>().clone();
+        let groups = std::mem::take(&mut self.groups);
+        let slots: Vec<u32> = groups
+            .iter()
+            .enumerate()
+            .map(|(row, key)| self.open_window(*key, starts.value(row), ends.value(row)))
+            .collect();
+        self.groups = groups;
+        let mut at = 2;
+        for accumulator in &mut self.accumulators {
+            let columns = accumulator.state_types().len();
+            accumulator.merge_state(&slots, &rest[at..at + columns])?;
+            at += columns;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
+        self.hasher.hash(keys, rows, &mut self.hashes)?;
+        let prepared = self.keys.prepare(keys, rows)?;
+        self.keys.intern(&prepared, &self.hashes, 0, rows, &mut self.groups);
+        self.open.resize_with(self.keys.len(), SmallVec::new);
+        Ok(())
+    }
+
+    /// Adds row `row`'s windows to `targets` as (row, slot). False when it is late for all of them.
+    fn assign(&mut self, row: usize, time_ms: i64, clock_ms: i64, targets: &mut Vec<(u32, u32)>) -> bool {
+        let key = self.groups[row];
+        if let WindowAssigner::Session { gap_ms } = self.spec.window {
+            if self.session_end_ms(key, time_ms, gap_ms) - 1 <= clock_ms {
+                return false;
+            }
+            let slot = self.open_window(key, time_ms, time_ms + gap_ms);
+            targets.push((row as u32, slot));
+            return true;
+        }
+        let window = self.spec.window;
+        let mut end_ms = window.slice_start_ms(time_ms) + window.slide_ms();
+        let last_ms = window.last_window_end_ms(end_ms);
+        let mut on_time = false;
+        while end_ms <= last_ms {
+            if end_ms - 1 > clock_ms {
+                on_time = true;
+                let slot = self.open_window(key, window.window_start_ms(end_ms), end_ms);
+                targets.push((row as u32, slot));
+            }
+            end_ms += window.slide_ms();
+        }
+        on_time
+    }
+
+    /// Adds rows to their windows' states.
+    fn add(&mut self, batch: &Batch, targets: &[(u32, u32)]) -> Result<()> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let rows = arrow_array::UInt32Array::from_iter_values(targets.iter().map(|(row, _)| *row));
+        let slots: Vec<u32> = targets.iter().map(|(_, slot)| *slot).collect();
+        let taken = batch.take(&rows)?;
+        for (number, accumulator) in self.accumulators.iter_mut().enumerate() {
+            let call = self.spec.aggregates.get(number);
+            let column = match call.and_then(|call| call.argument) {
+                Some(column) => Some(to_input(taken.rows.column(column), accumulator.as_ref())?),
+                None => None,
+            };
+            let filter = call
+                .and_then(|call| call.filter)
+                .and_then(|filter| taken.rows.column(filter).as_boolean_opt().cloned());
+            accumulator.update(&slots, column.as_ref(), filter.as_ref())?;
+        }
+        Ok(())
+    }
+}
+
+impl Operator for PerKeyWindows {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
+        let keys: Vec<ArrayRef> =
+            self.spec.keys.iter().map(|key| Arc::clone(batch.rows.column(*key))).collect();
+        self.number(&keys, batch.num_rows())?;
+        let now = out.now_ms();
+        let times: Vec<i64> = match self.spec.time {
+            TimeMode::Processing => vec![now; batch.num_rows()],
+            TimeMode::Event => batch
+                .event_times_ms()
+                .ok_or_else(|| Error::internal("rows without event time reached an event-time window"))?
+                .to_vec(),
+        };
+        let mut targets = Vec::with_capacity(batch.num_rows());
+        let mut late = Vec::new();
+        for (row, time_ms) in times.into_iter().enumerate() {
+            let clock_ms =
+                if self.spec.time == TimeMode::Processing { i64::MIN } else { clock_of(&batch, row, out) };
+            let key = self.groups[row];
+            let due = |window: &Open| window.end_ms - 1 <= clock_ms;
+            if batch.clocks.is_some() && self.open[key as usize].iter().any(due) {
+                // The key's own clock has closed windows: everything up to here must be in them first.
+                self.add(&batch, &targets)?;
+                targets.clear();
+                self.close_key(key, clock_ms);
+            }
+            if !self.assign(row, time_ms, clock_ms, &mut targets) {
+                late.push(row);
+            } else if matches!(self.spec.window, WindowAssigner::Session { .. }) {
+                // A later merge may move the state of rows that are not in it yet.
+                let moved = self.open[key as usize].len() > 1;
+                if moved {
+                    self.add(&batch, &targets)?;
+                    targets.clear();
+                }
+            }
+        }
+        self.add(&batch, &targets)?;
+        if !late.is_empty() {
+            out.metrics().rows_late.add(late.len() as u64);
+            if out.is_connected(LATE) {
+                let mut mask = vec![false; batch.num_rows()];
+                late.iter().for_each(|row| mask[*row] = true);
+                out.emit_to(LATE, batch.filter(&BooleanArray::from(mask))?)?;
+            }
+        }
+        if self.spec.time == TimeMode::Processing
+            && let Some((end_ms, _, _)) = self.by_end.first()
+        {
+            out.set_timer(*end_ms);
+        }
+        self.emit_closed(out)
+    }
+
+    fn on_watermark(&mut self, time_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        self.time_ms = time_ms;
+        self.resume(out)
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        self.time_ms = now_ms;
+        if let Some((end_ms, _, _)) = self.by_end.first() {
+            out.set_timer((*end_ms).max(now_ms + 1));
+        }
+        self.resume(out)
+    }
+
+    fn resume(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        let more = self.close_due();
+        self.emit_closed(out)?;
+        Ok(if more { Firing::More } else { Firing::Done })
+    }
+
+    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        let mut of_group: std::collections::BTreeMap<u16, Vec<(u32, Open)>> =
+            std::collections::BTreeMap::new();
+        for (key, window) in self.live() {
+            of_group.entry(key_group(self.keys.hashes()[key as usize])).or_default().push((key, window));
+        }
+        for (group, windows) in of_group {
+            state.put_group(group, encode_rows(&self.rows(&windows)?)?);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        for (_, bytes) in state.groups() {
+            self.adopt(&decode_rows(bytes)?)?;
+        }
+        Ok(())
+    }
+}

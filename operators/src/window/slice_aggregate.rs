@@ -1,0 +1,210 @@
+//! Windowed aggregation on slices: rows (or partial rows of `local.rs`) in, one row a key and window out.
+//!
+//! Invariants: a row is late exactly when every window it belongs to has closed by the clock it came under, never by
+//! what other channels delivered meanwhile; windows fire in order of their end, once; a window without rows is not
+//! visited, however long the gap. A firing is emitted in chunks, with room for the consumers in between.
+//! Flink: AbstractSliceWindowAggProcessor.
+
+use std::sync::Arc;
+
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_schema::SchemaRef;
+use millstream_engine::element::WATERMARK_MIN_MS;
+use millstream_engine::operator::LATE;
+use millstream_engine::state::{StateReader, StateWriter};
+use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
+
+use super::groups::{Preparer, restored};
+use super::slices::Slices;
+use super::{TimeMode, WindowAggregateSpec, clock_of, window_columns};
+
+/// Rows of one emitted chunk.
+const CHUNK_ROWS: usize = 4_096;
+
+/// See the module's page.
+pub(super) struct SliceAggregate {
+    spec: WindowAggregateSpec,
+    /// The input is partial rows.
+    partials: bool,
+    preparer: Preparer,
+    slices: Slices,
+    output: SchemaRef,
+    /// End of the last window that fired, or of the last that can have.
+    fired_ms: i64,
+    /// The watermark (or wall clock) that windows fire up to.
+    time_ms: i64,
+    /// The window that is being emitted, and how many of its groups are out.
+    emitting: Option<(i64, usize)>,
+    slice_ends: Vec<i64>,
+}
+
+impl SliceAggregate {
+    pub fn new(spec: &WindowAggregateSpec, partials: bool) -> Result<Self> {
+        Ok(Self {
+            spec: spec.clone(),
+            partials,
+            preparer: Preparer::new(spec)?,
+            slices: Slices::new(spec)?,
+            output: spec.output_schema()?,
+            fired_ms: WATERMARK_MIN_MS,
+            time_ms: WATERMARK_MIN_MS,
+            emitting: None,
+            slice_ends: Vec::new(),
+        })
+    }
+
+    /// Adds `rows`, whose slice ends are in `self.slice_ends`, run by run of equal slices.
+    fn add(&mut self, input: &super::groups::Prepared) -> Result<()> {
+        let ends = std::mem::take(&mut self.slice_ends);
+        let mut start = 0;
+        while start < ends.len() {
+            let end_ms = ends[start];
+            let len = ends[start..].iter().take_while(|end| **end == end_ms).count();
+            self.slices.update(end_ms, input, start, len)?;
+            start += len;
+        }
+        self.slice_ends = ends;
+        Ok(())
+    }
+
+    fn fire_next(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        loop {
+            let (end_ms, done) = match self.emitting {
+                Some(emitting) => emitting,
+                None => {
+                    let Some(end_ms) = self.slices.next_window_end_ms(self.fired_ms) else { break };
+                    if end_ms - 1 > self.time_ms {
+                        break;
+                    }
+                    self.slices.fire(end_ms)?;
+                    (end_ms, 0)
+                }
+            };
+            let Some(groups) = self.slices.window(end_ms) else {
+                return Err(Error::internal("a window without groups fired"));
+            };
+            let all = groups.keys.len();
+            let until = all.min(done + CHUNK_ROWS);
+            let numbers = groups.occupied(&(done as u32..until as u32).collect::<Vec<_>>())?;
+            if !numbers.is_empty() {
+                let mut columns = groups.results(&numbers)?;
+                let start_ms = self.spec.window.window_start_ms(end_ms);
+                columns.extend(window_columns(start_ms, end_ms, numbers.len(), &self.spec.time_type));
+                let rows = RecordBatch::try_new(Arc::clone(&self.output), columns)?;
+                let event_time = rows.num_columns() - 1;
+                let mut batch = Batch::with_event_time(rows, event_time)?;
+                batch.time_min_ms = end_ms - 1;
+                out.emit(batch)?;
+            }
+            if until < all {
+                self.emitting = Some((end_ms, until));
+                return Ok(Firing::More);
+            }
+            self.emitting = None;
+            self.slices.fired(end_ms);
+            self.fired_ms = end_ms;
+            if all >= CHUNK_ROWS {
+                return Ok(Firing::More);
+            }
+        }
+        // Windows up to the time have fired, with rows or not.
+        if self.time_ms < i64::MAX - self.spec.window.slide_ms() {
+            self.fired_ms = self.fired_ms.max(self.spec.window.slice_start_ms(self.time_ms + 1));
+        }
+        Ok(Firing::Done)
+    }
+
+    fn process_rows(&mut self, batch: &Batch, out: &mut Output<'_>) -> Result<()> {
+        let window = self.spec.window;
+        self.slice_ends.clear();
+        if self.spec.time == TimeMode::Processing {
+            let end_ms = window.slice_start_ms(out.now_ms()) + window.slide_ms();
+            self.slice_ends.resize(batch.num_rows(), end_ms);
+            out.set_timer(end_ms);
+            let prepared = self.preparer.rows(batch)?;
+            return self.add(&prepared);
+        }
+        let times = batch
+            .event_times_ms()
+            .ok_or_else(|| Error::internal("rows without event time reached an event-time window"))?;
+        let mut late = 0;
+        let (slide, mut end_ms) = (window.slide_ms(), i64::MIN);
+        for (row, time) in times.iter().enumerate() {
+            // Most rows fall into the slice of the row before.
+            if *time >= end_ms || *time < end_ms.saturating_sub(slide) {
+                end_ms = window.slice_start_ms(*time) + slide;
+            }
+            let is_late = window.last_window_end_ms(end_ms) - 1 <= clock_of(batch, row, out);
+            late += usize::from(is_late);
+            self.slice_ends.push(if is_late { i64::MIN } else { end_ms });
+        }
+        if late == 0 {
+            let prepared = self.preparer.rows(batch)?;
+            return self.add(&prepared);
+        }
+        out.metrics().rows_late.add(late as u64);
+        let on_time: BooleanArray = self.slice_ends.iter().map(|end| Some(*end != i64::MIN)).collect();
+        if out.is_connected(LATE) {
+            let late = arrow_ord_not(&on_time);
+            out.emit_to(LATE, batch.filter(&late)?)?;
+        }
+        self.slice_ends.retain(|end| *end != i64::MIN);
+        let kept = batch.filter(&on_time)?;
+        let prepared = self.preparer.rows(&kept)?;
+        self.add(&prepared)
+    }
+}
+
+/// The complement of a mask without nulls.
+pub(super) fn arrow_ord_not(mask: &BooleanArray) -> BooleanArray {
+    BooleanArray::new(!mask.values(), None)
+}
+
+impl Operator for SliceAggregate {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
+        if self.partials {
+            let prepared = self.preparer.partials(&batch.rows)?;
+            self.slice_ends.clear();
+            self.slice_ends.extend_from_slice(self.preparer.slice_ends(&batch.rows));
+            return self.add(&prepared);
+        }
+        self.process_rows(&batch, out)
+    }
+
+    fn on_watermark(&mut self, time_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        self.time_ms = time_ms;
+        self.fire_next(out)
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        self.time_ms = now_ms;
+        self.fire_next(out)
+    }
+
+    fn resume(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        self.fire_next(out)
+    }
+
+    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        let schema = self.spec.partial_schema()?;
+        for (end_ms, groups) in self.slices.iter() {
+            groups.snapshot(end_ms, &schema, state)?;
+        }
+        state.put_blob(self.fired_ms.to_le_bytes().to_vec());
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        // Instances fire at the same barrier-aligned watermark, so their positions agree; the lowest is safe.
+        let positions = state.blobs().filter_map(|blob| Some(i64::from_le_bytes(blob.try_into().ok()?)));
+        self.fired_ms = positions.min().unwrap_or(WATERMARK_MIN_MS);
+        for rows in restored(state) {
+            let rows = rows?;
+            let prepared = self.preparer.partials(&rows)?;
+            self.slice_ends.clear();
+            self.slice_ends.extend_from_slice(self.preparer.slice_ends(&rows));
+            self.add(&prepared)?;
+        }
+        Ok(())
+    }
+}
