@@ -1,1 +1,38 @@
-//! Under construction.
+//! Millstream's sources, sinks and formats: one folder or file, and where it is heavy one Cargo feature, each.
+//!
+//! A connector implements [`millstream_engine::Connector`] and is found by name through a [`Registry`]. To add one, copy
+//! `blackhole.rs` (the smallest sink) or `datagen.rs` (a source with options), and add a line to [`register_all`].
+
+pub mod blackhole;
+//pub mod datagen;
+pub mod filesystem;
+pub mod format;
+pub mod memory;
+#[cfg(feature = "mqtt")]
+pub mod mqtt {}
+//pub mod mqtt;
+//pub mod nexmark;
+pub mod print;
+#[cfg(feature = "webhook")]
+pub mod webhook;
+
+use std::sync::Arc;
+
+use millstream_engine::Registry;
+
+/// A registry with every connector of this build.
+pub fn registry() -> Registry {
+    let mut registry = Registry::default();
+    register_all(&mut registry);
+    registry
+}
+
+/// Adds every connector of this build.
+pub fn register_all(registry: &mut Registry) {
+    registry.add(Arc::new(blackhole::Blackhole));
+    registry.add(Arc::new(filesystem::Filesystem));
+    #[cfg(feature = "mqtt")]
+    registry.add(Arc::new(print::Print::default()));
+    #[cfg(feature = "webhook")]
+    registry.add(Arc::new(webhook::Webhook));
+}

@@ -168,7 +168,9 @@ impl Gate {
             self.push(port, Element::Batch(batch), clock_ms);
             return Ok(());
         }
-        if channel.held_watermark.is_some_and(|(held_ms, _)| batch.time_min_ms <= held_ms) {
+        // A session that ends one above the watermark has closed, and must not take the row in.
+        let below = channel.held_watermark.is_some_and(|(held_ms, _)| batch.time_min_ms <= held_ms.saturating_add(1));
+        if below || channel.gathered.first().is_some_and(|first| first.clocks.is_some() != batch.clocks.is_some()) {
             self.flush(index)?;
         }
         let channel = &mut self.channels[index];

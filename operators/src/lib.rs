@@ -15,5 +15,5 @@ pub use aggregate::{AggregateCall, AggregateKind};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use project::Project;
 pub use union::Union;
-pub use watermark::{WatermarkAssigner, WatermarkSpec};
+pub use watermark::{CutRule, WatermarkAssigner, WatermarkSpec};
 pub use window::{WindowAggregateSpec, WindowAssigner};

@@ -1,9 +1,9 @@
 //! The watermark assigner: how far event time has come, decided row by row in source order.
 //!
 //! Flink's assigner advances the watermark after every row. Here whole batches pass, and answers are the same: where a
-//! row lies at or below a watermark that earlier rows of its own batch have made, the batch is cut there and the
+//! row lies at or just above a watermark that earlier rows of its own batch have made, the batch is cut there and the
 //! watermark goes between the pieces; a batch without such a row (the common case) passes whole with one watermark
-//! after it. So lateness never depends on where batches end. With several partitions, or with keys (one clock a
+//! after it. What is downstream may relax this ([`CutRule`]). So lateness never depends on where batches end. With several partitions, or with keys (one clock a
 //! device), each row instead carries the watermark of its own clock, and the stream's watermark is the minimum over the
 //! clocks that are not idle.
 //!
@@ -31,6 +31,32 @@ const KEYED_IDLE_TIMEOUT_MS: i64 = 60_000;
 /// Up to this many keys the minimum is taken anew after every batch, above it once per as many rows as keys.
 const KEYS_PER_SCAN: usize = 4_096;
 
+/// When a row's lateness against a watermark from inside its own batch must show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CutRule {
+    /// Always: cut the batch in front of the row.
+    #[default]
+    Always,
+    /// Only windows with these slice lengths and offsets (ms) are downstream: cut where a watermark passes one of
+    /// their boundaries, and nowhere else, so that rows of equal time do not make crumbs.
+    Boundaries(Vec<(i64, i64)>),
+    /// Only operators that go by each row's own clock are downstream (windows per key): never cut, send clocks.
+    Clocks,
+}
+
+impl CutRule {
+    /// Whether moving the watermark from `sent_ms` to `running_ms` can make a difference.
+    fn tells_apart(&self, sent_ms: i64, running_ms: i64) -> bool {
+        match self {
+            Self::Always | Self::Clocks => running_ms > sent_ms,
+            Self::Boundaries(boundaries) => boundaries.iter().any(|(slide, offset)| {
+                let passed = |time: i64| time.saturating_add(1).saturating_sub(*offset).div_euclid(*slide);
+                passed(running_ms) > passed(sent_ms)
+            }),
+        }
+    }
+}
+
 /// What a table says about its time.
 #[derive(Debug, Clone)]
 pub struct WatermarkSpec {
@@ -46,6 +72,8 @@ pub struct WatermarkSpec {
     pub ahead_max_ms: Option<i64>,
     /// What bad rows do.
     pub on_error: OnError,
+    /// Where batches must be cut, which depends on what is downstream.
+    pub cut: CutRule,
 }
 
 /// See the module's page.
@@ -139,7 +167,8 @@ impl WatermarkAssigner {
         let mut min_ms = i64::MAX;
         for (row, time) in times.iter().enumerate() {
             min_ms = min_ms.min(*time);
-            if *time <= running_ms && running_ms > sent_ms {
+            // One above the watermark counts too: a session that ends there has closed, and would take the row in.
+            if *time <= running_ms.saturating_add(1) && self.spec.cut.tells_apart(sent_ms, running_ms) {
                 cuts.push((row, running_ms));
                 sent_ms = running_ms;
             }
@@ -147,8 +176,8 @@ impl WatermarkAssigner {
                 running_ms = running_ms.max(marks[row]);
             }
         }
-        self.clocks.watermark_ms[0] = running_ms;
         batch.time_min_ms = min_ms;
+        self.clocks.watermark_ms[0] = running_ms;
         let mut from = 0;
         for (row, watermark_ms) in cuts {
             if row > from {
@@ -286,7 +315,7 @@ impl Operator for WatermarkAssigner {
         let one = self.clocks.number(&batch, &self.spec.keys, &mut self.hashes, &mut self.groups, now_ms)?;
         batch.partition = 0;
         let valid = |row| marks.is_valid(row);
-        if one {
+        if one && self.spec.cut != CutRule::Clocks {
             self.emit_in_order(batch, marks.values(), valid, out)
         } else {
             self.emit_with_clocks(batch, marks.values(), valid, out)
@@ -439,6 +468,7 @@ mod tests {
             idle_timeout_ms: None,
             ahead_max_ms: None,
             on_error: OnError::DeadLetter,
+            cut: CutRule::Always,
         }
     }
 
@@ -460,7 +490,7 @@ mod tests {
     #[test]
     fn a_batch_in_order_passes_whole() {
         let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
-        assert_eq!(text(&harness.batch(times(&[10, 12, 8, 14])).unwrap()), "[10, 12, 8, 14] w9");
+        assert_eq!(text(&harness.batch(times(&[10, 12, 9, 14])).unwrap()), "[10, 12, 9, 14] w9");
         // Below what was already sent: no cut is needed, the channel's watermark says it.
         assert_eq!(text(&harness.batch(times(&[3])).unwrap()), "[3]");
         assert_eq!(text(&harness.watermark(50).unwrap()), "");
@@ -470,8 +500,8 @@ mod tests {
     #[test]
     fn a_late_row_is_cut_off_behind_the_watermark_that_makes_it_late() {
         let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
-        let out = harness.batch(times(&[10, 20, 15, 14, 30, 26, 25])).unwrap();
-        assert_eq!(text(&out), "[10, 20] w15 [15, 14, 30, 26] w25 [25]");
+        let out = harness.batch(times(&[10, 20, 16, 14, 30, 27, 25])).unwrap();
+        assert_eq!(text(&out), "[10, 20] w15 [16, 14, 30, 27] w25 [25]");
     }
 
     #[test]

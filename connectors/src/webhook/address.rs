@@ -77,7 +77,7 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
     const METADATA: [[u8; 4]; 3] = [[100, 100, 100, 200], [192, 0, 0, 192], [168, 63, 129, 16]];
     let octets = address.octets();
     match octets {
-        [169, 254, ..] | [224.., ..] => Reach::Never,
+        [169, 254, ..] | [224..=255, ..] => Reach::Never,
         _ if METADATA.contains(&octets) => Reach::Never,
         // "This host", RFC 1918, carrier-grade NAT, loopback, protocol assignments, benchmarks.
         [0 | 10 | 127, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Reach::Private,

@@ -5,7 +5,6 @@
 //! 'timeout'; of a response no more than [`RESPONSE_BYTES_MAX`] is read. A status of 2xx is the delivery: what becomes of
 //! the response's body after it does not matter, it is only read so that the connection can serve again.
 
-use std::error::Error as _;
 use std::fmt::Write;
 use std::time::Duration;
 

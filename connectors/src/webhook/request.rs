@@ -16,6 +16,9 @@ use super::ids::Id;
 /// Bytes a row or a request takes beside its body, counted against the outlet so that tiny rows are bounded too.
 const OVERHEAD_BYTES: usize = 256;
 
+/// Bytes of a CloudEvents envelope at most, without source and type.
+const ENVELOPE_BYTES: usize = 192;
+
 /// What a body looks like.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
@@ -134,17 +137,21 @@ pub(super) struct BodyBuilder {
 }
 
 impl BodyBuilder {
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    pub fn opened(now_ns: u64) -> Self {
+        Self { opened_ns: now_ns, ..Self::default() }
     }
 
     pub fn num_rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// Bytes of the body so far.
-    pub fn len(&self) -> usize {
-        self.body.len()
+    /// Whether another row keeps the body within `bytes_max`, its envelope and the array's brackets included.
+    pub fn has_room(&self, framing: &Framing, json: &[u8], bytes_max: usize) -> bool {
+        let envelope = match &framing.content {
+            Content::Json => 0,
+            Content::CloudEvents { source, kind } => ENVELOPE_BYTES + source.len() + kind.len(),
+        };
+        self.body.len() + json.len() + envelope + 2 <= bytes_max
     }
 
     /// Adds a row, whose JSON is `json`, that happened at `time_ms`.

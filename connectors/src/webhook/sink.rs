@@ -15,6 +15,8 @@ use millstream_engine::keys::{KeyHasher, hash_bytes};
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, ClockRef, Error, InstanceContext, Ready, Result, Sink};
 
+use crate::format::JsonEncoder;
+
 use super::dispatch::Delivery;
 use super::ids::Ids;
 use super::request::{BodyBuilder, Content};
@@ -22,12 +24,11 @@ use super::settings::Settings;
 
 /// How long a batch may stay open on a stream that never rests; looked at with every write.
 const OPEN_MAX_NS: u64 = 100_000_000;
-/// Bytes of a CloudEvents envelope, roughly: only used to close a batch in time.
-const ENVELOPE_BYTES: usize = 256;
 
 /// One instance of a webhook sink.
 pub(super) struct WebhookSink {
     settings: Arc<Settings>,
+    encoder: JsonEncoder,
     /// Requests being filled, by lane.
     open: BTreeMap<u64, BodyBuilder>,
     /// Numbers the lanes of requests without a key: each is a lane of its own.
@@ -40,4 +41,130 @@ struct Running {
     delivery: Delivery,
     ids: Ids,
     clock: ClockRef,
+}
+
+impl WebhookSink {
+    /// A sink that is still to be opened.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, encoder: JsonEncoder::new(false), open: BTreeMap::new(), next_lane: 0, running: None }
+    }
+
+    /// One lane a row: its key's, or its share of keys' where requests hold several rows, so that they fill.
+    fn lanes(&self, batch: &Batch) -> Result<Option<Vec<u64>>> {
+        if self.settings.key.is_empty() {
+            return Ok(None);
+        }
+        let columns: Vec<ArrayRef> =
+            self.settings.key.iter().map(|column| Arc::clone(batch.rows.column(*column))).collect();
+        let types: Vec<_> = columns.iter().map(|column| column.data_type().clone()).collect();
+        let mut lanes = Vec::new();
+        KeyHasher::new(&types)?.hash(&columns, batch.num_rows(), &mut lanes)?;
+        if self.settings.framing.array {
+            let shares = self.settings.in_flight_max as u64;
+            lanes.iter_mut().for_each(|lane| *lane %= shares);
+        }
+        Ok(Some(lanes))
+    }
+
+    /// Hands over the open request of `lane`.
+    fn close(&mut self, lane: u64) -> Result<()> {
+        let Some(mut builder) = self.open.remove(&lane) else { return Ok(()) };
+        let mut request = builder.close(&self.settings.framing, lane);
+        if self.settings.key.is_empty() {
+            request.lane = self.next_lane;
+            self.next_lane += 1;
+        }
+        let bytes = request.num_bytes();
+        self.running()?.delivery.outlet.send(request, bytes)
+    }
+
+    /// Hands over every request that was opened at `before_ns` or earlier.
+    fn close_all(&mut self, before_ns: u64) -> Result<()> {
+        let is_old = |builder: &BodyBuilder| builder.opened_ns <= before_ns;
+        let old: Vec<u64> =
+            self.open.iter().filter(|(_, builder)| is_old(builder)).map(|(lane, _)| *lane).collect();
+        old.into_iter().try_for_each(|lane| self.close(lane))
+    }
+
+    fn running(&mut self) -> Result<&mut Running> {
+        self.running.as_mut().ok_or_else(|| Error::internal("the webhook was not opened"))
+    }
+
+    /// Hands over what is open; answers whether nothing is left on the way.
+    fn drain(&mut self) -> Result<Ready> {
+        self.running()?.delivery.check()?;
+        self.close_all(u64::MAX)?;
+        Ok(if self.running()?.delivery.is_drained()? { Ready::Yes } else { Ready::NotYet })
+    }
+}
+
+impl Sink for WebhookSink {
+    fn open(&mut self, context: &InstanceContext) -> Result<()> {
+        let clock = Arc::clone(&context.clock);
+        let run = u64::from_le_bytes(clock.now_ms().to_le_bytes()) ^ clock.monotonic_ns().rotate_left(40);
+        let seed = hash_bytes(self.settings.table.as_bytes()) ^ run;
+        let delivery = Delivery::start(Arc::clone(&self.settings), context, seed)?;
+        let ids = Ids::new(&self.settings.table, run);
+        self.running = Some(Running { delivery, ids, clock });
+        Ok(())
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        let settings = Arc::clone(&self.settings);
+        if batch.changes.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != ChangeKind::Insert)) {
+            return Err(Error::internal("a webhook was given rows that update others").at(&settings.table));
+        }
+        self.running()?.delivery.check()?;
+        let lanes = self.lanes(&batch)?;
+        let running = self.running()?;
+        let now_ns = running.clock.monotonic_ns();
+        let now_ms = match settings.framing.content {
+            Content::CloudEvents { .. } => running.clock.now_ms(),
+            Content::Json => 0,
+        };
+        // Taken out while requests are made from its buffer; an error ends the sink, so it need not come back.
+        let mut encoder = std::mem::take(&mut self.encoder);
+        encoder.encode(&batch)?;
+        for (row, json) in encoder.rows().enumerate() {
+            let lane = lanes.as_ref().map_or(0, |lanes| lanes[row]);
+            let time_ms = batch.event_times_ms().map_or(now_ms, |times| times[row]);
+            let id = self.running()?.ids.next(json);
+            if self.open.get(&lane).is_some_and(|open| !open.has_room(&settings.framing, json, settings.batch_bytes_max)) {
+                self.close(lane)?;
+            }
+            let open = self.open.entry(lane).or_insert_with(|| BodyBuilder::opened(now_ns));
+            open.push(&settings.framing, json, id, time_ms);
+            if open.num_rows() >= settings.batch_rows_max {
+                self.close(lane)?;
+            }
+        }
+        self.encoder = encoder;
+        self.close_all(now_ns.saturating_sub(OPEN_MAX_NS))
+    }
+
+    fn is_ready(&self) -> bool {
+        // After a failure the outlet is empty, so that the next write, which reports it, is not kept out.
+        self.running.as_ref().is_some_and(|running| running.delivery.outlet.is_ready())
+    }
+
+    fn on_quiet(&mut self) -> Result<()> {
+        self.drain().map(|_| ())
+    }
+
+    fn on_barrier(&mut self, _epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        state.put_blob(self.running()?.ids.snapshot());
+        self.drain()
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        // There is one instance, so one blob; whatever else is offered was not written by a webhook.
+        match state.blobs().next() {
+            Some(blob) => self.running()?.ids.restore(blob),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Ready> {
+        self.drain()
+    }
 }

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aggregate::AggregateKind;
 use crate::expr::Expression;
-use crate::watermark::{WatermarkAssigner, WatermarkSpec};
+use crate::watermark::{CutRule, WatermarkAssigner, WatermarkSpec};
 
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
 const DELAY_MS: i64 = 5;
@@ -202,7 +202,11 @@ struct Run {
 }
 
 impl Run {
-    fn new(spec: WindowAggregateSpec, phases: Phases, keyed_clocks: bool, instances: usize) -> Self {
+    fn new(spec: WindowAggregateSpec, phases: Phases, keyed_clocks: bool, relaxed: bool, instances: usize) -> Self {
+        let cut = match spec.window {
+            WindowAssigner::Session { .. } => CutRule::Clocks,
+            window => CutRule::Boundaries(vec![(window.slide_ms(), window.offset_ms())]),
+        };
         let assigner = WatermarkSpec {
             event_time: 1,
             watermark: Arc::new(Behind),
@@ -210,6 +214,7 @@ impl Run {
             idle_timeout_ms: None,
             ahead_max_ms: None,
             on_error: OnError::Fail,
+            cut: if relaxed { cut } else { CutRule::Always },
         };
         let local =
             matches!(phases, Phases::Two).then(|| OperatorHarness::new(local(&spec).unwrap()).unwrap());
@@ -382,10 +387,11 @@ proptest! {
         instances in prop::sample::select(vec![1_usize, 2, 4]),
         restart_at in prop::option::of((0_usize..200, 1_usize..5)),
         keyed_clocks in any::<bool>(),
+        relaxed in any::<bool>(),
     ) {
         let spec = spec(window, exact);
         let phases = if exact && !keyed_clocks && spec.two_phase_pays() { Phases::Two } else { Phases::One };
-        let mut run = Run::new(spec, phases, keyed_clocks, instances);
+        let mut run = Run::new(spec, phases, keyed_clocks, relaxed, instances);
         let mut done = 0;
         for chunk in rows.chunks(batch_rows) {
             if let Some((at, others)) = restart_at && at >= done && at < done + chunk.len() {
@@ -421,7 +427,7 @@ fn lateness_falls_as_in_flink() {
         }
     }
     for batch_rows in [1, 3, 10] {
-        let mut run = Run::new(spec(window, true), Phases::One, false, 1);
+        let mut run = Run::new(spec(window, true), Phases::One, false, false, 1);
         run.assigner = OperatorHarness::new(Box::new(WatermarkAssigner::new(WatermarkSpec {
             event_time: 1,
             watermark: Arc::new(FiveSeconds),
@@ -429,6 +435,7 @@ fn lateness_falls_as_in_flink() {
             idle_timeout_ms: None,
             ahead_max_ms: None,
             on_error: OnError::Fail,
+            cut: CutRule::Always,
         })))
         .unwrap();
         for chunk in rows.chunks(batch_rows) {
