@@ -4,14 +4,9 @@
 //! `blackhole.rs` (the smallest sink) or `datagen.rs` (a source with options), and add a line to [`register_all`].
 
 pub mod blackhole;
-//pub mod datagen;
 pub mod filesystem;
 pub mod format;
 pub mod memory;
-#[cfg(feature = "mqtt")]
-pub mod mqtt {}
-//pub mod mqtt;
-//pub mod nexmark;
 pub mod print;
 #[cfg(feature = "webhook")]
 pub mod webhook;
@@ -31,7 +26,6 @@ pub fn registry() -> Registry {
 pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(blackhole::Blackhole));
     registry.add(Arc::new(filesystem::Filesystem));
-    #[cfg(feature = "mqtt")]
     registry.add(Arc::new(print::Print::default()));
     #[cfg(feature = "webhook")]
     registry.add(Arc::new(webhook::Webhook));

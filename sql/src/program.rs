@@ -1,0 +1,110 @@
+//! What a compilation takes beside its text, and what it gives.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use chrono_tz::Tz;
+use millstream_engine::{ClockRef, Graph, SinkProvider, SourceProvider, SystemClock};
+
+/// Looks up `${NAME}` of a file: the environment of the process, or what a host program gives.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Makes the sink that a bare `SELECT` writes to.
+pub type ResultSinks = Arc<dyn Fn(&QueryResult) -> Arc<dyn SinkProvider> + Send + Sync>;
+
+/// A bare `SELECT` of a file.
+#[derive(Debug, Clone)]
+pub struct QueryResult {
+    /// Its number among the bare `SELECT`s, from 0.
+    pub index: usize,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Whether rows may be updated, so that each needs its change kind shown.
+    pub updates: bool,
+}
+
+/// A time column and how far behind its largest value the watermark stays.
+#[derive(Debug, Clone)]
+pub struct TableWatermark {
+    /// Name of a `TIMESTAMP(3)` or `TIMESTAMP_LTZ(3)` column.
+    pub column: String,
+    /// How late a row may be, in ms.
+    pub delay_ms: i64,
+}
+
+/// A table that a program hands over instead of declaring it in SQL.
+#[derive(Clone)]
+pub struct ProvidedTable {
+    /// Its name, as queries call it.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Its event time, for windows.
+    pub watermark: Option<TableWatermark>,
+    /// Reads it, if it can be read.
+    pub source: Option<Arc<dyn SourceProvider>>,
+    /// Writes it, if it can be written.
+    pub sink: Option<Arc<dyn SinkProvider>>,
+}
+
+/// What a compilation takes beside its text.
+#[derive(Clone)]
+pub struct CompileOptions {
+    /// How many workers EXPLAIN shows the graph for, unless the text sets `parallelism.default`.
+    pub workers: usize,
+    /// Settings that win over the text's own `SET` statements: `--set` of the command line.
+    pub settings: BTreeMap<String, String>,
+    /// Looks up `${NAME}`.
+    pub variables: Variables,
+    /// What `CURRENT_TIMESTAMP` and its kin read.
+    pub clock: ClockRef,
+    /// Makes the sinks of bare `SELECT`s; without it they are refused.
+    pub results: Option<ResultSinks>,
+    /// Tables from the program.
+    pub tables: Vec<ProvidedTable>,
+}
+
+impl Default for CompileOptions {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            settings: BTreeMap::new(),
+            variables: Arc::new(|name| std::env::var(name).ok()),
+            clock: SystemClock::shared(),
+            results: None,
+            tables: Vec::new(),
+        }
+    }
+}
+
+/// What the text's `SET` statements and the given settings come to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `pipeline.name`.
+    pub pipeline_name: Option<String>,
+    /// `parallelism.default`: how many workers.
+    pub workers: Option<usize>,
+    /// `table.local-time-zone`: what `TIMESTAMP_LTZ` values are shown in and functions of the day depend on.
+    pub local_time_zone: Tz,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { pipeline_name: None, workers: None, local_time_zone: Tz::UTC }
+    }
+}
+
+/// A compiled text.
+pub struct Program {
+    /// What to run; empty if the text only declares or explains.
+    pub graph: Graph,
+    /// What to run it with.
+    pub settings: Settings,
+    /// The answers of the text's `EXPLAIN` statements, in order.
+    pub explanations: Vec<String>,
+    /// How many `INSERT INTO` there are.
+    pub inserts: usize,
+    /// How many bare `SELECT`s there are.
+    pub queries: usize,
+}
