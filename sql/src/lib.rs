@@ -7,7 +7,11 @@
 //! Invariants: nothing here runs rows; a secret never reaches an error or a plan's description; every error names the
 //! place in the text and, where there is one, the remedy.
 
+mod catalog;
 mod error;
+pub mod functions;
+mod parse;
+mod plan;
 mod program;
 
 pub use error::{Place, SqlError};

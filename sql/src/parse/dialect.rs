@@ -1,0 +1,33 @@
+//! Flink's lexical rules for sqlparser: back ticks quote names, single quotes quote strings, names keep their case.
+
+use sqlparser::dialect::Dialect;
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Flink;
+
+impl Dialect for Flink {
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '`'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_' || ch == '$'
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_named_fn_args_with_rarrow_operator(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,168 @@
+//! What a query may not contain yet, found in its syntax, where the place is known: joins, OVER, DISTINCT, ORDER BY,
+//! subqueries in expressions, unknown functions. Each refusal says what to write instead.
+
+use std::ops::ControlFlow;
+
+use millstream_engine::suggest::did_you_mean;
+use sqlparser::ast::{self, Expr, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor};
+
+use super::aggregates::is_aggregate;
+use super::context::Functions;
+use super::error::PlanError;
+use super::windows::is_window_function;
+use crate::parse::PARTITION_ARGUMENT;
+
+/// Walks `node` and refuses the first thing that cannot be planned.
+pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), PlanError> {
+    match node.visit(&mut Check { functions }) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Check<'a> {
+    functions: &'a Functions,
+}
+
+type Flow = ControlFlow<PlanError>;
+
+fn refuse(message: impl Into<String>, span: sqlparser::tokenizer::Span, remedy: &str) -> Flow {
+    ControlFlow::Break(PlanError::at(message, span).remedy(remedy))
+}
+
+impl Visitor for Check<'_> {
+    type Break = PlanError;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> Flow {
+        if let Some(order_by) = &query.order_by {
+            return refuse(
+                "ORDER BY would have to wait for the end of the stream",
+                order_by.span(),
+                "leave it out: rows come in the order of their windows; Top-N comes in a later version",
+            );
+        }
+        if query.limit_clause.is_some() || query.fetch.is_some() {
+            let span = query.limit_clause.as_ref().map_or_else(|| query.span(), Spanned::span);
+            return refuse("LIMIT is not supported yet", span, "leave it out and cut the output: … | head -n 10");
+        }
+        if let Some(with) = &query.with
+            && with.recursive
+        {
+            return refuse("WITH RECURSIVE is not supported", query.span(), "streams have no recursion");
+        }
+        self.set_expr(&query.body)
+    }
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> Flow {
+        if let Some(distinct) = &select.distinct
+            && !matches!(distinct, ast::Distinct::All)
+        {
+            return refuse(
+                "SELECT DISTINCT would remember every row for ever",
+                select.projection.first().map_or_else(|| select.span(), Spanned::span),
+                "count or pick in a window: SELECT window_start, window_end, key FROM TABLE(TUMBLE(…)) GROUP BY window_start, window_end, key",
+            );
+        }
+        if let Some(second) = select.from.get(1) {
+            return refuse("joins are not supported yet", second.span(), "read one table, or put tables of the same columns together with UNION ALL");
+        }
+        if let Some(join) = select.from.iter().flat_map(|from| &from.joins).next() {
+            return refuse("joins are not supported yet", join.relation.span(), "read one table, or put tables of the same columns together with UNION ALL");
+        }
+        if let Some(qualify) = &select.qualify {
+            return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
+        }
+        if let ast::GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
+            let set = exprs.iter().find(|expr| matches!(expr, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
+            if let Some(set) = set {
+                return refuse("GROUPING SETS, CUBE and ROLLUP are not supported yet", set.span(), "write one query a grouping, put together with UNION ALL");
+            }
+            if !modifiers.is_empty() {
+                return refuse("GROUP BY takes no modifiers", select.span(), "GROUP BY window_start, window_end, key");
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
+        match factor {
+            TableFactor::Table { version: Some(_), .. } => refuse(
+                "FOR SYSTEM_TIME AS OF is not supported yet",
+                factor.span(),
+                "read the table without a version",
+            ),
+            TableFactor::MatchRecognize { .. } => {
+                refuse("MATCH_RECOGNIZE is not supported yet", factor.span(), "aggregate in a window instead")
+            }
+            TableFactor::UNNEST { .. } => refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name"),
+            TableFactor::Derived { lateral: true, .. } | TableFactor::NestedJoin { .. } => {
+                refuse("joins are not supported yet", factor.span(), "read one table")
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
+        match expr {
+            Expr::InSubquery { .. } | Expr::Exists { .. } => {
+                refuse("a subquery in a condition is a join, which is not supported yet", expr.span(), "list the values: IN ('a', 'b')")
+            }
+            Expr::Function(call) => self.function(call),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Check<'_> {
+    fn set_expr(&self, body: &SetExpr) -> Flow {
+        let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
+        if *op != SetOperator::Union || *set_quantifier != SetQuantifier::All {
+            let name = if *op == SetOperator::Union { "UNION".to_owned() } else { op.to_string() };
+            return refuse(
+                format!("{name} without ALL would remember every row for ever"),
+                right.span(),
+                "write UNION ALL",
+            );
+        }
+        self.set_expr(left)?;
+        self.set_expr(right)
+    }
+
+    fn function(&self, call: &ast::Function) -> Flow {
+        let name = call.name.to_string();
+        let name = name.trim_matches('`');
+        let span = call.name.span();
+        if call.over.is_some() {
+            return refuse(
+                format!("{name}(…) OVER is not supported yet"),
+                span,
+                "aggregate in a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end",
+            );
+        }
+        let internal = ["DESCRIPTOR", PARTITION_ARGUMENT].contains(&name) || name.eq_ignore_ascii_case("descriptor");
+        if is_window_function(name) {
+            // As table functions they are no expressions to the visitor's eye except as the argument of TABLE(…).
+            return ControlFlow::Continue(());
+        }
+        if internal || is_aggregate(name) || self.functions.scalar(name).is_some() {
+            return ControlFlow::Continue(());
+        }
+        let group_window = name.rsplit_once('_').is_some_and(|(window, part)| {
+            is_window_function(window) && ["START", "END", "ROWTIME", "PROCTIME"].iter().any(|known| known.eq_ignore_ascii_case(part))
+        });
+        if group_window {
+            return refuse(
+                format!("{name} belongs to the group windows that Flink has deprecated"),
+                span,
+                "read FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) and select window_start, window_end",
+            );
+        }
+        let known = self.functions.names();
+        let near = did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str)).map(str::to_uppercase);
+        let remedy = match near {
+            Some(near) => format!("did you mean {near}?"),
+            None => "`millstream functions` lists the functions there are".to_owned(),
+        };
+        refuse(format!("there is no function {name}"), span, &remedy)
+    }
+}

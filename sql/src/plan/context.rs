@@ -1,0 +1,141 @@
+//! What DataFusion's planner asks for: tables, functions, types, options.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_schema::DataType;
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{Result, TableReference};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use millstream_engine::suggest::did_you_mean;
+use parking_lot::Mutex;
+
+use super::aggregates::aggregates;
+use super::error::PlanError;
+use super::fields::FieldPlanner;
+use super::types::FlinkTypes;
+use super::windows::WindowPlanner;
+use crate::functions::{FunctionContext, scalar_functions};
+
+/// The functions of a compilation.
+pub(crate) struct Functions {
+    scalar: HashMap<String, Arc<ScalarUDF>>,
+    aggregate: HashMap<&'static str, Arc<AggregateUDF>>,
+}
+
+impl Functions {
+    pub fn new(context: &FunctionContext) -> Self {
+        Self { scalar: scalar_functions(context), aggregate: aggregates().collect() }
+    }
+
+    pub fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.scalar.get(&name.to_ascii_lowercase()).cloned()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.scalar.keys().cloned().collect();
+        names.extend(self.aggregate.keys().map(|name| (*name).to_owned()));
+        names.sort();
+        names
+    }
+}
+
+/// See the module's page.
+pub(super) struct Context<'a> {
+    pub tables: &'a HashMap<String, Arc<dyn TableSource>>,
+    pub functions: &'a Functions,
+    pub options: &'a ConfigOptions,
+    /// The first error of field access, which the planner would forget.
+    pub field_error: Arc<Mutex<Option<PlanError>>>,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+    type_planner: Arc<dyn TypePlanner>,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(
+        tables: &'a HashMap<String, Arc<dyn TableSource>>,
+        functions: &'a Functions,
+        options: &'a ConfigOptions,
+    ) -> Self {
+        let fields = FieldPlanner::default();
+        Self {
+            tables,
+            functions,
+            options,
+            field_error: Arc::clone(&fields.error),
+            expr_planners: vec![Arc::new(fields)],
+            relation_planners: vec![Arc::new(WindowPlanner)],
+            type_planner: Arc::new(FlinkTypes),
+        }
+    }
+}
+
+impl ContextProvider for Context<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        if let Some(table) = self.tables.get(name.table()) {
+            return Ok(Arc::clone(table));
+        }
+        let mut known: Vec<&str> = self.tables.keys().map(String::as_str).collect();
+        known.sort_unstable();
+        let remedy = match (did_you_mean(name.table(), known.iter().copied()), known.as_slice()) {
+            (Some(near), _) => format!("did you mean '{near}'?"),
+            (None, []) => "declare it first: CREATE TABLE … WITH ('connector' = '…')".to_owned(),
+            (None, known) => format!("declared are: {}", known.join(", ")),
+        };
+        Err(PlanError::new(format!("there is no table '{}'", name.table())).remedy(remedy).into())
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.expr_planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.type_planner))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.scalar(name)
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.functions.aggregate.get(name.to_ascii_lowercase().as_str()).cloned()
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.scalar.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.functions.aggregate.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

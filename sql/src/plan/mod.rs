@@ -1,0 +1,78 @@
+//! Queries to logical plans: checks and rewritings of the syntax, DataFusion's planner with our context, then types.
+//!
+//! A plan that leaves here has every expression typed; lowering (lower/) turns it into a graph.
+
+pub(crate) mod aggregates;
+mod check;
+mod context;
+pub(crate) mod error;
+pub(crate) mod fields;
+mod literals;
+mod rewrite;
+mod types;
+pub(crate) mod windows;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::TreeNode;
+use datafusion_common::{DFSchema, DataFusionError};
+use datafusion_expr::{Expr, LogicalPlan, TableSource};
+use datafusion_optimizer::AnalyzerRule;
+use datafusion_optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
+use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use sqlparser::ast;
+
+use context::Context;
+pub(crate) use context::Functions;
+use error::PlanError;
+
+/// Plans the queries and expressions of one compilation.
+pub(crate) struct Planner {
+    pub tables: HashMap<String, Arc<dyn TableSource>>,
+    pub functions: Functions,
+    options: ConfigOptions,
+}
+
+impl Planner {
+    pub fn new(functions: Functions) -> Self {
+        Self { tables: HashMap::new(), functions, options: ConfigOptions::new() }
+    }
+
+    /// The plan of a query.
+    pub fn query(&self, mut query: Box<ast::Query>) -> Result<LogicalPlan, PlanError> {
+        check::check(query.as_ref(), &self.functions)?;
+        rewrite::rewrite(query.as_mut());
+        let context = Context::new(&self.tables, &self.functions, &self.options);
+        let plan = SqlToRel::new_with_options(&context, parser_options())
+            .sql_statement_to_plan(ast::Statement::Query(query))
+            .map_err(|error| first_error(&context, error))?;
+        let plan = literals::plan_with_int_literals(plan)?;
+        Ok(TypeCoercion::new().analyze(plan, &self.options)?)
+    }
+
+    /// A typed expression over the columns of `schema`: a computed column or watermark.
+    pub fn expression(&self, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr, PlanError> {
+        check::check(&expr, &self.functions)?;
+        rewrite::rewrite(&mut expr);
+        let context = Context::new(&self.tables, &self.functions, &self.options);
+        let expr = SqlToRel::new_with_options(&context, parser_options())
+            .sql_to_expr(expr, schema, &mut PlannerContext::new())
+            .map_err(|error| first_error(&context, error))?;
+        let expr = literals::int_literals(expr)?.data;
+        Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
+    }
+}
+
+fn first_error(context: &Context<'_>, error: DataFusionError) -> PlanError {
+    context.field_error.lock().take().unwrap_or_else(|| error.into())
+}
+
+fn parser_options() -> ParserOptions {
+    ParserOptions::new()
+        .with_enable_ident_normalization(false)
+        .with_parse_float_as_decimal(true)
+        .with_collect_spans(true)
+        .with_map_string_types_to_utf8view(false)
+}

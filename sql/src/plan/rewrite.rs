@@ -1,0 +1,162 @@
+//! Syntax that only Flink has, brought into calls of functions by name before planning; and Flink's names for
+//! columns without one (`EXPR$0`).
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    self, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, SelectItem, Spanned, Value, VisitMut, VisitorMut,
+};
+use sqlparser::tokenizer::Span;
+
+/// Rewrites `node` in place.
+pub(super) fn rewrite<V: VisitMut>(node: &mut V) {
+    let _ = node.visit(&mut Rewrite);
+}
+
+struct Rewrite;
+
+impl VisitorMut for Rewrite {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        name_columns(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(call) = expr {
+            units_of(call);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let span = expr.span();
+        let replacement = match expr {
+            Expr::Extract { field, expr, .. } => Some(call("extract_field", vec![unit(field), take(expr)], span)),
+            Expr::Floor { expr, field } => Some(rounding("floor", take(expr), field, span)),
+            Expr::Ceil { expr, field } => Some(rounding("ceil", take(expr), field, span)),
+            Expr::Position { expr, r#in } => Some(call("position", vec![take(expr), take(r#in)], span)),
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                let from = substring_from.as_mut().map_or_else(|| number("1"), |from| take(from));
+                let mut arguments = vec![take(expr), from];
+                arguments.extend(substring_for.as_mut().map(|length| take(length)));
+                Some(call("substring", arguments, span))
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut arguments = vec![take(expr), take(overlay_what), take(overlay_from)];
+                arguments.extend(overlay_for.as_mut().map(|length| take(length)));
+                Some(call("overlay", arguments, span))
+            }
+            Expr::Trim { trim_where, trim_what, expr, trim_characters: None } => {
+                let name = match trim_where {
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                    _ => "btrim",
+                };
+                let mut arguments = vec![take(expr)];
+                arguments.extend(trim_what.as_mut().map(|what| take(what)));
+                Some(call(name, arguments, span))
+            }
+            // COUNT(*) counts rows, as COUNT of anything that is never NULL does.
+            Expr::Function(count) if count.name.to_string().eq_ignore_ascii_case("count") => {
+                if let FunctionArguments::List(list) = &mut count.args {
+                    for argument in &mut list.args {
+                        if matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard)) {
+                            *argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(number("1")));
+                        }
+                    }
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(replacement) = replacement {
+            *expr = replacement;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Flink names a column without a name `EXPR$n`, and the second `a` of a list `a0`.
+fn name_columns(items: &mut [SelectItem]) {
+    let mut taken: HashSet<String> = HashSet::new();
+    for (index, item) in items.iter_mut().enumerate() {
+        let name = match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.value.clone(),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) => {
+                idents.last().map_or_else(String::new, |ident| ident.value.clone())
+            }
+            SelectItem::UnnamedExpr(_) => format!("EXPR${index}"),
+            SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+            _ => continue,
+        };
+        let free = if taken.contains(&name) {
+            (0..).map(|n| format!("{name}{n}")).find(|name| !taken.contains(name)).unwrap_or(name.clone())
+        } else {
+            name.clone()
+        };
+        taken.insert(free.clone());
+        let keeps = free == name
+            && !matches!(item, SelectItem::UnnamedExpr(other) if !matches!(other, Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+        if keeps {
+            continue;
+        }
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::new(free) };
+        }
+    }
+}
+
+/// `TIMESTAMPADD(HOUR, 1, ts)`: the bare unit becomes a string.
+fn units_of(call: &mut Function) {
+    let name = call.name.to_string();
+    let with_unit = ["TIMESTAMPADD", "TIMESTAMPDIFF"].iter().any(|known| known.eq_ignore_ascii_case(&name));
+    let FunctionArguments::List(list) = &mut call.args else { return };
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = list.args.first_mut()
+        && let Expr::Identifier(ident) = first
+        && with_unit
+    {
+        *first = string(ident.value.to_uppercase());
+    }
+}
+
+fn rounding(name: &str, expr: Expr, field: &CeilFloorKind, span: Span) -> Expr {
+    match field {
+        CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) => call(name, vec![expr], span),
+        CeilFloorKind::DateTimeField(field) => call(&format!("{name}_time"), vec![unit(field), expr], span),
+        CeilFloorKind::Scale(scale) => call(name, vec![expr, Expr::Value(scale.clone())], span),
+    }
+}
+
+fn unit(field: &ast::DateTimeField) -> Expr {
+    string(field.to_string().to_uppercase())
+}
+
+fn string(text: String) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text).into())
+}
+
+fn number(text: &str) -> Expr {
+    Expr::Value(Value::Number(text.into(), false).into())
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Value(Value::Null.into()))
+}
+
+fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::with_span(span, name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
