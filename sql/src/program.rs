@@ -59,6 +59,8 @@ pub struct CompileOptions {
     pub variables: Variables,
     /// What `CURRENT_TIMESTAMP` and its kin read.
     pub clock: ClockRef,
+    /// Seed of `RAND()` and its kin.
+    pub seed: u64,
     /// Makes the sinks of bare `SELECT`s; without it they are refused.
     pub results: Option<ResultSinks>,
     /// Tables from the program.
@@ -72,6 +74,7 @@ impl Default for CompileOptions {
             settings: BTreeMap::new(),
             variables: Arc::new(|name| std::env::var(name).ok()),
             clock: SystemClock::shared(),
+            seed: 0x006d_696c_6c73,
             results: None,
             tables: Vec::new(),
         }
@@ -87,11 +90,13 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// `table.local-time-zone`: what `TIMESTAMP_LTZ` values are shown in and functions of the day depend on.
     pub local_time_zone: Tz,
+    /// `table.exec.source.idle-timeout`, in ms.
+    pub idle_timeout_ms: Option<i64>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { pipeline_name: None, workers: None, local_time_zone: Tz::UTC }
+        Self { pipeline_name: None, workers: None, local_time_zone: Tz::UTC, idle_timeout_ms: None }
     }
 }
 

@@ -1,0 +1,403 @@
+//! From the relational tree to graph nodes: sources that give only what is needed, each read once; event time and
+//! watermarks before anything else; fused projections; windows in one operator or two around an exchange.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_schema::{FieldRef, Schema, SchemaRef};
+use datafusion_expr::Expr;
+use millstream_engine::graph::OperatorFactory;
+use millstream_engine::{Graph, Input, NodeId, Registry, SinkProvider};
+use millstream_operators::window::{TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single};
+use millstream_operators::{AggregateCall, ExpressionRef, Project, Union, WatermarkAssigner, WatermarkSpec};
+
+use super::columns::{as_column, column, is_trivial, substitute};
+use super::expression::compile;
+use super::need::{Need, TableNeed, input_need, needs};
+use super::rel::{Aggregate, Rel, RelKind};
+use super::{show, values};
+use crate::plan::error::PlanError;
+use crate::table::{ColumnSource, TableEntry};
+
+/// A statement to emit: a tree, and where its rows go.
+pub(crate) struct Statement {
+    pub rel: Rel,
+    pub target: Target,
+}
+
+pub(crate) enum Target {
+    Table(Arc<TableEntry>),
+    Result(Arc<dyn SinkProvider>, usize),
+}
+
+/// Adds the nodes of `statements` to `graph`.
+pub(crate) fn emit(
+    statements: &[Statement],
+    graph: &mut Graph,
+    registry: &Registry,
+    workers: usize,
+    idle_timeout_ms: Option<i64>,
+) -> Result<(), PlanError> {
+    let needs = needs(statements.iter().map(|statement| &statement.rel));
+    let mut emitter = Emitter { graph, registry, workers, idle_timeout_ms, needs, tables: HashMap::new() };
+    statements.iter().try_for_each(|statement| emitter.statement(statement))
+}
+
+/// Where a node's rows are, and how the tree's columns are had from them.
+#[derive(Clone)]
+struct Stream {
+    node: NodeId,
+    schema: SchemaRef,
+    /// By column of the tree: an expression over the columns of `schema`; none where it is not needed.
+    columns: Vec<Option<Expr>>,
+    /// The event-time column of `schema`.
+    time: Option<usize>,
+}
+
+struct Emitter<'a> {
+    graph: &'a mut Graph,
+    registry: &'a Registry,
+    workers: usize,
+    idle_timeout_ms: Option<i64>,
+    needs: HashMap<String, TableNeed>,
+    tables: HashMap<String, Stream>,
+}
+
+impl Emitter<'_> {
+    fn statement(&mut self, statement: &Statement) -> Result<(), PlanError> {
+        let rel = &statement.rel;
+        let stream = self.rel(rel, &vec![Need::All; rel.fields.len()])?;
+        let (name, provider) = match &statement.target {
+            Target::Table(entry) => (entry.name.clone(), entry.sink(self.registry)?),
+            Target::Result(provider, index) => (format!("result{}", if *index == 0 { String::new() } else { format!("-{index}") }), Arc::clone(provider)),
+        };
+        let stream = self.exactly(stream, &rel.fields)?;
+        let input = match &statement.target {
+            Target::Result(..) => Input::gather(stream.node),
+            Target::Table(_) => match provider.order_keys() {
+                keys if keys.is_empty() => Input::forward(stream.node),
+                keys => Input::keyed(stream.node, keys),
+            },
+        };
+        let detail = provider.describe();
+        self.graph.sink(name, detail, provider, input);
+        Ok(())
+    }
+
+    fn rel(&mut self, rel: &Rel, need: &[Need]) -> Result<Stream, PlanError> {
+        match &rel.kind {
+            RelKind::Table(entry) => self.table(entry),
+            RelKind::Calc { input, filter, columns } => {
+                let below = self.rel(input, &input_need(rel, need))?;
+                self.calc(below, filter.as_ref(), columns, need, &rel.fields)
+            }
+            RelKind::Windowed { input, window, mode, .. } => {
+                let below = self.rel(input, &input_need(rel, need))?;
+                let below = self.materialized(below, &input_need(rel, need), &input.fields)?;
+                let mut fields: Vec<FieldRef> = below.schema.fields().iter().cloned().collect();
+                fields.extend(rel.fields[input.fields.len()..].iter().cloned());
+                let schema: SchemaRef = Arc::new(Schema::new(fields));
+                let (window, mode, output) = (*window, *mode, Arc::clone(&schema));
+                WindowTvf::new(window, mode, Arc::clone(&output))?;
+                let factory: OperatorFactory =
+                    Arc::new(move || Ok(Box::new(WindowTvf::new(window, mode, Arc::clone(&output))?) as _));
+                let detail = show::window(&window);
+                let node = self.graph.operator("window", "window", detail, vec![Input::forward(below.node)], factory);
+                let mut columns = below.columns;
+                columns.extend((below.schema.fields().len()..schema.fields().len()).map(|index| Some(column(index))));
+                Ok(Stream { node, schema, columns, time: below.time })
+            }
+            RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
+            RelKind::Union { inputs } => {
+                let mut streams = Vec::new();
+                for input in inputs {
+                    let stream = self.rel(input, need)?;
+                    streams.push(self.materialized(stream, need, &rel.fields)?);
+                }
+                let Some(first) = streams.first().cloned() else { return Err(PlanError::new("a union of nothing")) };
+                let inputs = streams.iter().map(|stream| Input::forward(stream.node)).collect();
+                let factory: OperatorFactory = Arc::new(|| Ok(Box::new(Union) as _));
+                let node = self.graph.operator("union", "union", "", inputs, factory);
+                let time = first.time.filter(|time| streams.iter().all(|stream| stream.time == Some(*time)));
+                Ok(Stream { node, time, ..first })
+            }
+            RelKind::Values(rows) => {
+                let schema = rows.schema();
+                let provider = values::provider(rows.clone());
+                let node = self.graph.source("values", provider.describe(), provider, Arc::clone(&schema));
+                Ok(Stream { node, columns: (0..schema.fields().len()).map(|index| Some(column(index))).collect(), schema, time: None })
+            }
+        }
+    }
+
+    /// The table's source, its event time and watermarks; once for all statements.
+    fn table(&mut self, entry: &Arc<TableEntry>) -> Result<Stream, PlanError> {
+        if let Some(stream) = self.tables.get(&entry.name) {
+            return Ok(stream.clone());
+        }
+        let need = &self.needs[&entry.name];
+        let provider = entry.source(self.registry)?;
+        let mut position: Vec<Option<usize>> = vec![None; entry.table.schema.fields().len()];
+        let mut fields = Vec::new();
+        for (index, need) in need.connector.iter().enumerate().filter(|(_, need)| need.is_any()) {
+            position[index] = Some(fields.len());
+            fields.push(need.prune(&entry.table.schema.fields()[index]));
+        }
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let physical = |expr: &Expr| substitute(expr, &|index| column(position[index].unwrap_or(usize::MAX)));
+        let columns: Vec<Option<Expr>> = entry
+            .columns
+            .iter()
+            .zip(&need.declared)
+            .map(|(source, need)| {
+                need.is_any().then(|| match source {
+                    ColumnSource::Connector(index) => physical(&column(*index)),
+                    ColumnSource::Computed(expr) => physical(expr),
+                })
+            })
+            .collect();
+        let ahead_max_ms = entry.ahead_max_ms.or(provider.ahead_max_ms()).filter(|ms| *ms > 0);
+        let detail = source_detail(&provider.describe(), &schema);
+        let node = self.graph.source(&entry.name, detail, provider, Arc::clone(&schema));
+        let mut stream = Stream { node, schema, columns, time: None };
+        if need.time {
+            stream = self.watermarks(entry, stream, ahead_max_ms)?;
+        }
+        self.tables.insert(entry.name.clone(), stream.clone());
+        Ok(stream)
+    }
+
+    /// Adds the columns that event time, watermark and clocks need, and the assigner.
+    fn watermarks(&mut self, entry: &TableEntry, stream: Stream, ahead_max_ms: Option<i64>) -> Result<Stream, PlanError> {
+        let Some((time, watermark)) = &entry.watermark else { return Ok(stream) };
+        let mut wanted = vec![*time];
+        wanted.extend(&entry.clock_keys);
+        let mut paths = Vec::new();
+        super::columns::paths_in(watermark, &mut paths);
+        wanted.extend(paths.iter().map(|(index, _)| *index));
+        let missing: Vec<usize> =
+            wanted.into_iter().filter(|index| stream.columns[*index].as_ref().and_then(as_column).is_none()).collect();
+        let stream = self.with_computed(entry, stream, missing)?;
+        let of = |index: usize| stream.columns[index].clone().unwrap_or_else(|| column(usize::MAX));
+        let physical_time = as_column(&of(*time)).ok_or_else(|| PlanError::new("the event time is no column"))?;
+        let fields: Vec<FieldRef> = stream.schema.fields().iter().cloned().collect();
+        let shown = show::expression(&substitute(watermark, &of), &fields);
+        let need = &self.needs[&entry.name];
+        let spec = WatermarkSpec {
+            event_time: physical_time,
+            watermark: compile(&substitute(watermark, &of), &fields)?,
+            keys: entry.clock_keys.iter().filter_map(|key| as_column(&of(*key))).collect(),
+            idle_timeout_ms: entry.idle_timeout_ms.or(self.idle_timeout_ms),
+            ahead_max_ms,
+            on_error: entry.on_error,
+            cut: need.cut_rule(),
+        };
+        let keys: Vec<&str> = entry.clock_keys.iter().map(|key| entry.schema.field(*key).name().as_str()).collect();
+        let per_key = if keys.is_empty() { String::new() } else { format!(" per {}", keys.join(", ")) };
+        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(WatermarkAssigner::new(spec.clone())) as _));
+        let detail = format!("{shown}{per_key}");
+        let id = format!("{}/watermark", entry.name);
+        let node = self.graph.operator(id, "watermark", detail, vec![Input::forward(stream.node)], factory);
+        Ok(Stream { node, time: Some(physical_time), ..stream })
+    }
+
+    /// Materializes the declared columns `missing` behind the others.
+    fn with_computed(&mut self, entry: &TableEntry, stream: Stream, missing: Vec<usize>) -> Result<Stream, PlanError> {
+        if missing.is_empty() {
+            return Ok(stream);
+        }
+        let mut fields: Vec<FieldRef> = stream.schema.fields().iter().cloned().collect();
+        let mut exprs: Vec<Expr> = (0..fields.len()).map(column).collect();
+        let mut columns = stream.columns.clone();
+        for index in missing {
+            if columns[index].as_ref().and_then(as_column).is_some() {
+                continue;
+            }
+            let Some(expr) = columns[index].take() else { continue };
+            columns[index] = Some(column(exprs.len()));
+            exprs.push(expr);
+            fields.push(Arc::new(entry.schema.field(index).clone()));
+        }
+        let projected = self.project(&stream, None, &exprs, fields, format!("{}/computed", entry.name))?;
+        Ok(Stream { columns, ..projected })
+    }
+
+    fn calc(
+        &mut self,
+        below: Stream,
+        filter: Option<&Expr>,
+        columns: &[Expr],
+        need: &[Need],
+        fields: &[FieldRef],
+    ) -> Result<Stream, PlanError> {
+        let of = |index: usize| below.columns[index].clone().unwrap_or_else(|| column(usize::MAX));
+        let bound: Vec<Option<Expr>> =
+            columns.iter().zip(need).map(|(expr, need)| need.is_any().then(|| substitute(expr, &of))).collect();
+        if filter.is_none() && bound.iter().flatten().all(is_trivial) {
+            // Nothing is dropped or computed: whoever reads on takes the columns from below.
+            return Ok(Stream { columns: bound, ..below });
+        }
+        let filter = filter.map(|filter| substitute(filter, &of));
+        let mut exprs = Vec::new();
+        let mut kept_fields = Vec::new();
+        let mut positions = Vec::new();
+        for (expr, field) in bound.iter().zip(fields) {
+            positions.push(expr.as_ref().map(|expr| {
+                exprs.push(expr.clone());
+                kept_fields.push(Arc::clone(field));
+                column(exprs.len() - 1)
+            }));
+        }
+        let projected = self.project(&below, filter.as_ref(), &exprs, kept_fields, "project".into())?;
+        Ok(Stream { columns: positions, ..projected })
+    }
+
+    /// A projection of `stream`; its columns are numbered as `exprs`.
+    fn project(
+        &mut self,
+        stream: &Stream,
+        filter: Option<&Expr>,
+        exprs: &[Expr],
+        fields: Vec<FieldRef>,
+        id: String,
+    ) -> Result<Stream, PlanError> {
+        let below: Vec<FieldRef> = stream.schema.fields().iter().cloned().collect();
+        let numbers = super::columns::indexed(&below);
+        // Types as they are below: a ROW may have lost fields that nobody needs.
+        let fields = fields
+            .iter()
+            .zip(exprs)
+            .map(|(field, expr)| {
+                let kind = super::columns::type_of(expr, &numbers)?;
+                Ok(Arc::new(arrow_schema::Field::new(field.name(), kind, true)))
+            })
+            .collect::<Result<Vec<FieldRef>, PlanError>>()?;
+        let detail = show::calc(filter, exprs, &fields, &below);
+        let filter = filter.map(|filter| compile(filter, &below)).transpose()?;
+        let columns = exprs.iter().map(|expr| compile(expr, &below)).collect::<Result<Vec<ExpressionRef>, _>>()?;
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let time = stream.time.and_then(|time| exprs.iter().position(|expr| as_column(expr) == Some(time)));
+        let output = Arc::clone(&schema);
+        let factory: OperatorFactory = Arc::new(move || {
+            Ok(Box::new(Project::new(filter.clone(), columns.clone(), Arc::clone(&output), time)) as _)
+        });
+        let node = self.graph.operator(id, "project", detail, vec![Input::forward(stream.node)], factory);
+        let columns = (0..exprs.len()).map(|index| Some(column(index))).collect();
+        Ok(Stream { node, schema, columns, time })
+    }
+
+    /// The needed columns as columns of the rows, and no others.
+    fn materialized(&mut self, stream: Stream, need: &[Need], fields: &[FieldRef]) -> Result<Stream, PlanError> {
+        let mut exprs: Vec<Expr> = Vec::new();
+        let mut kept: Vec<FieldRef> = Vec::new();
+        let mut positions: Vec<Option<Expr>> = vec![None; stream.columns.len()];
+        for (index, need) in need.iter().enumerate().filter(|(_, need)| need.is_any()) {
+            let Some(expr) = &stream.columns[index] else { continue };
+            let _ = need;
+            positions[index] = Some(column(exprs.len()));
+            exprs.push(expr.clone());
+            kept.push(Arc::clone(&fields[index]));
+        }
+        let as_is = exprs.len() == stream.schema.fields().len()
+            && exprs.iter().enumerate().all(|(index, expr)| as_column(expr) == Some(index));
+        if as_is {
+            return Ok(stream);
+        }
+        let projected = self.project(&stream, None, &exprs, kept, "project".into())?;
+        Ok(Stream { columns: positions, ..projected })
+    }
+
+    /// All columns in order, under the names of `fields`.
+    fn exactly(&mut self, stream: Stream, fields: &[FieldRef]) -> Result<Stream, PlanError> {
+        let all = vec![Need::All; fields.len()];
+        let same_names = stream.schema.fields().len() == fields.len()
+            && stream.schema.fields().iter().zip(fields).all(|(have, want)| have.name() == want.name());
+        if same_names {
+            return self.materialized(stream, &all, fields);
+        }
+        let exprs: Vec<Expr> = stream.columns.iter().flatten().cloned().collect();
+        self.project(&stream, None, &exprs, fields.to_vec(), "project".into())
+    }
+
+    fn aggregate(&mut self, rel: &Rel, aggregate: &Aggregate, need: &[Need]) -> Result<Stream, PlanError> {
+        let below_need = input_need(rel, need);
+        let below = self.rel(&aggregate.input, &below_need)?;
+        let shown = |index: usize| match (&aggregate.input.kind, &below.columns[index]) {
+            (_, Some(expr)) => show::expression(expr, below.schema.fields()),
+            _ => aggregate.input.fields[index].name().clone(),
+        };
+        let calls: Vec<String> = aggregate.calls.iter().map(|call| show::call(call, &[], &shown)).collect();
+        let below = self.materialized(below, &below_need, &aggregate.input.fields)?;
+        let at = |index: usize| {
+            below.columns[index].as_ref().and_then(as_column).ok_or_else(|| PlanError::new("a column of an aggregate is missing"))
+        };
+        let spec = WindowAggregateSpec {
+            input: Arc::clone(&below.schema),
+            keys: aggregate.keys.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
+            window: aggregate.window,
+            event_time: aggregate.time.map_or(Ok(0), at)?,
+            time: if aggregate.time.is_some() { TimeMode::Event } else { TimeMode::Processing },
+            time_type: aggregate.time_type.clone(),
+            aggregates: aggregate
+                .calls
+                .iter()
+                .map(|call| {
+                    Ok(AggregateCall {
+                        argument: call.argument.map(at).transpose()?,
+                        filter: call.filter.map(at).transpose()?,
+                        ..call.clone()
+                    })
+                })
+                .collect::<Result<_, PlanError>>()?,
+        };
+        let names: Vec<&str> = spec.keys.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
+        let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
+        let detail = format!("{}{by}: {}", show::window(&aggregate.window), calls.join(", "));
+        let schema = spec.output_schema()?;
+        let node = self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?;
+        let width = schema.fields().len();
+        let columns = (0..width).map(|index| Some(column(index))).collect();
+        Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1) })
+    }
+
+    fn window_operators(
+        &mut self,
+        spec: WindowAggregateSpec,
+        from: NodeId,
+        keyed_clocks: bool,
+        detail: &str,
+    ) -> Result<NodeId, PlanError> {
+        let to = |node: NodeId, keys: Vec<usize>| if keys.is_empty() { Input::gather(node) } else { Input::keyed(node, keys) };
+        if keyed_clocks && spec.time == TimeMode::Event {
+            per_key(&spec)?;
+            let input = to(from, spec.keys.clone());
+            return Ok(self.graph.operator("window", "window", detail, vec![input], Arc::new(move || per_key(&spec))));
+        }
+        single(&spec)?;
+        if self.workers > 1 && spec.two_phase_pays() {
+            let keys: Vec<usize> = (0..spec.keys.len()).collect();
+            let before = spec.clone();
+            let first: OperatorFactory = Arc::new(move || local(&before));
+            let local = self.graph.operator("window/local", "local window", detail, vec![Input::forward(from)], first);
+            let second: OperatorFactory = Arc::new(move || global(&spec));
+            return Ok(self.graph.operator("window", "window", "adds up the local windows", vec![to(local, keys)], second));
+        }
+        let input = to(from, spec.keys.clone());
+        Ok(self.graph.operator("window", "window", detail, vec![input], Arc::new(move || single(&spec))))
+    }
+}
+
+fn source_detail(connector: &str, schema: &SchemaRef) -> String {
+    let columns: Vec<String> = schema.fields().iter().map(|field| shown_field(field)).collect();
+    format!("{connector} ({})", columns.join(", ")).trim().to_owned()
+}
+
+/// A column with the fields that are left of it.
+fn shown_field(field: &FieldRef) -> String {
+    match field.data_type() {
+        arrow_schema::DataType::Struct(fields) => {
+            format!("{}<{}>", field.name(), fields.iter().map(shown_field).collect::<Vec<_>>().join(", "))
+        }
+        _ => field.name().clone(),
+    }
+}

@@ -1,0 +1,16 @@
+//! From logical plans to the engine's graph.
+//!
+//! build.rs makes a relational tree (rel.rs) of each statement's plan; need.rs finds, over all statements, which
+//! columns and ROW fields of each table are needed, and whether its event time is; emit.rs adds the nodes, each table
+//! read once. Columns go by number from here on (columns.rs).
+
+pub(crate) mod build;
+pub(crate) mod columns;
+pub(crate) mod emit;
+mod expression;
+pub(crate) mod insert;
+mod need;
+pub(crate) mod rel;
+mod show;
+mod values;
+mod window;

@@ -1,0 +1,193 @@
+//! What is needed of each table, over all statements of a text: which columns, which fields of ROWs, and whether its
+//! event time has to be kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef};
+use datafusion_expr::Expr;
+use millstream_operators::{CutRule, WindowAssigner};
+
+use super::columns::{as_path, paths_in};
+use super::rel::{Rel, RelKind};
+use crate::table::{ColumnSource, TableEntry};
+
+/// What is needed of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) enum Need {
+    #[default]
+    Nothing,
+    Fields(BTreeMap<String, Need>),
+    All,
+}
+
+impl Need {
+    pub fn is_any(&self) -> bool {
+        *self != Self::Nothing
+    }
+
+    fn add(&mut self, path: &[String], inner: &Need) {
+        if *inner == Self::Nothing || *self == Self::All {
+            return;
+        }
+        match path.split_first() {
+            None => match inner {
+                Self::Fields(fields) => fields.iter().for_each(|(name, need)| self.add(std::slice::from_ref(name), need)),
+                _ => *self = Self::All,
+            },
+            Some((name, rest)) => {
+                if *self == Self::Nothing {
+                    *self = Self::Fields(BTreeMap::new());
+                }
+                if let Self::Fields(fields) = self {
+                    fields.entry(name.clone()).or_default().add(rest, inner);
+                }
+            }
+        }
+    }
+
+    /// `field` with only what is needed of it.
+    pub fn prune(&self, field: &FieldRef) -> FieldRef {
+        match (self, field.data_type()) {
+            (Self::Fields(needs), DataType::Struct(fields)) => {
+                let kept = fields.iter().filter_map(|child| needs.get(child.name()).map(|need| need.prune(child)));
+                Arc::new(Field::new(field.name(), DataType::Struct(kept.collect()), field.is_nullable()))
+            }
+            _ => Arc::clone(field),
+        }
+    }
+}
+
+/// What is needed of a table.
+pub(super) struct TableNeed {
+    /// By declared column.
+    pub declared: Vec<Need>,
+    /// By column of the connector.
+    pub connector: Vec<Need>,
+    /// Windows go by its event time.
+    pub time: bool,
+    pub cuts: Vec<Cut>,
+}
+
+/// What reads a table's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// Windows cut into slices of this length and offset, in ms.
+    Slices(i64, i64),
+    /// Windows per key.
+    Keys,
+}
+
+impl TableNeed {
+    /// Where the assigner has to cut batches.
+    pub fn cut_rule(&self) -> CutRule {
+        let slices: Vec<_> = self
+            .cuts
+            .iter()
+            .filter_map(|cut| match cut {
+                Cut::Slices(slide, offset) => Some((*slide, *offset)),
+                Cut::Keys => None,
+            })
+            .collect();
+        match (slices.is_empty(), slices.len() == self.cuts.len()) {
+            (_, true) => CutRule::Boundaries(slices),
+            (true, false) => CutRule::Clocks,
+            (false, false) => CutRule::Always,
+        }
+    }
+}
+
+/// The needs of all tables that `rels` read.
+pub(super) fn needs<'a>(rels: impl Iterator<Item = &'a Rel>) -> HashMap<String, TableNeed> {
+    let mut tables = HashMap::new();
+    for rel in rels {
+        visit(rel, &vec![Need::All; rel.fields.len()], None, &mut tables);
+    }
+    tables
+}
+
+fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashMap<String, TableNeed>) {
+    match &rel.kind {
+        RelKind::Table(entry) => table(entry, need, time, tables),
+        RelKind::Calc { .. } | RelKind::Windowed { .. } => {
+            if let RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } = &rel.kind {
+                let windows = matches!(&rel.kind, RelKind::Windowed { mode: millstream_operators::window::TimeMode::Event, .. });
+                visit(input, &input_need(rel, need), time.or(windows.then_some(None)), tables);
+            }
+        }
+        RelKind::Aggregate(aggregate) => {
+            let cut = match aggregate.window {
+                WindowAssigner::Session { .. } => Cut::Keys,
+                _ if aggregate.input.has_keyed_clocks() => Cut::Keys,
+                WindowAssigner::Tumble { offset_ms, .. }
+                | WindowAssigner::Hop { offset_ms, .. }
+                | WindowAssigner::Cumulate { offset_ms, .. } => Cut::Slices(aggregate.window.slide_ms(), offset_ms),
+            };
+            visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
+        }
+        RelKind::Union { inputs } => inputs.iter().for_each(|input| visit(input, need, time, tables)),
+        RelKind::Values(_) => {}
+    }
+}
+
+/// What a node needs of its (only) input, to give `need`.
+pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
+    match &rel.kind {
+        RelKind::Calc { input, filter, columns } => {
+            let mut below = vec![Need::Nothing; input.fields.len()];
+            for (expr, need) in columns.iter().zip(need).filter(|(_, need)| need.is_any()) {
+                add_expr(&mut below, expr, need);
+            }
+            filter.iter().for_each(|filter| add_expr(&mut below, filter, &Need::All));
+            below
+        }
+        RelKind::Windowed { input, time, .. } => {
+            let mut below = need[..input.fields.len()].to_vec();
+            below[*time] = Need::All;
+            below
+        }
+        RelKind::Aggregate(aggregate) => {
+            let mut below = vec![Need::Nothing; aggregate.input.fields.len()];
+            let arguments = aggregate.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
+            aggregate.keys.iter().copied().chain(arguments).chain(aggregate.time).for_each(|index| below[index] = Need::All);
+            below
+        }
+        RelKind::Table(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),
+    }
+}
+
+/// Adds what computing `expr` needs; `need` says how much of a plain access is.
+fn add_expr(below: &mut [Need], expr: &Expr, need: &Need) {
+    if let Some((index, path)) = as_path(expr) {
+        below[index].add(&path, need);
+        return;
+    }
+    let mut paths = Vec::new();
+    paths_in(expr, &mut paths);
+    paths.iter().for_each(|(index, path)| below[*index].add(path, &Need::All));
+}
+
+fn table(entry: &Arc<TableEntry>, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashMap<String, TableNeed>) {
+    let known = tables.entry(entry.name.clone()).or_insert_with(|| TableNeed {
+        declared: vec![Need::Nothing; entry.columns.len()],
+        connector: vec![Need::Nothing; entry.table.schema.fields().len()],
+        time: false,
+        cuts: Vec::new(),
+    });
+    let mut declared = need.to_vec();
+    if let (Some(cut), Some((time, watermark))) = (time, &entry.watermark) {
+        declared[*time] = Need::All;
+        add_expr(&mut declared, watermark, &Need::All);
+        entry.clock_keys.iter().for_each(|key| declared[*key] = Need::All);
+        known.time = true;
+        known.cuts.extend(cut);
+    }
+    for (index, need) in declared.iter().enumerate() {
+        known.declared[index].add(&[], need);
+        match &entry.columns[index] {
+            ColumnSource::Connector(column) => known.connector[*column].add(&[], need),
+            ColumnSource::Computed(expr) if need.is_any() => add_expr(&mut known.connector, expr, &Need::All),
+            ColumnSource::Computed(_) => {}
+        }
+    }
+}

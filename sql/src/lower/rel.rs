@@ -1,0 +1,146 @@
+//! The relational tree between a logical plan and the graph: few kinds of nodes, columns by number.
+//!
+//! A [`Rel`] has fields (names and types of what it gives) and a kind. build.rs makes it of a logical plan, need.rs
+//! finds what of it is needed, emit.rs turns it into graph nodes.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, FieldRef};
+use datafusion_expr::Expr;
+use millstream_operators::window::TimeMode;
+use millstream_operators::{AggregateCall, WindowAssigner};
+
+use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
+use crate::table::TableEntry;
+
+#[derive(Clone)]
+pub(crate) struct Rel {
+    pub kind: RelKind,
+    pub fields: Vec<FieldRef>,
+}
+
+#[derive(Clone)]
+pub(crate) enum RelKind {
+    /// All declared columns of a table.
+    Table(Arc<TableEntry>),
+    /// Keeps rows where `filter` holds, and computes `columns` of them.
+    Calc { input: Box<Rel>, filter: Option<Expr>, columns: Vec<Expr> },
+    /// The input's columns, and the three of the window.
+    Windowed { input: Box<Rel>, window: WindowAssigner, time: usize, mode: TimeMode, partition: Vec<usize> },
+    /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
+    Aggregate(Box<Aggregate>),
+    /// The rows of all inputs, which have the same types.
+    Union { inputs: Vec<Rel> },
+    /// Rows of the text.
+    Values(RecordBatch),
+}
+
+#[derive(Clone)]
+pub(crate) struct Aggregate {
+    pub input: Rel,
+    pub keys: Vec<usize>,
+    pub window: WindowAssigner,
+    /// Event-time column of the input; none for processing time.
+    pub time: Option<usize>,
+    pub time_type: DataType,
+    pub calls: Vec<AggregateCall>,
+}
+
+/// What a column is beside a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attribute {
+    Plain,
+    EventTime,
+    ProcessingTime,
+    WindowStart,
+    WindowEnd,
+    WindowTime,
+}
+
+impl Rel {
+    /// A projection and filter over `input`, merged with one below where that computes nothing twice and shows no
+    /// row to an expression that a filter keeps it from.
+    pub fn calc(input: Rel, filter: Option<Expr>, columns: Vec<Expr>, fields: Vec<FieldRef>) -> Rel {
+        let merges = match &input.kind {
+            RelKind::Calc { filter: inner_filter, columns: inner, .. } => {
+                let outer_filter_ok = filter.as_ref().is_none_or(is_infallible) || inner_filter.is_none();
+                outer_filter_ok && uses_once(inner, columns.iter().chain(&filter))
+            }
+            _ => false,
+        };
+        match input.kind {
+            RelKind::Calc { input: below, filter: inner_filter, columns: inner } if merges => {
+                let with = |index: usize| inner[index].clone();
+                let outer_filter = filter.map(|filter| substitute(&filter, &with));
+                let filter = match (inner_filter, outer_filter) {
+                    (Some(inner), Some(outer)) => Some(inner.and(outer)),
+                    (one, other) => one.or(other),
+                };
+                let columns = columns.iter().map(|column| substitute(column, &with)).collect();
+                Rel { kind: RelKind::Calc { input: below, filter, columns }, fields }
+            }
+            _ => Rel { kind: RelKind::Calc { input: Box::new(input), filter, columns }, fields },
+        }
+    }
+
+    /// What column `index` stands for.
+    pub fn attribute(&self, index: usize) -> Attribute {
+        match &self.kind {
+            RelKind::Table(table) => match (&table.watermark, &table.columns[index]) {
+                (Some((time, _)), _) if *time == index => Attribute::EventTime,
+                (_, crate::table::ColumnSource::Computed(expr)) if is_proctime(expr) => Attribute::ProcessingTime,
+                _ => Attribute::Plain,
+            },
+            RelKind::Calc { input, columns, .. } => match as_column(&columns[index]) {
+                Some(below) => input.attribute(below),
+                None if is_proctime(&columns[index]) => Attribute::ProcessingTime,
+                None => Attribute::Plain,
+            },
+            RelKind::Windowed { input, mode, .. } => match index.checked_sub(input.fields.len()) {
+                None => input.attribute(index),
+                Some(0) => Attribute::WindowStart,
+                Some(1) => Attribute::WindowEnd,
+                Some(_) if *mode == TimeMode::Event => Attribute::WindowTime,
+                Some(_) => Attribute::ProcessingTime,
+            },
+            RelKind::Aggregate(aggregate) => {
+                let last = aggregate.keys.len() + aggregate.calls.len() + 2;
+                if index == last && aggregate.time.is_some() { Attribute::EventTime } else { Attribute::Plain }
+            }
+            RelKind::Union { inputs } => {
+                let mut attributes = inputs.iter().map(|input| input.attribute(index));
+                let first = attributes.next().unwrap_or(Attribute::Plain);
+                let all = attributes.all(|other| other == first);
+                if all && matches!(first, Attribute::EventTime | Attribute::ProcessingTime) { first } else { Attribute::Plain }
+            }
+            RelKind::Values(_) => Attribute::Plain,
+        }
+    }
+
+    /// True when a table below keeps a clock for each value of its keys.
+    pub fn has_keyed_clocks(&self) -> bool {
+        match &self.kind {
+            RelKind::Table(table) => !table.clock_keys.is_empty(),
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => input.has_keyed_clocks(),
+            // What leaves a window goes by the stream's watermark.
+            RelKind::Aggregate(_) | RelKind::Values(_) => false,
+            RelKind::Union { inputs } => inputs.iter().any(Rel::has_keyed_clocks),
+        }
+    }
+}
+
+fn is_proctime(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name().eq_ignore_ascii_case("proctime"))
+}
+
+/// Whether every computed column of `inner` is used at most once by `outer`, and none that changes by the call.
+fn uses_once<'a>(inner: &[Expr], outer: impl Iterator<Item = &'a Expr>) -> bool {
+    let mut paths = Vec::new();
+    outer.for_each(|expr| paths_in(expr, &mut paths));
+    let mut uses = vec![0_usize; inner.len()];
+    paths.iter().for_each(|(index, _)| uses[*index] += 1);
+    // A path into a computed ROW would not be seen as one after the merge.
+    let fields_of_computed = paths.iter().any(|(index, path)| !path.is_empty() && as_path(&inner[*index]).is_none());
+    !fields_of_computed && inner.iter().zip(uses).all(|(expr, uses)| uses <= 1 || is_trivial(expr))
+}

@@ -1,0 +1,316 @@
+//! `GROUP BY window_start, window_end, keys` over a window table function: merges the two into one windowed
+//! aggregation, which never makes the rows of each window.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
+use datafusion_common::ScalarValue;
+use datafusion_expr::expr::AggregateFunction;
+use datafusion_expr::{Expr, cast};
+use millstream_operators::window::TimeMode;
+use millstream_operators::{AggregateCall, WindowAssigner};
+
+use super::build::{bind_all, span_of};
+use super::columns::{as_column, column, indexed, paths_in, substitute, type_of, with_flink_casts};
+use super::rel::{Aggregate, Attribute, Rel, RelKind};
+use crate::functions::FunctionContext;
+use crate::plan::aggregates::kind_of;
+use crate::plan::error::PlanError;
+
+/// What a column of a windowed input becomes once the window is taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stripped {
+    Column(usize),
+    Window(Attribute),
+}
+
+struct Windows {
+    /// The rows below the window function.
+    input: Rel,
+    window: WindowAssigner,
+    mode: TimeMode,
+    /// The time column of `input`.
+    time: usize,
+    partition: Vec<usize>,
+    columns: Vec<Stripped>,
+}
+
+/// Lowers an aggregation over `input`.
+pub(super) fn aggregate(
+    plan: &datafusion_expr::logical_plan::Aggregate,
+    input: Rel,
+    functions: &FunctionContext,
+) -> Result<Rel, PlanError> {
+    let place = || span_of(plan.group_expr.iter().chain(&plan.aggr_expr));
+    let refuse = |message: &str, remedy: &str| {
+        let mut error = PlanError::new(message).remedy(remedy);
+        error.span = place();
+        error
+    };
+    let group = bind_all(&plan.group_expr, &plan.input, &input, functions)?;
+    let Some(windows) = strip(input.clone())? else {
+        return Err(refuse(
+            "this aggregate has no window, so it would never be done and its state would grow for ever",
+            "aggregate in a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, …",
+        ));
+    };
+    let window_column = |expr: &Expr| match as_column(expr).map(|index| windows.columns[index]) {
+        Some(Stripped::Window(attribute)) => Some(attribute),
+        _ => None,
+    };
+    let grouped = |wanted: Attribute| group.iter().any(|expr| window_column(expr) == Some(wanted));
+    if !(grouped(Attribute::WindowStart) && grouped(Attribute::WindowEnd)) {
+        return Err(refuse(
+            "an aggregate over windows groups by both window_start and window_end",
+            "write GROUP BY window_start, window_end, and the keys",
+        ));
+    }
+
+    // In front of the aggregation: keys, arguments, filters, and the time.
+    let mut front = Front::default();
+    let mut keys = Vec::new();
+    let mut outputs = Vec::new();
+    for (expr, field) in group.iter().zip(fields_of_group(plan)) {
+        match window_column(expr) {
+            Some(attribute) => outputs.push(Output::Window(attribute)),
+            None => {
+                let index = front.add(expr, field.name(), &windows)?;
+                let key = keys.iter().position(|key| *key == index).unwrap_or_else(|| {
+                    keys.push(index);
+                    keys.len() - 1
+                });
+                outputs.push(Output::Key(key));
+            }
+        }
+    }
+    let mut calls: Vec<AggregateCall> = Vec::new();
+    for (expr, field) in plan.aggr_expr.iter().zip(fields_of_plan(plan).into_iter().skip(group.len())) {
+        let Expr::AggregateFunction(function) = unaliased(expr) else {
+            return Err(refuse("only aggregate functions can be computed here", "use COUNT, SUM, MIN, MAX, AVG, …"));
+        };
+        let call = call(function, field.name(), plan, &input, &mut front, &windows, functions)?;
+        outputs.push(Output::Aggregate(calls.len()));
+        calls.push(call);
+    }
+    let time = (windows.mode == TimeMode::Event).then(|| front.add_stripped(windows.time, "event_time"));
+    check_partition(&windows, &front, &keys).map_err(|(message, remedy)| refuse(message, remedy))?;
+
+    let time_type = match windows.input.fields[windows.time].data_type() {
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        _ => DataType::Timestamp(TimeUnit::Millisecond, None),
+    };
+    let input = front.into_rel(windows.input.clone());
+    let mut fields: Vec<FieldRef> = keys.iter().map(|key| Arc::clone(&input.fields[*key])).collect();
+    for call in &calls {
+        let argument = call.argument.map_or(DataType::Int64, |index| input.fields[index].data_type().clone());
+        fields.push(Arc::new(Field::new(&call.name, call.kind.output_type(&argument)?, true)));
+    }
+    for name in ["window_start", "window_end", "window_time"] {
+        fields.push(Arc::new(Field::new(name, time_type.clone(), false)));
+    }
+    let (key_count, call_count) = (keys.len(), calls.len());
+    let aggregate = Aggregate { input, keys, window: windows.window, time, time_type, calls };
+    let rel = Rel { kind: RelKind::Aggregate(Box::new(aggregate)), fields };
+
+    // Behind it: the columns in the order and types of the plan.
+    let schema = indexed(&rel.fields);
+    let wanted = fields_of_plan(plan);
+    let columns = outputs
+        .iter()
+        .zip(&wanted)
+        .map(|(output, field)| {
+            let index = match output {
+                Output::Key(key) => *key,
+                Output::Aggregate(call) => key_count + call,
+                Output::Window(Attribute::WindowStart) => key_count + call_count,
+                Output::Window(Attribute::WindowEnd) => key_count + call_count + 1,
+                Output::Window(_) => key_count + call_count + 2,
+            };
+            let expr = column(index);
+            if type_of(&expr, &schema)? == *field.data_type() {
+                return Ok(expr);
+            }
+            with_flink_casts(cast(expr, field.data_type().clone()), &schema, functions)
+        })
+        .collect::<Result<Vec<_>, PlanError>>()?;
+    Ok(Rel::calc(rel, None, columns, wanted))
+}
+
+enum Output {
+    Key(usize),
+    Aggregate(usize),
+    Window(Attribute),
+}
+
+/// The columns in front of an aggregation, each expression once.
+#[derive(Default)]
+struct Front {
+    columns: Vec<Expr>,
+    fields: Vec<FieldRef>,
+}
+
+impl Front {
+    /// Index of `expr`, an expression over the windowed columns.
+    fn add(&mut self, expr: &Expr, name: &str, windows: &Windows) -> Result<usize, PlanError> {
+        let stripped = windows.unwindowed(expr)?;
+        let kind = type_of(&stripped, &indexed(&windows.input.fields))?;
+        Ok(self.push(stripped, Field::new(name, kind, true)))
+    }
+
+    fn add_stripped(&mut self, index: usize, name: &str) -> usize {
+        self.push(column(index), Field::new(name, DataType::Null, true))
+    }
+
+    fn push(&mut self, expr: Expr, field: Field) -> usize {
+        if let Some(index) = self.columns.iter().position(|known| known == &expr) {
+            return index;
+        }
+        self.columns.push(expr);
+        self.fields.push(Arc::new(field));
+        self.columns.len() - 1
+    }
+
+    fn into_rel(mut self, input: Rel) -> Rel {
+        for (expr, field) in self.columns.iter().zip(&mut self.fields) {
+            if let Some(index) = as_column(expr) {
+                let below = &input.fields[index];
+                *field = Arc::new(Field::new(field.name(), below.data_type().clone(), below.is_nullable()));
+            }
+        }
+        Rel::calc(input, None, self.columns, self.fields)
+    }
+}
+
+impl Windows {
+    /// `expr` over the columns below the window.
+    fn unwindowed(&self, expr: &Expr) -> Result<Expr, PlanError> {
+        let mut paths = Vec::new();
+        paths_in(expr, &mut paths);
+        if paths.iter().any(|(index, _)| matches!(self.columns[*index], Stripped::Window(_))) {
+            return Err(PlanError::new("window_start, window_end and window_time cannot be computed with before the aggregation")
+                .remedy("group by them as they are, and compute in the query around it"));
+        }
+        Ok(substitute(expr, &|index| match self.columns[index] {
+            Stripped::Column(below) => column(below),
+            Stripped::Window(_) => column(index),
+        }))
+    }
+}
+
+/// Takes the window function off a tree of projections and filters over it.
+fn strip(rel: Rel) -> Result<Option<Windows>, PlanError> {
+    match rel.kind {
+        RelKind::Windowed { input, window, time, mode, partition } => {
+            let width = input.fields.len();
+            let mut columns: Vec<Stripped> = (0..width).map(Stripped::Column).collect();
+            columns.extend(
+                [Attribute::WindowStart, Attribute::WindowEnd, Attribute::WindowTime].map(Stripped::Window),
+            );
+            Ok(Some(Windows { input: *input, window, mode, time, partition, columns }))
+        }
+        RelKind::Calc { input, filter, columns } => {
+            let Some(below) = strip(*input)? else { return Ok(None) };
+            let filter = filter.map(|filter| below.unwindowed(&filter)).transpose()?;
+            let mut exprs = Vec::new();
+            let mut fields: Vec<FieldRef> = Vec::new();
+            let mut stripped = Vec::new();
+            for (expr, field) in columns.iter().zip(&rel.fields) {
+                if let Some(Stripped::Window(attribute)) = as_column(expr).map(|index| below.columns[index]) {
+                    stripped.push(Stripped::Window(attribute));
+                    continue;
+                }
+                stripped.push(Stripped::Column(exprs.len()));
+                exprs.push(below.unwindowed(expr)?);
+                fields.push(Arc::clone(field));
+            }
+            let mut keep = |index: usize| {
+                exprs.push(column(index));
+                fields.push(Arc::clone(&below.input.fields[index]));
+                exprs.len() - 1
+            };
+            let time = keep(below.time);
+            let partition = below.partition.iter().map(|index| keep(*index)).collect();
+            let (window, mode) = (below.window, below.mode);
+            let input = Rel::calc(below.input, filter, exprs, fields);
+            Ok(Some(Windows { input, window, mode, time, partition, columns: stripped }))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn call(
+    function: &AggregateFunction,
+    name: &str,
+    plan: &datafusion_expr::logical_plan::Aggregate,
+    input: &Rel,
+    front: &mut Front,
+    windows: &Windows,
+    functions: &FunctionContext,
+) -> Result<AggregateCall, PlanError> {
+    let kind = kind_of(&function.func)
+        .ok_or_else(|| PlanError::new(format!("the aggregate '{}' is not supported", function.func.name())))?;
+    if !function.params.order_by.is_empty() {
+        return Err(PlanError::new(format!("'{}' takes no ORDER BY", kind.name()))
+            .remedy("FIRST_VALUE and LAST_VALUE go by the order of arrival"));
+    }
+    let arguments = bind_all(&function.params.args, &plan.input, input, functions)?;
+    let argument = match arguments.as_slice() {
+        // COUNT(1) and COUNT(*) count rows.
+        [Expr::Literal(value, _)] if !value.is_null() && kind == millstream_operators::AggregateKind::Count => None,
+        [Expr::Literal(ScalarValue::Null, _)] => {
+            return Err(PlanError::new(format!("'{}' of NULL is always NULL", kind.name())).remedy("name a column"));
+        }
+        [argument] => Some(front.add(argument, "argument", windows)?),
+        _ => return Err(PlanError::new(format!("'{}' takes one argument", kind.name()))),
+    };
+    let filter = match &function.params.filter {
+        None => None,
+        Some(filter) => {
+            let filter = bind_all(std::slice::from_ref(filter.as_ref()), &plan.input, input, functions)?;
+            filter.first().map(|filter| front.add(filter, "filter", windows)).transpose()?
+        }
+    };
+    Ok(AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: name.to_owned() })
+}
+
+/// Sessions belong to a key: what PARTITION BY names is what GROUP BY has to name.
+fn check_partition(windows: &Windows, front: &Front, keys: &[usize]) -> Result<(), (&'static str, &'static str)> {
+    if !matches!(windows.window, WindowAssigner::Session { .. }) {
+        return Ok(());
+    }
+    let mut grouped: Vec<Option<usize>> = keys.iter().map(|key| as_column(&front.columns[*key])).collect();
+    let mut partition: Vec<Option<usize>> = windows.partition.iter().map(|column| Some(*column)).collect();
+    grouped.sort_unstable();
+    partition.sort_unstable();
+    // The same column may have been kept under two numbers: compare what the numbers stand for.
+    let origin = |index: Option<usize>| match (&windows.input.kind, index) {
+        (RelKind::Calc { columns, .. }, Some(index)) => columns.get(index).cloned(),
+        (_, Some(index)) => Some(column(index)),
+        (_, None) => None,
+    };
+    let grouped: Vec<_> = grouped.into_iter().map(origin).collect();
+    let partition: Vec<_> = partition.into_iter().map(origin).collect();
+    let same = grouped.len() == partition.len() && grouped.iter().all(|key| partition.contains(key));
+    if same {
+        return Ok(());
+    }
+    Err((
+        "the keys of GROUP BY are not those of SESSION's PARTITION BY",
+        "name the same columns in both: SESSION(TABLE t PARTITION BY key, …) … GROUP BY window_start, window_end, key",
+    ))
+}
+
+fn unaliased(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}
+
+fn fields_of_plan(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
+    plan.schema.fields().iter().cloned().collect()
+}
+
+fn fields_of_group(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
+    fields_of_plan(plan).into_iter().take(plan.group_expr.len()).collect()
+}

@@ -1,0 +1,82 @@
+//! `SET 'key' = 'value'`: what can be set, under Flink's names where Flink has one.
+
+use std::collections::BTreeMap;
+
+use millstream_engine::suggest::did_you_mean;
+
+use crate::error::SqlError;
+use crate::parse::{Name, Text};
+use crate::program::Settings;
+
+/// Keys with an effect here.
+const KEYS: &[(&str, &str)] = &[
+    ("pipeline.name", "name of the pipeline in metrics and logs"),
+    ("parallelism.default", "how many workers run it"),
+    ("table.local-time-zone", "zone of TIMESTAMP_LTZ and of functions of the day, such as Europe/Berlin"),
+    ("table.exec.source.idle-timeout", "scan.watermark.idle-timeout of tables that do not say"),
+];
+
+/// Flink's keys that files written for Flink carry, and that make no difference here.
+const WITHOUT_EFFECT: &[&str] = &[
+    "execution.runtime-mode",
+    "execution.checkpointing.interval",
+    "execution.checkpointing.mode",
+    "sql-client.execution.result-mode",
+    "sql-client.execution.mode",
+    "pipeline.auto-watermark-interval",
+    "pipeline.object-reuse",
+    "table.dml-sync",
+    "table.exec.mini-batch.enabled",
+    "table.exec.mini-batch.allow-latency",
+    "table.exec.mini-batch.size",
+    "table.exec.state.ttl",
+    "table.exec.sink.not-null-enforcer",
+    "table.optimizer.agg-phase-strategy",
+    "table.optimizer.distinct-agg.split.enabled",
+];
+
+/// Reads all `SET`s of a text; `over` wins over them.
+pub(crate) fn read<'a>(
+    text: &Text<'_>,
+    sets: impl Iterator<Item = (&'a Name, &'a str)>,
+    over: &BTreeMap<String, String>,
+) -> Result<Settings, SqlError> {
+    let mut settings = Settings::default();
+    for (key, value) in sets {
+        apply(&mut settings, &key.text, value).map_err(|(message, remedy)| {
+            SqlError::at(message, text.as_str(), key.range.clone()).remedy(remedy)
+        })?;
+    }
+    for (key, value) in over {
+        apply(&mut settings, key, value).map_err(|(message, remedy)| SqlError::new(message).remedy(remedy))?;
+    }
+    Ok(settings)
+}
+
+fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String, String)> {
+    let wrong = |wanted: &str| (format!("'{value}' is no value for '{key}'"), format!("give {wanted}"));
+    match key {
+        "pipeline.name" => settings.pipeline_name = Some(value.to_owned()),
+        "parallelism.default" => {
+            let workers = value.parse().ok().filter(|workers| (1..=128).contains(workers));
+            settings.workers = Some(workers.ok_or_else(|| wrong("a number from 1 to 128"))?);
+        }
+        "table.local-time-zone" => {
+            settings.local_time_zone = value.parse().map_err(|_| wrong("a zone's name, such as UTC or Europe/Berlin"))?;
+        }
+        "table.exec.source.idle-timeout" => {
+            let timeout_ms = millstream_engine::options::parse_duration_ms(value);
+            settings.idle_timeout_ms = Some(timeout_ms.ok_or_else(|| wrong("a duration, such as 30 s"))?);
+        }
+        _ if WITHOUT_EFFECT.contains(&key) => {
+            tracing::debug!(key, "this setting of Flink's makes no difference here");
+        }
+        _ => {
+            let near = did_you_mean(key, KEYS.iter().map(|(known, _)| *known));
+            let near = near.map_or(String::new(), |near| format!("did you mean '{near}'? "));
+            let known: Vec<String> = KEYS.iter().map(|(known, help)| format!("'{known}' ({help})")).collect();
+            return Err((format!("there is no setting '{key}'"), format!("{near}There are: {}", known.join(", "))));
+        }
+    }
+    Ok(())
+}
