@@ -1,6 +1,7 @@
 //! The statements of a text, in order: declarations fill the catalog, queries become trees, and in the end all of
 //! them one graph.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
@@ -8,12 +9,13 @@ use datafusion_expr::LogicalPlanBuilder;
 use millstream_engine::{Graph, Registry, explain};
 use sqlparser::ast;
 
+use crate::catalog::TableDefinition;
 use crate::error::SqlError;
 use crate::functions::FunctionContext;
 use crate::lower::build::build;
 use crate::lower::emit::{Statement as Lowered, Target, emit};
 use crate::lower::insert::insert;
-use crate::lower::rel::Rel;
+use crate::lower::rel::{Rel, RelKind};
 use crate::parse::{self, Name, Statement, Text};
 use crate::plan::error::PlanError;
 use crate::plan::{Functions, Planner};
@@ -34,7 +36,7 @@ pub(crate) fn compile(text: &str, registry: &Registry, options: &CompileOptions)
     let functions =
         FunctionContext { clock: Arc::clone(&options.clock), time_zone: settings.local_time_zone, seed: options.seed };
     let planner = Planner::new(Functions::new(&functions));
-    let mut session = Session { text, registry, options, settings, functions, planner, entries: Vec::new(), lowered: Vec::new(), explanations: Vec::new(), inserts: 0, queries: 0 };
+    let mut session = Session { text, registry, options, settings, functions, planner, entries: Vec::new(), definitions: HashMap::new(), lowered: Vec::new(), explanations: Vec::new(), inserts: 0, queries: 0 };
     for table in &options.tables {
         let entry = TableEntry::provided(table).map_err(|error| error.resolve(text, &(0..0)))?;
         session.add_table(Arc::new(entry));
@@ -53,6 +55,8 @@ struct Session<'a> {
     functions: FunctionContext,
     planner: Planner,
     entries: Vec<Arc<TableEntry>>,
+    /// As written, to place errors of options.
+    definitions: HashMap<String, TableDefinition>,
     lowered: Vec<(Lowered, Range)>,
     explanations: Vec<String>,
     inserts: usize,
@@ -70,18 +74,7 @@ impl Session<'_> {
                 }
                 let entry =
                     TableEntry::declared(&definition, self.registry, &self.planner, &self.functions, self.text)?;
-                // Errors in options show at the declaration, not only where the table is used.
-                let connector = self.registry.connector(&entry.table);
-                connector.map_err(|error| place_option_error(error, &definition, self.text))?;
-                for provider in [entry.source(self.registry).map(drop), entry.sink(self.registry).map(drop)] {
-                    if let Err(error) = provider
-                        && !error.message().contains("not read from")
-                        && !error.message().contains("not written to")
-                        && !(error.message().contains("source") || error.message().contains("sink"))
-                    {
-                        return Err(place_option_error(error, &definition, self.text));
-                    }
-                }
+                self.definitions.insert(entry.name.clone(), *definition);
                 self.add_table(Arc::new(entry));
                 Ok(())
             }
@@ -153,7 +146,26 @@ impl Session<'_> {
                 return Err(self.error("only queries can be explained", range).remedy("EXPLAIN SELECT … or EXPLAIN INSERT INTO …"));
             }
         };
+        self.check_connectors(&lowered)?;
         Ok((lowered, range.clone()))
+    }
+
+    /// Errors in the options of the tables that are read and written, at the option.
+    fn check_connectors(&self, lowered: &Lowered) -> Result<(), SqlError> {
+        let mut read = Vec::new();
+        tables_of(&lowered.rel, &mut read);
+        let read = read.into_iter().map(|entry| (entry, entry.source(self.registry).map(drop)));
+        let written = match &lowered.target {
+            Target::Table(entry) => Some((entry, entry.sink(self.registry).map(drop))),
+            Target::Result(..) => None,
+        };
+        for (entry, result) in read.chain(written) {
+            result.map_err(|error| match self.definitions.get(&entry.name) {
+                Some(definition) => place_option_error(error, definition, self.text),
+                None => SqlError::new(error.to_string()),
+            })?;
+        }
+        Ok(())
     }
 
     fn query(&self, query: Box<ast::Query>) -> Result<Rel, PlanError> {
@@ -234,5 +246,16 @@ impl Session<'_> {
 
     fn error(&self, message: impl Into<String>, range: &Range) -> SqlError {
         SqlError::at(message, self.text.as_str(), range.clone())
+    }
+}
+
+/// The tables that `rel` reads.
+fn tables_of<'a>(rel: &'a Rel, found: &mut Vec<&'a Arc<TableEntry>>) {
+    match &rel.kind {
+        RelKind::Table(entry) => found.push(entry),
+        RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => tables_of(input, found),
+        RelKind::Aggregate(aggregate) => tables_of(&aggregate.input, found),
+        RelKind::Union { inputs } => inputs.iter().for_each(|input| tables_of(input, found)),
+        RelKind::Values(_) => {}
     }
 }

@@ -322,11 +322,7 @@ impl Emitter<'_> {
     fn aggregate(&mut self, rel: &Rel, aggregate: &Aggregate, need: &[Need]) -> Result<Stream, PlanError> {
         let below_need = input_need(rel, need);
         let below = self.rel(&aggregate.input, &below_need)?;
-        let shown = |index: usize| match (&aggregate.input.kind, &below.columns[index]) {
-            (_, Some(expr)) => show::expression(expr, below.schema.fields()),
-            _ => aggregate.input.fields[index].name().clone(),
-        };
-        let calls: Vec<String> = aggregate.calls.iter().map(|call| show::call(call, &[], &shown)).collect();
+        let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.name.as_str()).collect();
         let below = self.materialized(below, &below_need, &aggregate.input.fields)?;
         let at = |index: usize| {
             below.columns[index].as_ref().and_then(as_column).ok_or_else(|| PlanError::new("a column of an aggregate is missing"))

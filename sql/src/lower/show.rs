@@ -1,7 +1,8 @@
 //! Expressions and windows as EXPLAIN shows them, with names in the place of numbers.
 
 use arrow_schema::FieldRef;
-use datafusion_common::Column;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
 use millstream_operators::{AggregateCall, WindowAssigner};
 
@@ -13,7 +14,28 @@ pub(super) fn expression(expr: &Expr, fields: &[FieldRef]) -> String {
     if let Some((index, path)) = as_path(expr) {
         return std::iter::once(name(index)).chain(path).collect::<Vec<_>>().join(".");
     }
-    substitute(expr, &|index| Expr::Column(Column::new_unqualified(name(index)))).human_display().to_string()
+    let named = substitute(expr, &|index| Expr::Column(Column::new_unqualified(name(index))));
+    let spelled = named.clone().transform_up(|expr| {
+        Ok(match interval(&expr) {
+            Some(text) => Transformed::yes(Expr::Column(Column::new_unqualified(text))),
+            None => Transformed::no(expr),
+        })
+    });
+    spelled.data().unwrap_or(named).human_display().to_string()
+}
+
+/// An interval as it is written.
+fn interval(expr: &Expr) -> Option<String> {
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) = expr else { return None };
+    if value.months != 0 {
+        return Some(format!("INTERVAL '{}' MONTH", value.months));
+    }
+    let ms = i64::from(value.days) * 86_400_000 + value.nanoseconds / 1_000_000;
+    Some(match ms {
+        ms if ms % 86_400_000 == 0 && ms != 0 => format!("INTERVAL '{}' DAY", ms / 86_400_000),
+        ms if ms % 1_000 == 0 => format!("INTERVAL '{}' SECOND", ms / 1_000),
+        ms => format!("INTERVAL '{}.{:03}' SECOND", ms / 1_000, ms % 1_000),
+    })
 }
 
 /// A projection's columns, and its filter.
@@ -35,13 +57,11 @@ pub(super) fn window(window: &WindowAssigner) -> String {
     }
 }
 
-pub(super) fn call(call: &AggregateCall, fields: &[FieldRef], argument: &dyn Fn(usize) -> String) -> String {
+/// `AVG(DISTINCT x) FILTER (WHERE y)`; `name` says what a column is called.
+pub(super) fn call(call: &AggregateCall, name: &dyn Fn(usize) -> String) -> String {
     let distinct = if call.distinct { "DISTINCT " } else { "" };
-    let of = call.argument.map_or_else(|| "*".to_owned(), argument);
-    let filter = call.filter.map_or_else(String::new, |index| {
-        let _ = fields;
-        format!(" FILTER (WHERE {})", argument(index))
-    });
+    let of = call.argument.map_or_else(|| "*".to_owned(), name);
+    let filter = call.filter.map_or_else(String::new, |index| format!(" FILTER (WHERE {})", name(index)));
     format!("{}({distinct}{of}){filter}", call.kind.name())
 }
 

@@ -13,6 +13,7 @@ use millstream_operators::{AggregateCall, WindowAssigner};
 use super::build::{bind_all, span_of};
 use super::columns::{as_column, column, indexed, paths_in, substitute, type_of, with_flink_casts};
 use super::rel::{Aggregate, Attribute, Rel, RelKind};
+use super::show;
 use crate::functions::FunctionContext;
 use crate::plan::aggregates::kind_of;
 use crate::plan::error::PlanError;
@@ -84,11 +85,11 @@ pub(super) fn aggregate(
         }
     }
     let mut calls: Vec<AggregateCall> = Vec::new();
-    for (expr, field) in plan.aggr_expr.iter().zip(fields_of_plan(plan).into_iter().skip(group.len())) {
+    for expr in &plan.aggr_expr {
         let Expr::AggregateFunction(function) = unaliased(expr) else {
             return Err(refuse("only aggregate functions can be computed here", "use COUNT, SUM, MIN, MAX, AVG, …"));
         };
-        let call = call(function, field.name(), plan, &input, &mut front, &windows, functions)?;
+        let call = call(function, plan, &input, &mut front, &windows, functions)?;
         outputs.push(Output::Aggregate(calls.len()));
         calls.push(call);
     }
@@ -240,7 +241,6 @@ fn strip(rel: Rel) -> Result<Option<Windows>, PlanError> {
 
 fn call(
     function: &AggregateFunction,
-    name: &str,
     plan: &datafusion_expr::logical_plan::Aggregate,
     input: &Rel,
     front: &mut Front,
@@ -260,17 +260,19 @@ fn call(
         [Expr::Literal(ScalarValue::Null, _)] => {
             return Err(PlanError::new(format!("'{}' of NULL is always NULL", kind.name())).remedy("name a column"));
         }
-        [argument] => Some(front.add(argument, "argument", windows)?),
+        [argument] => Some(front.add(argument, &show::expression(argument, &input.fields), windows)?),
         _ => return Err(PlanError::new(format!("'{}' takes one argument", kind.name()))),
     };
     let filter = match &function.params.filter {
         None => None,
         Some(filter) => {
             let filter = bind_all(std::slice::from_ref(filter.as_ref()), &plan.input, input, functions)?;
-            filter.first().map(|filter| front.add(filter, "filter", windows)).transpose()?
+            filter.first().map(|filter| front.add(filter, &show::expression(filter, &input.fields), windows)).transpose()?
         }
     };
-    Ok(AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: name.to_owned() })
+    let mut call = AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: String::new() };
+    call.name = show::call(&call, &|index| front.fields[index].name().clone());
+    Ok(call)
 }
 
 /// Sessions belong to a key: what PARTITION BY names is what GROUP BY has to name.

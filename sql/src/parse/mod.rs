@@ -188,7 +188,7 @@ fn parse_error(text: &Text<'_>, error: ParserError, end: std::ops::Range<usize>)
         || message.to_owned(),
         |rest| match rest.split_once(", found: ") {
             Some((wanted, "EOF")) => format!("the statement ends where {wanted} is expected"),
-            Some((wanted, found)) => format!("found {found} where {wanted} is expected"),
+            Some((wanted, found)) => format!("found '{found}' where {wanted} is expected"),
             None => format!("expected {rest}"),
         },
     );

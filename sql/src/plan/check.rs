@@ -161,7 +161,7 @@ impl Check<'_> {
         let near = did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str)).map(str::to_uppercase);
         let remedy = match near {
             Some(near) => format!("did you mean {near}?"),
-            None => "`millstream functions` lists the functions there are".to_owned(),
+            None => "docs/functions.md lists the functions there are".to_owned(),
         };
         refuse(format!("there is no function {name}"), span, &remedy)
     }

@@ -1,0 +1,84 @@
+//! Golden cases: one SQL file each in golden/, its rows beside it (`.out`, JSON lines) or its error (`.err`).
+//!
+//! Each case runs with one worker and with two; rows are compared as a multiset. `GOLDEN=write cargo test` writes what
+//! is missing; a diff shows what changed.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use millstream_connectors::print::JsonLines;
+use millstream_engine::{Job, JobConfig, SinkProvider};
+use millstream_sql::{CompileOptions, compile};
+use parking_lot::Mutex;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The rows of a text, or its error as a person sees it.
+fn run(text: &str, workers: usize) -> Result<Vec<String>, String> {
+    let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let writer = Arc::clone(&written);
+    let data = folder().join("data").display().to_string();
+    let options = CompileOptions {
+        workers,
+        variables: Arc::new(move |name| (name == "DATA").then(|| data.clone())),
+        results: Some(Arc::new(move |_| {
+            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() }) as Arc<dyn SinkProvider>
+        })),
+        ..CompileOptions::default()
+    };
+    let program = compile(text, &millstream_connectors::registry(), &options).map_err(|error| error.render("case.sql"))?;
+    if !program.explanations.is_empty() {
+        let text = program.explanations.concat().replace(&folder().display().to_string(), "golden");
+        return Ok(text.lines().map(str::to_owned).collect());
+    }
+    let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() }).map_err(|error| error.to_string())?;
+    let ended = job.wait();
+    if let Err(error) = ended {
+        return Err(error.to_string());
+    }
+    let text = String::from_utf8(written.lock().clone()).unwrap();
+    let mut rows: Vec<String> = text.lines().map(str::to_owned).collect();
+    rows.sort();
+    Ok(rows)
+}
+
+#[test]
+fn every_case_gives_its_rows() {
+    let only = std::env::var("GOLDEN_ONLY").ok();
+    let write = std::env::var("GOLDEN").is_ok_and(|value| value == "write");
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .filter(|path| only.as_ref().is_none_or(|only| path.to_string_lossy().contains(only.as_str())))
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    let mut wrong = Vec::new();
+    for case in cases {
+        let text = std::fs::read_to_string(&case).unwrap();
+        for workers in [1, 2] {
+            let (extension, found) = match run(&text, workers) {
+                Ok(rows) => ("out", rows.join("\n") + "\n"),
+                Err(error) => ("err", error),
+            };
+            let expected_file = case.with_extension(extension);
+            let expected = std::fs::read_to_string(&expected_file).ok();
+            let name = case.file_stem().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("explain") && workers == 2 {
+                continue;
+            }
+            match expected {
+                Some(expected) if expected == found => {}
+                None if write => std::fs::write(&expected_file, &found).unwrap(),
+                Some(expected) => wrong.push(format!("{name} at {workers} workers:\n--- expected\n{expected}--- found\n{found}")),
+                None => wrong.push(format!("{name} at {workers} workers: no {extension} file, found\n{found}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
