@@ -17,6 +17,49 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
+/// Rows as values, numbers as numbers: `1.50` is `1.5`, and the last digit of a mean may differ.
+fn values(rows: &str) -> Vec<Vec<(String, serde_json::Value)>> {
+    let parse = |line: &str| {
+        let row: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        row.into_iter().collect::<Vec<_>>()
+    };
+    let mut rows: Vec<_> = rows.lines().map(parse).collect();
+    rows.sort_by_key(|row| format!("{row:?}"));
+    rows
+}
+
+fn same(ours: &serde_json::Value, flinks: &serde_json::Value) -> bool {
+    match (ours.as_f64(), flinks.as_f64()) {
+        (Some(ours), Some(flinks)) => (ours - flinks).abs() <= 1e-12 * ours.abs().max(1.0),
+        _ => ours == flinks,
+    }
+}
+
+#[test]
+fn every_recorded_case_agrees_with_flink() {
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "flink") {
+            continue;
+        }
+        compared += 1;
+        let flinks = values(&std::fs::read_to_string(&path).unwrap());
+        let ours = values(&std::fs::read_to_string(path.with_extension("out")).unwrap_or_default());
+        let agree = ours.len() == flinks.len()
+            && ours.iter().zip(&flinks).all(|(ours, flinks)| {
+                ours.len() == flinks.len()
+                    && ours.iter().zip(flinks).all(|((name, ours), (known, flinks))| name == known && same(ours, flinks))
+            });
+        if !agree {
+            wrong.push(format!("{}:\nours {ours:#?}\nFlink's {flinks:#?}", path.display()));
+        }
+    }
+    assert!(compared > 0, "scripts/record-flink writes Flink's answers");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
 /// The rows of a text, or its error as a person sees it.
 fn run(text: &str, workers: usize) -> Result<Vec<String>, String> {
     let written: Arc<Mutex<Vec<u8>>> = Arc::default();

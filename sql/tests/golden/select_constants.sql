@@ -1,1 +1,1 @@
-SELECT 1 AS one, 'x' AS s, 1.50 AS d, TRUE AS b, CAST(NULL AS INT) AS nothing;
+SELECT 1 AS n, 'x' AS s, 1.50 AS d, TRUE AS b, CAST(NULL AS INT) AS nothing;

@@ -1,1 +1,1 @@
-SELECT a + 1 AS b, c FROM (VALUES (1, 'x'), (2, NULL)) AS t(a, c);
+SELECT a + 1 AS b, c FROM (VALUES (1, 'x'), (2, CAST(NULL AS STRING))) AS t(a, c);
