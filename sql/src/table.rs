@@ -97,7 +97,7 @@ impl TableEntry {
                     fields.push(Field::new(name, data_type.clone(), *nullable));
                     declared.push(fields.last().cloned());
                 }
-                ColumnKind::Metadata { data_type, nullable, key, .. } => {
+                ColumnKind::Metadata { data_type, nullable, key } => {
                     let spec = offered.iter().find(|spec| spec.key == key.text).ok_or_else(|| {
                         let known: Vec<&str> = offered.iter().map(|spec| spec.key).collect();
                         let error = SqlError::at(

@@ -149,8 +149,9 @@ fn column(cursor: &mut Cursor<'_>, table: &mut TableDefinition) -> Result<(), Sq
         let (data_type, nullable) = data_type(cursor)?;
         if cursor.take_words(&["METADATA"]) {
             let key = if cursor.take_words(&["FROM"]) { cursor.string("the key of the metadata")? } else { name.clone() };
-            let is_virtual = cursor.take_words(&["VIRTUAL"]);
-            ColumnKind::Metadata { data_type, nullable, key, is_virtual }
+            // Metadata is never written here, so VIRTUAL says nothing new.
+            let _ = cursor.take_words(&["VIRTUAL"]);
+            ColumnKind::Metadata { data_type, nullable, key }
         } else {
             ColumnKind::Physical { data_type, nullable }
         }

@@ -1,2 +1,42 @@
-//! CLI.
-fn main() {}
+//! The `millstream` command. Each subcommand is a file; what they share is how a pipeline is run (runner.rs), how rows
+//! are shown (rows.rs), the live status line (status.rs), the HTTP endpoint (http.rs) and signals (signals.rs).
+//!
+//! Contract: rows of bare SELECTs go to standard output, everything else to standard error. Exit codes: 0 done,
+//! 1 failed while running, 2 wrong usage, 3 wrong SQL or configuration.
+
+mod cli;
+mod exit;
+mod explain;
+mod http;
+mod rows;
+mod run;
+mod runner;
+mod signals;
+mod status;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    start_logs();
+    let done = match arguments.command {
+        cli::Command::Run(run) => run::file(&run),
+        cli::Command::Sql(sql) => run::text(&sql),
+        cli::Command::Check(check) => explain::check(&check),
+        cli::Command::Explain(explain) => explain::explain(&explain),
+    };
+    exit::code(done)
+}
+
+/// Warnings by default; RUST_LOG says otherwise.
+fn start_logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .init();
+}

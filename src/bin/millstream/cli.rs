@@ -1,0 +1,104 @@
+//! The command line. Every flag of a run can also be given as an environment variable MILLSTREAM_….
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Continuous SQL for devices.
+#[derive(Parser)]
+#[command(name = "millstream", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  millstream demo                          a fleet of devices, windows and alerts, live, with nothing to set up
+  millstream sql \"SELECT 1 + 1 AS two\"     a query of one line
+  millstream run examples/fleet.sql        every INSERT INTO and SELECT of a file, until its sources end
+  millstream explain examples/fleet.sql    the graph it runs as";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run the statements of a file.
+    Run(Run),
+    /// Run a statement, or several separated by ';'.
+    Sql(Sql),
+    /// Say whether a file is right, without running it.
+    Check(Check),
+    /// Show the graph that a file or a statement runs as.
+    Explain(Explain),
+}
+
+#[derive(Args)]
+pub struct Run {
+    /// The SQL file; - reads standard input.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+#[derive(Args)]
+pub struct Sql {
+    /// The statements.
+    pub text: String,
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// The SQL file; - reads standard input.
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub plan: PlanOptions,
+}
+
+#[derive(Args)]
+pub struct Explain {
+    /// An SQL file, or the statements themselves.
+    pub text: String,
+    #[command(flatten)]
+    pub plan: PlanOptions,
+}
+
+#[derive(Args)]
+pub struct PlanOptions {
+    /// Worker threads [default: cores].
+    #[arg(long, env = "MILLSTREAM_WORKERS", value_parser = clap::value_parser!(u8).range(1..=128))]
+    pub workers: Option<u8>,
+    /// A setting, as SET in the file: --set pipeline.name=fleet. Wins over the file; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value, env = "MILLSTREAM_SET", value_delimiter = ',')]
+    pub settings: Vec<(String, String)>,
+}
+
+#[derive(Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub plan: PlanOptions,
+    /// How rows of a bare SELECT are shown [default: table on a terminal, json when piped].
+    #[arg(long, env = "MILLSTREAM_FORMAT")]
+    pub format: Option<Format>,
+    /// Serve /healthz, /readyz, /metrics and /dead-letters here, such as 127.0.0.1:8080.
+    #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Folder for durable state. Not available yet: state is in memory.
+    #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object a row.
+    Json,
+    /// Aligned columns.
+    Table,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write KEY=VALUE, such as pipeline.name=fleet".into()),
+    }
+}

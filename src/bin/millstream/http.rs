@@ -1,0 +1,188 @@
+//! `--http`: /healthz, /readyz, /metrics (Prometheus) and /dead-letters, read only, for probes and scrapers.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use millstream::Pipeline;
+use millstream::engine::JobState;
+use millstream::engine::metrics::{Link, OperatorMetrics};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::exit::Failure;
+
+/// Connections served at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 32;
+
+/// The running endpoint; ends when dropped.
+pub struct Endpoint {
+    _runtime: tokio::runtime::Runtime,
+    /// Where it listens.
+    #[allow(dead_code)]
+    pub address: SocketAddr,
+}
+
+/// Serves the state of `pipeline` at `address`.
+pub fn serve(address: SocketAddr, pipeline: Arc<Pipeline>) -> Result<Endpoint, Failure> {
+    let refuse = |error: std::io::Error| Failure::Usage(format!("--http {address}: cannot listen: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .map_err(refuse)?;
+    let listener = runtime.block_on(TcpListener::bind(address)).map_err(refuse)?;
+    let address = listener.local_addr().map_err(refuse)?;
+    runtime.spawn(accept(listener, pipeline));
+    eprintln!("serving http://{address}/metrics, /healthz, /readyz, /dead-letters");
+    Ok(Endpoint { _runtime: runtime, address })
+}
+
+async fn accept(listener: TcpListener, pipeline: Arc<Pipeline>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let pipeline = Arc::clone(&pipeline);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let answer = answer(&request, &pipeline);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            drop(permit);
+        });
+    }
+}
+
+fn answer<B>(request: &Request<B>, pipeline: &Pipeline) -> Response<Full<Bytes>> {
+    let text = |status: StatusCode, kind: &'static str, body: String| {
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+        response
+    };
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".into());
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "text/plain", "ok\n".into()),
+        "/readyz" => {
+            let down = pipeline.metrics().iter().find(|operator| operator.link() == Link::Down);
+            match (pipeline.state(), down) {
+                (JobState::Running, None) => text(StatusCode::OK, "text/plain", "ready\n".into()),
+                (JobState::Running, Some(operator)) => {
+                    text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{} is not connected\n", operator.operator))
+                }
+                (state, _) => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("the pipeline is {state:?}\n")),
+            }
+        }
+        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics(pipeline)),
+        "/dead-letters" => {
+            let letters: Vec<_> = pipeline
+                .dead_letters()
+                .last()
+                .iter()
+                .map(|letter| {
+                    serde_json::json!({
+                        "source": letter.operator,
+                        "payload_bytes": letter.payload_bytes,
+                        "error": letter.error.to_string(),
+                        "payload": String::from_utf8_lossy(&letter.payload),
+                        "time_ms": letter.time_ms,
+                    })
+                })
+                .collect();
+            text(StatusCode::OK, "application/json", serde_json::Value::from(letters).to_string() + "\n")
+        }
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "there are /healthz, /readyz, /metrics and /dead-letters\n".into()),
+    }
+}
+
+type Read = fn(&OperatorMetrics) -> u64;
+
+const COUNTERS: &[(&str, &str, Read)] = &[
+    ("rows_in_total", "Rows taken in.", |m| m.rows_in.get()),
+    ("rows_out_total", "Rows passed on.", |m| m.rows_out.get()),
+    ("bytes_in_total", "Bytes taken in; of a source, payload bytes.", |m| m.bytes_in.get()),
+    ("bytes_out_total", "Bytes passed on.", |m| m.bytes_out.get()),
+    ("rows_late_total", "Rows whose windows had all closed.", |m| m.rows_late.get()),
+    ("rows_dead_letter_total", "Bad rows and payloads that went to the dead letters.", |m| m.rows_dead_letter.get()),
+    ("rows_skipped_total", "Bad rows dropped because the table says so.", |m| m.rows_skipped.get()),
+    ("retries_total", "Deliveries tried again.", |m| m.retries.get()),
+    ("reconnects_total", "Connections made after the first.", |m| m.reconnects.get()),
+];
+
+/// All counters in Prometheus' text format.
+fn metrics(pipeline: &Pipeline) -> String {
+    let mut out = String::with_capacity(8_192);
+    let all = pipeline.metrics();
+    let labels = |m: &OperatorMetrics| {
+        format!(
+            "pipeline=\"{}\",operator=\"{}\",connector=\"{}\",instance=\"{}\"",
+            escaped(pipeline.name()),
+            escaped(&m.operator),
+            escaped(&m.kind),
+            m.instance
+        )
+    };
+    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&OperatorMetrics) -> Option<String>| {
+        let _ = writeln!(out, "# HELP millstream_{name} {help}\n# TYPE millstream_{name} {kind}");
+        for m in all {
+            if let Some(value) = value(m) {
+                let _ = writeln!(out, "millstream_{name}{{{}}} {value}", labels(m));
+            }
+        }
+    };
+    for (name, help, read) in COUNTERS {
+        family(name, "counter", help, &|m| Some(read(m).to_string()));
+    }
+    family("busy_seconds_total", "counter", "Time inside the operator's own code.", &|m| {
+        Some(format!("{:.6}", m.busy_ns.get() as f64 / 1e9))
+    });
+    family("queue_bytes", "gauge", "Bytes waiting in front of the operator.", &|m| {
+        Some(m.queue_bytes.load(std::sync::atomic::Ordering::Relaxed).to_string())
+    });
+    let now_ms = pipeline.clock().now_ms();
+    family("watermark_lag_seconds", "gauge", "How far the watermark is behind the clock.", &|m| {
+        m.watermark_ms().map(|watermark| format!("{:.3}", now_ms.saturating_sub(watermark) as f64 / 1e3))
+    });
+    family("connected", "gauge", "1 while the connector reaches its other end.", &|m| match m.link() {
+        Link::None => None,
+        Link::Up => Some("1".into()),
+        Link::Down => Some("0".into()),
+    });
+    let _ = writeln!(
+        out,
+        "# HELP millstream_latency_seconds From entering the process to the sink.\n# TYPE millstream_latency_seconds summary"
+    );
+    for m in all {
+        let Some(latency) = m.latency() else { continue };
+        for quantile in [0.5, 0.99, 0.999] {
+            let value = latency.value_at_quantile(quantile) as f64 / 1e9;
+            let _ = writeln!(out, "millstream_latency_seconds{{{},quantile=\"{quantile}\"}} {value:.6}", labels(m));
+        }
+        let _ = writeln!(out, "millstream_latency_seconds_count{{{}}} {}", labels(m), latency.len());
+    }
+    let up = u8::from(pipeline.state() == JobState::Running);
+    let _ = writeln!(
+        out,
+        "# HELP millstream_up 1 while the pipeline runs.\n# TYPE millstream_up gauge\nmillstream_up{{pipeline=\"{}\"}} {up}",
+        escaped(pipeline.name())
+    );
+    out
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,80 @@
+//! Runs a text from start to end: rows out, signals in, status and endpoint beside it.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use millstream::Pipeline;
+use millstream::engine::{ErrorKind, JobState};
+use parking_lot::Mutex;
+
+use crate::cli::{Format, PlanOptions, RunOptions};
+use crate::exit::Failure;
+use crate::signals::{Signal, Signals};
+use crate::{http, rows, status};
+
+/// How many workers the command line asks for.
+pub fn workers(plan: &PlanOptions) -> usize {
+    plan.workers.map_or_else(|| std::thread::available_parallelism().map_or(1, Into::into), usize::from)
+}
+
+/// Runs `text`, which messages call `name`.
+pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> {
+    let stdout = std::io::stdout();
+    let default = if stdout.is_terminal() { Format::Table } else { Format::Json };
+    let format = options.format.unwrap_or(default);
+    let output: rows::Output = Arc::new(Mutex::new(std::io::LineWriter::new(stdout)));
+    let mut builder = Pipeline::builder().workers(workers(&options.plan)).sql(text).results(rows::results(format, output));
+    for (key, value) in &options.plan.settings {
+        builder = builder.setting(key, value);
+    }
+    let program = builder.compile().map_err(|error| Failure::Sql(error, name.to_owned()))?;
+    for explanation in &program.explanations {
+        print!("{explanation}");
+    }
+    if program.graph.is_empty() {
+        if program.explanations.is_empty() {
+            eprintln!("{name} has nothing to run: add an INSERT INTO or a SELECT");
+        }
+        return Ok(());
+    }
+    drop(program);
+    // Signals before the pipeline, so that none arrives at the default handler in between.
+    let signals = Signals::new().map_err(Failure::Runtime)?;
+    let pipeline = Arc::new(builder.start().map_err(|error| Failure::start(error, name))?);
+    let _endpoint = options.http.map(|address| http::serve(address, Arc::clone(&pipeline))).transpose()?;
+    let done = attend(&pipeline, &signals);
+    status::summary(&pipeline);
+    done
+}
+
+/// Waits for the end, passing signals on and keeping the status line.
+pub fn attend(pipeline: &Arc<Pipeline>, signals: &Signals) -> Result<(), Failure> {
+    let line = status::Line::start(Arc::clone(pipeline));
+    let watcher = signals.wake_when_done(Arc::clone(pipeline));
+    let mut interrupted = false;
+    loop {
+        match signals.wait() {
+            Signal::Ended => break,
+            Signal::Interrupt if interrupted => {
+                pipeline.stop();
+                break;
+            }
+            Signal::Interrupt => {
+                interrupted = true;
+                eprintln!("\rdraining: delivering what is inside (once more to stop at once)");
+                pipeline.drain();
+            }
+        }
+    }
+    let ended = pipeline.wait();
+    drop(watcher);
+    drop(line);
+    match ended {
+        Ok(()) if pipeline.state() == JobState::Stopped => Err(Failure::Interrupted),
+        Ok(()) => Ok(()),
+        // The reader of our output went away: `| head` has what it wanted.
+        Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Config => Err(Failure::Config(error)),
+        Err(error) => Err(Failure::Runtime(error)),
+    }
+}

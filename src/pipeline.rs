@@ -1,0 +1,304 @@
+//! Pipelines: built from SQL or from a graph wired in Rust, started, watched and ended through one handle.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "sql")]
+use arrow_schema::SchemaRef;
+#[cfg(feature = "sql")]
+use millstream_connectors::memory::{MemorySink, MemorySource, Puller, Pusher};
+use millstream_engine::context::IoRuntime;
+use millstream_engine::dead_letter::DeadLetters;
+use millstream_engine::metrics::OperatorMetrics;
+use millstream_engine::{ClockRef, Connector, Error, Graph, Job, JobConfig, JobState, Registry};
+#[cfg(feature = "sql")]
+use millstream_sql::{CompileOptions, ProvidedTable, ResultSinks, SqlError, TableWatermark};
+
+/// Bytes that an input or output between the program and its pipeline holds before it pushes back.
+#[cfg(feature = "sql")]
+const EXCHANGE_BYTES_MAX: usize = 16 << 20;
+
+/// A running pipeline. Dropping it stops it at once; [`Pipeline::drain`] ends it in order.
+pub struct Pipeline {
+    job: Job,
+}
+
+impl Pipeline {
+    /// Describes a pipeline.
+    pub fn builder() -> PipelineBuilder {
+        PipelineBuilder::default()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.job.name()
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> JobState {
+        self.job.state()
+    }
+
+    /// Why it failed, if it did.
+    pub fn error(&self) -> Option<Error> {
+        self.job.error()
+    }
+
+    /// How long it has been running.
+    pub fn uptime(&self) -> Duration {
+        self.job.uptime()
+    }
+
+    /// The counters of all operators, one entry an instance.
+    pub fn metrics(&self) -> &[Arc<OperatorMetrics>] {
+        self.job.metrics()
+    }
+
+    /// The last bad rows.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        self.job.dead_letters()
+    }
+
+    /// The clock it runs by.
+    pub fn clock(&self) -> &ClockRef {
+        self.job.clock()
+    }
+
+    /// Takes nothing new in, closes open windows, delivers everything and ends. Returns at once.
+    pub fn drain(&self) {
+        self.job.drain();
+    }
+
+    /// Ends without delivering what is inside. Returns at once.
+    pub fn stop(&self) {
+        self.job.stop();
+    }
+
+    /// Waits for the end: of bounded sources, of draining, or of a failure.
+    ///
+    /// # Errors
+    /// The error that ended it.
+    pub fn wait(&self) -> Result<(), Error> {
+        self.job.wait()
+    }
+
+    /// Waits for the end, at most `limit`. True when it has ended.
+    pub fn wait_for(&self, limit: Duration) -> bool {
+        self.job.wait_for(limit)
+    }
+}
+
+/// What a pipeline is made of. See [`Pipeline::builder`].
+pub struct PipelineBuilder {
+    config: JobConfig,
+    registry: Registry,
+    graph: Graph,
+    #[cfg(feature = "sql")]
+    texts: Vec<String>,
+    #[cfg(feature = "sql")]
+    options: CompileOptions,
+}
+
+impl Default for PipelineBuilder {
+    fn default() -> Self {
+        let config = JobConfig::default();
+        Self {
+            registry: millstream_connectors::registry(),
+            graph: Graph::new(),
+            #[cfg(feature = "sql")]
+            texts: Vec::new(),
+            #[cfg(feature = "sql")]
+            options: CompileOptions { workers: config.workers, ..CompileOptions::default() },
+            config,
+        }
+    }
+}
+
+impl PipelineBuilder {
+    /// Its name in metrics and messages.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// Worker threads, 1 to 128; as many as cores when not given.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.config.workers = workers;
+        #[cfg(feature = "sql")]
+        {
+            self.options.workers = workers;
+        }
+        self
+    }
+
+    /// Where time comes from; for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: ClockRef) -> Self {
+        self.config.clock = Arc::clone(&clock);
+        #[cfg(feature = "sql")]
+        {
+            self.options.clock = clock;
+        }
+        self
+    }
+
+    /// Runs async connectors on the program's own tokio runtime instead of one of the pipeline's.
+    #[must_use]
+    pub fn io_handle(mut self, handle: tokio::runtime::Handle) -> Self {
+        self.config.io = IoRuntime::from_handle(handle);
+        self
+    }
+
+    /// Adds a connector of the program's own.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.registry.add(connector);
+        self
+    }
+
+    /// Changes how the job runs in detail: sizes of batches and queues, checkpoints.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut JobConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Runs a graph wired in Rust. It replaces one given before, and is not mixed with SQL.
+    #[must_use]
+    pub fn graph(mut self, graph: Graph) -> Self {
+        self.graph = graph;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If the SQL is wrong, there is nothing to run, or a thread cannot be started.
+    #[cfg_attr(not(feature = "sql"), allow(unused_mut))]
+    pub fn start(mut self) -> Result<Pipeline, StartError> {
+        #[cfg(feature = "sql")]
+        if !self.texts.is_empty() {
+            if !self.graph.is_empty() {
+                return Err(Error::config("a pipeline is made of SQL or of a graph, not of both")
+                    .remedy("start two pipelines")
+                    .into());
+            }
+            let program = self.compile()?;
+            if let Some(name) = program.settings.pipeline_name {
+                self.config.name = name;
+            }
+            self.config.workers = program.settings.workers.unwrap_or(self.config.workers);
+            self.graph = program.graph;
+        }
+        Ok(Pipeline { job: Job::start(&self.graph, self.config)? })
+    }
+}
+
+#[cfg(feature = "sql")]
+impl PipelineBuilder {
+    /// Adds statements; several texts are one.
+    #[must_use]
+    pub fn sql(mut self, text: impl Into<String>) -> Self {
+        self.texts.push(text.into());
+        self
+    }
+
+    /// A setting that wins over the text's own `SET`.
+    #[must_use]
+    pub fn setting(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.settings.insert(key.into(), value.into());
+        self
+    }
+
+    /// Looks up `${NAME}` of the text; the environment of the process when not given.
+    #[must_use]
+    pub fn variables(mut self, variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.options.variables = Arc::new(variables);
+        self
+    }
+
+    /// A table from the program: a source or sink of its own under a name.
+    #[must_use]
+    pub fn table(mut self, table: ProvidedTable) -> Self {
+        self.options.tables.push(table);
+        self
+    }
+
+    /// Makes the sinks of bare `SELECT`s.
+    #[must_use]
+    pub fn results(mut self, results: ResultSinks) -> Self {
+        self.options.results = Some(results);
+        self
+    }
+
+    /// A table whose rows the program pushes. A full pipeline makes [`Pusher::push`] wait.
+    pub fn input(&mut self, name: &str, schema: SchemaRef, watermark: Option<TableWatermark>) -> Pusher {
+        let (source, pusher) = MemorySource::channel(Arc::clone(&schema), EXCHANGE_BYTES_MAX);
+        let source = Some(Arc::new(source) as _);
+        self.options.tables.push(ProvidedTable { name: name.to_owned(), schema, watermark, source, sink: None });
+        pusher
+    }
+
+    /// A table whose rows the program takes: `INSERT INTO name SELECT …`. A program that takes nothing makes the
+    /// pipeline wait.
+    pub fn output(&mut self, name: &str, schema: SchemaRef) -> Puller {
+        let (sink, puller) = MemorySink::channel(EXCHANGE_BYTES_MAX);
+        let sink = Some(Arc::new(sink) as _);
+        self.options.tables.push(ProvidedTable { name: name.to_owned(), schema, watermark: None, source: None, sink });
+        puller
+    }
+
+    /// Takes the rows of the text's bare `SELECT`.
+    pub fn result(&mut self) -> Puller {
+        let (sink, puller) = MemorySink::channel(EXCHANGE_BYTES_MAX);
+        let sink = Arc::new(sink);
+        self.options.results = Some(Arc::new(move |_| Arc::clone(&sink) as _));
+        puller
+    }
+
+    /// Compiles the text without running it.
+    ///
+    /// # Errors
+    /// If the SQL is wrong.
+    pub fn compile(&self) -> Result<millstream_sql::Program, SqlError> {
+        millstream_sql::compile(&self.texts.join("\n;\n"), &self.registry, &self.options)
+    }
+}
+
+/// Why a pipeline does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The SQL is wrong.
+    #[cfg(feature = "sql")]
+    Sql(SqlError),
+    /// The configuration is wrong, or the machine refuses.
+    Engine(Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "sql")]
+            Self::Sql(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+#[cfg(feature = "sql")]
+impl From<SqlError> for StartError {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
+    }
+}
