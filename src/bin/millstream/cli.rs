@@ -21,6 +21,8 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// See it work: a broker, a fleet of devices, windows and alerts, live, with nothing to set up.
+    Demo(Demo),
     /// Run the statements of a file.
     Run(Run),
     /// Run a statement, or several separated by ';'.
@@ -29,6 +31,24 @@ pub enum Command {
     Check(Check),
     /// Show the graph that a file or a statement runs as.
     Explain(Explain),
+}
+
+#[derive(Args)]
+pub struct Demo {
+    /// End by itself after so many seconds; without it, Ctrl-C ends it.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: Option<u64>,
+    /// Devices in the fleet.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub devices: u32,
+    /// Messages of each device a second.
+    #[arg(long, default_value_t = 5.0, value_parser = rate)]
+    pub rate: f64,
+    /// Serve /healthz, /readyz, /metrics and /dead-letters here, such as 127.0.0.1:8080.
+    #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    #[command(flatten)]
+    pub plan: PlanOptions,
 }
 
 #[derive(Args)]
@@ -100,5 +120,12 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
         _ => Err("write KEY=VALUE, such as pipeline.name=fleet".into()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 1_000.0 => Ok(rate),
+        _ => Err("write a number above 0, at most 1000".into()),
     }
 }

@@ -5,6 +5,7 @@
 //! 1 failed while running, 2 wrong usage, 3 wrong SQL or configuration.
 
 mod cli;
+mod demo;
 mod exit;
 mod explain;
 mod http;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     start_logs();
     let done = match arguments.command {
+        cli::Command::Demo(demo) => demo::run(&demo),
         cli::Command::Run(run) => run::file(&run),
         cli::Command::Sql(sql) => run::text(&sql),
         cli::Command::Check(check) => explain::check(&check),

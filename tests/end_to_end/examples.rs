@@ -1,0 +1,98 @@
+//! Every example runs, and says what it promises.
+
+use std::process::Child;
+
+use serde_json::json;
+
+use crate::support::{Publisher, Receiver, broker, command, ended, free_address, get, signal, wait_until};
+
+#[path = "../../examples/embed_gateway.rs"]
+mod embed_gateway;
+
+#[test]
+fn embed_gateway_runs() {
+    embed_gateway::main().unwrap();
+}
+
+/// Runs an SQL file of examples/ against a broker and a receiver, once its source is connected.
+fn start(file: &str, broker: std::net::SocketAddr, receiver: &Receiver) -> Child {
+    let path = format!("{}/examples/{file}", env!("CARGO_MANIFEST_DIR"));
+    let address = free_address().to_string();
+    let child = command(&["run", &path, "--http", &address])
+        .env("MQTT_URL", format!("mqtt://{broker}"))
+        .env("ALERT_URL", &receiver.url)
+        .spawn()
+        .unwrap();
+    wait_until("the source to connect", || get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200")));
+    child
+}
+
+#[test]
+fn cold_chain_tells_a_spoiled_box_from_one_that_was_opened() {
+    let ((five, three), receiver) = (broker(), Receiver::start());
+    let child = start("cold_chain.sql", five, &receiver);
+    let mut publisher = Publisher::connect(three).unwrap();
+    for minute in 0..3 {
+        for second in (0..60).step_by(10) {
+            // Box b1 is warm for the whole second minute, b2 only for half of it, b3 may be warm.
+            let warm = minute == 1;
+            for (name, degrees, max) in [("b1", if warm { 9.5 } else { 4.0 }, 8.0), ("b2", if warm && second < 30 { 9.5 } else { 4.0 }, 8.0), ("b3", 20.0, 25.0)] {
+                let payload = json!({"ts": format!("2026-01-01T00:{minute:02}:{second:02}"), "temperature": degrees, "limits": {"max": max}});
+                publisher.publish(&format!("coldchain/truck-7/{name}"), payload.to_string().as_bytes()).unwrap();
+            }
+        }
+    }
+    wait_until("an alert", || !receiver.requests().is_empty());
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].headers["content-type"].starts_with("application/cloudevents+json"));
+    let event: serde_json::Value = serde_json::from_str(&requests[0].body).unwrap();
+    assert_eq!((event["type"].as_str(), event["source"].as_str()), (Some("box.spoiled"), Some("/cold-chain")));
+    let expected = json!({
+        "truck": "truck-7", "box": "b1", "since": "2026-01-01T00:01:00", "until": "2026-01-01T00:02:00",
+        "coldest": 9.5, "warmest": 9.5, "readings": 6
+    });
+    assert_eq!(event["data"], expected);
+}
+
+#[test]
+fn fleet_alerts_at_once_and_after_a_window_by_each_devices_clock() {
+    let ((five, three), receiver) = (broker(), Receiver::start());
+    let child = start("fleet.sql", five, &receiver);
+    let mut publisher = Publisher::connect(three).unwrap();
+    let mut send = |device: &str, time: &str, degrees: f64| {
+        let payload = json!({"ts": time, "temperature": degrees, "humidity": 40.0, "battery": 80});
+        publisher.publish(&format!("fleet/lyon/{device}/telemetry"), payload.to_string().as_bytes()).unwrap();
+    };
+    // slow's clock is an hour behind fast's; neither makes the other late.
+    for second in 0..12 {
+        send("fast", &format!("2026-01-01T12:00:{second:02}"), if second == 3 { 91.0 } else { 21.0 });
+        send("slow", &format!("2026-01-01T11:00:{second:02}"), 70.0);
+    }
+    wait_until("three alerts", || receiver.requests().len() >= 3);
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert!(ran.code == Some(0) && !ran.err.contains("late"), "{ran:?}");
+    let mut alerts: Vec<(String, String, String)> = receiver
+        .bodies()
+        .iter()
+        .map(|alert| ["rule", "device", "at"].map(|name| alert[name].as_str().unwrap().to_owned()).into())
+        .collect();
+    alerts.sort();
+    let alert = |rule: &str, device: &str, at: &str| (rule.to_owned(), device.to_owned(), at.to_owned());
+    // Draining closes the last window, of which two seconds were seen.
+    assert_eq!(alerts, [
+        alert("hot for 5 s", "slow", "2026-01-01T11:00:05"),
+        alert("hot for 5 s", "slow", "2026-01-01T11:00:10"),
+        alert("hot for 5 s", "slow", "2026-01-01T11:00:15"),
+        alert("overheated", "fast", "2026-01-01T12:00:03"),
+    ]);
+    for request in receiver.requests() {
+        assert!(request.headers["webhook-signature"].starts_with("v1,") && !request.headers["webhook-id"].is_empty());
+    }
+    // The hottest windows of the bare SELECT: slow's three, and fast's one with the peak.
+    assert_eq!(ran.rows().len(), 4, "{}", ran.out);
+}
