@@ -7,6 +7,8 @@ pub mod blackhole;
 pub mod filesystem;
 pub mod format;
 pub mod memory;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 pub mod print;
 #[cfg(feature = "webhook")]
 pub mod webhook;
@@ -26,6 +28,8 @@ pub fn registry() -> Registry {
 pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(blackhole::Blackhole));
     registry.add(Arc::new(filesystem::Filesystem));
+    #[cfg(feature = "mqtt")]
+    registry.add(Arc::new(mqtt::Mqtt));
     registry.add(Arc::new(print::Print::default()));
     #[cfg(feature = "webhook")]
     registry.add(Arc::new(webhook::Webhook));

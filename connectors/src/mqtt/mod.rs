@@ -1,0 +1,128 @@
+//! The `mqtt` connector: topics of an MQTT broker as tables, read and written at least once.
+//!
+//! ```sql
+//! CREATE TABLE telemetry (site STRING, device STRING, t DOUBLE, ts TIMESTAMP(3), topic STRING METADATA) WITH (
+//!   'connector' = 'mqtt', 'url' = 'mqtt://localhost:1883', 'topic' = 'plant/{site}/{device}/telemetry');
+//! CREATE TABLE alerts (device STRING, level STRING, t DOUBLE) WITH (
+//!   'connector' = 'mqtt', 'url' = 'mqtt://localhost:1883', 'topic' = 'alerts/{device}/{level}');
+//! ```
+//!
+//! Both sides have a task on the I/O runtime that keeps one [`connection`] over the packets of either version
+//! ([`packets`]: rumqttc's codecs; its event loop is not used, because it reads on while we want to push back, closes
+//! on a message over the limit, and writes each acknowledgement on its own). Reading: receive.rs hands messages through
+//! an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that come
+//! from the topic (topic.rs, columns.rs). settings.rs has the options, client_id.rs the session's name.
+//!
+//! What one can rely on when reading at QoS 1:
+//! - A message is acknowledged when its rows have been taken into the pipeline. Until then the broker keeps it, also
+//!   while we are away: the session lives on over disconnects, and over restarts, as long as 'session-expiry' says.
+//! - A query that is slower than its messages holds them back: nothing is read while the inlet is full, then the
+//!   broker holds back (QoS 1: up to 'receive-maximum' are on the way), and what it does then is its setting.
+//! - Messages may come twice after a reconnect; those the broker marks are counted as retries, and the metadata column
+//!   'duplicate' shows them.
+//! - A payload that is no row goes where 'on-error' says, one over 'payload.max-bytes' too, and is acknowledged. An
+//!   empty payload, which is how a retained message is deleted, is counted as skipped.
+//!
+//! When the broker cannot be used, the job stays up, the link is shown down, and it is tried again for ever:
+//! - not reachable, or busy, at the start or later: with jittered backoff, since a gateway may boot before its broker;
+//! - wrong credentials, no right to the topic, the client id in use elsewhere, a version it does not speak: at once at
+//!   'reconnect.backoff.max', with an error in the log that names the option, so that a mended broker is enough, nobody
+//!   has to restart anything, and no account is locked by our trying;
+//! - reason and remedy are logged when an outage begins, when its reason changes, and every five minutes (outage.rs).
+//!
+//! A broker that does not speak MQTT 5 is not tried with 3.1.1 by itself: sessions, and so messages, would change
+//! places with every update of a broker. The error says to set 'version'.
+
+mod client_id;
+mod columns;
+mod connection;
+mod outage;
+mod packets;
+mod receive;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use millstream_engine::options::OptionSpec;
+use millstream_engine::registry::{Connector, MetadataSpec, SourceProvider, Table};
+use millstream_engine::{Result, Source};
+
+use crate::format::{FORMAT_OPTIONS, FormatOptions};
+
+use columns::Plan;
+use settings::Link;
+use source::{MqttSource, Reading};
+use topic::Pattern;
+
+/// How far ahead of our clock a device's clock may be: more than any mistaken time zone.
+const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
+
+/// `'connector' = 'mqtt'`.
+#[derive(Debug)]
+pub struct Mqtt;
+
+impl Connector for Mqtt {
+    fn name(&self) -> &'static str {
+        "mqtt"
+    }
+
+    fn help(&self) -> &'static str {
+        "Reads and writes topics of an MQTT broker (5 or 3.1.1), at least once at QoS 1."
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        [settings::OPTIONS, FORMAT_OPTIONS].concat()
+    }
+
+    fn metadata(&self) -> Vec<MetadataSpec> {
+        columns::metadata()
+    }
+
+    fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
+        let options = &table.options;
+        let link = Arc::new(Link::read(table)?);
+        let pattern = Pattern::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
+        let segments = columns::segment_columns(table, &pattern)?;
+        let format = FormatOptions::from_options(options)?;
+        let reading = Reading {
+            link,
+            pattern,
+            format,
+            inlet_bytes_max: options.size_bytes("inlet.max-bytes")?.unwrap_or(4 << 20).max(1),
+        };
+        Ok(Arc::new(SourceSide { table: table.clone(), reading: Arc::new(reading), segments }))
+    }
+}
+
+struct SourceSide {
+    table: Table,
+    reading: Arc<Reading>,
+    /// The columns that the topic's segments fill.
+    segments: Vec<usize>,
+}
+
+impl SourceProvider for SourceSide {
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
+    fn ahead_max_ms(&self) -> Option<i64> {
+        Some(AHEAD_MAX_MS)
+    }
+
+    fn create(&self, schema: SchemaRef, _instance: usize, _parallelism: usize) -> Result<Box<dyn Source>> {
+        let plan = Plan::new(&self.table, &self.segments, &schema)?;
+        Ok(Box::new(MqttSource::new(Arc::clone(&self.reading), plan)))
+    }
+
+    fn describe(&self) -> String {
+        let Reading { link, pattern, .. } = self.reading.as_ref();
+        format!("{} {} QoS {}", link.broker(), pattern.filter, link.qos)
+    }
+}

@@ -1,0 +1,127 @@
+//! When to connect again, and what the log and the metrics say meanwhile.
+//!
+//! The n-th attempt of an outage waits between half and all of `initial * 2^(n-1)`, at most the maximum. What somebody
+//! has to mend (credentials, rights, a client id used twice) is tried at the maximum from the start: trying faster
+//! could lock an account. A connection that did not last does not end the outage, so that two clients that throw each
+//! other out do so ever more slowly. There is no last attempt.
+//!
+//! The log gets a line when an outage begins, when its reason changes, every five minutes, and when it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use millstream_engine::keys::hash_bytes;
+use millstream_engine::metrics::{Link as LinkState, OperatorMetrics};
+use millstream_engine::{ClockRef, Error, ErrorKind, InstanceContext};
+
+use super::settings::Link;
+
+/// A connection that lasted as long ends the outage before it.
+const LASTING_NS: u64 = 10_000_000_000;
+/// Lines about the same reason are this far apart.
+const REPEAT_NS: u64 = 300_000_000_000;
+/// Lines about different reasons are this far apart.
+const CHANGE_NS: u64 = 5_000_000_000;
+/// Connections in a row that did not last before the log suspects another client.
+const SHORT_LIVED: u32 = 4;
+
+/// The state of one connection over its lives.
+pub(super) struct Outage {
+    link: Arc<Link>,
+    client_id: String,
+    random: SmallRng,
+    clock: ClockRef,
+    metrics: Arc<OperatorMetrics>,
+    /// Attempts and short connections since the last lasting one.
+    failures: u32,
+    short_lived: u32,
+    /// When the connection that is up came up.
+    up_ns: Option<u64>,
+    was_up: bool,
+    logged: Option<String>,
+    next_repeat_ns: u64,
+    next_change_ns: u64,
+}
+
+impl Outage {
+    pub fn new(link: Arc<Link>, client_id: &str, context: &InstanceContext) -> Self {
+        let seed = hash_bytes(client_id.as_bytes()) ^ context.clock.monotonic_ns();
+        context.metrics.set_link(LinkState::Down);
+        Self {
+            link,
+            client_id: client_id.to_owned(),
+            random: SmallRng::seed_from_u64(seed),
+            clock: ClockRef::clone(&context.clock),
+            metrics: Arc::clone(&context.metrics),
+            failures: 0,
+            short_lived: 0,
+            up_ns: None,
+            was_up: false,
+            logged: None,
+            next_repeat_ns: 0,
+            next_change_ns: 0,
+        }
+    }
+
+    /// The connection is up and does its work.
+    pub fn up(&mut self) {
+        self.metrics.set_link(LinkState::Up);
+        if self.was_up {
+            self.metrics.reconnects.add(1);
+        }
+        self.was_up = true;
+        self.up_ns = Some(self.clock.monotonic_ns());
+        if self.logged.take().is_some() {
+            tracing::info!(table = %self.link.table, attempts = self.failures, "{} is connected again", self.link.broker());
+        } else {
+            tracing::debug!(table = %self.link.table, client_id = %self.client_id, "{} is connected", self.link.broker());
+        }
+    }
+
+    /// The connection is gone, or did not come about. Answers how long to wait before the next.
+    pub fn down(&mut self, error: &Error) -> Duration {
+        self.metrics.set_link(LinkState::Down);
+        let now_ns = self.clock.monotonic_ns();
+        match self.up_ns.take() {
+            Some(up_ns) if now_ns.saturating_sub(up_ns) >= LASTING_NS => {
+                self.failures = 0;
+                self.short_lived = 0;
+            }
+            Some(_) => self.short_lived += 1,
+            None => self.short_lived = 0,
+        }
+        self.failures = self.failures.saturating_add(1);
+        let for_somebody = error.kind() == ErrorKind::Config;
+        let full = if for_somebody {
+            self.link.backoff_max
+        } else {
+            self.link.backoff_initial.saturating_mul(1 << (self.failures - 1).min(31)).min(self.link.backoff_max)
+        };
+        let wait = full.mul_f64(self.random.random_range(0.5..=1.0));
+        self.log(error, for_somebody, wait, now_ns);
+        wait
+    }
+
+    fn log(&mut self, error: &Error, for_somebody: bool, wait: Duration, now_ns: u64) {
+        let mut text = error.to_string();
+        if self.short_lived >= SHORT_LIVED {
+            text += &format!(" ({} times soon after connecting: does another client use client id '{}'?)", self.short_lived, self.client_id);
+        }
+        let is_new = self.logged.as_ref() != Some(error.to_string()).as_ref();
+        if now_ns < if is_new { self.next_change_ns } else { self.next_repeat_ns } {
+            return;
+        }
+        self.logged = Some(error.to_string());
+        self.next_change_ns = now_ns + CHANGE_NS;
+        self.next_repeat_ns = now_ns + REPEAT_NS;
+        let (table, broker, attempts) = (&self.link.table, self.link.broker(), self.failures);
+        if for_somebody {
+            tracing::error!(%table, attempts, "{broker}: {text}; next attempt in {wait:.1?}");
+        } else {
+            tracing::warn!(%table, attempts, "{broker}: {text}; next attempt in {wait:.1?}");
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The packets we speak, the same for both versions of the protocol.
+//!
+//! rumqttc's two codecs read and write the bytes; here is the one place that knows that there are two. What they read
+//! becomes an [`Incoming`], with every reason code put into words and sorted into "goes by itself" and "somebody has
+//! to do something", which is all the rest of the connector asks.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rumqttc_v4::mqttbytes::{QoS as QoS4, v4};
+use rumqttc_v5::mqttbytes::{QoS as QoS5, v5};
+
+use millstream_engine::{Error, Result};
+
+/// A version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    V5,
+    V311,
+}
+
+/// What CONNECT says.
+pub(super) struct Hello<'a> {
+    pub client_id: &'a str,
+    pub username: Option<&'a str>,
+    pub password: Option<&'a str>,
+    pub keep_alive_s: u16,
+    pub clean_start: bool,
+    pub session_expiry_s: u32,
+    pub receive_maximum: u16,
+}
+
+/// A packet from the broker.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Welcome(Welcome),
+    Publish(Message),
+    /// Our publish was taken, or refused for a reason.
+    PubAck { packet_id: u16, refusal: Option<String> },
+    /// The QoS granted, or why not.
+    SubAck(Result<u8, String>),
+    /// The broker is about to close, for a reason.
+    Disconnect(Error),
+    /// PINGRESP.
+    Pong,
+}
+
+/// What a successful CONNACK says.
+#[derive(Debug, Clone)]
+pub(super) struct Welcome {
+    pub session_present: bool,
+    /// QoS 1 publishes that we may have in flight.
+    pub receive_maximum: u16,
+    /// Bytes of the largest packet it takes.
+    pub packet_bytes_max: Option<usize>,
+    pub retain_available: bool,
+    pub qos_max: u8,
+    /// The keep-alive that the broker wants instead of ours.
+    pub keep_alive_s: Option<u16>,
+}
+
+/// A message as it arrived.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    pub topic: Bytes,
+    pub payload: Bytes,
+    /// Bytes of the payload as it was sent; more than `payload` holds when it was too large to be taken in.
+    pub payload_bytes: usize,
+    /// 0 for QoS 0.
+    pub packet_id: u16,
+    pub qos: u8,
+    pub retained: bool,
+    pub duplicate: bool,
+}
+
+impl Version {
+    /// Takes one whole packet off the front of `bytes`.
+    pub fn read(self, bytes: &mut BytesMut) -> Result<Incoming> {
+        match self {
+            Self::V311 => match v4::Packet::read(bytes, usize::MAX).map_err(malformed)? {
+                v4::Packet::Publish(publish) => Ok(Incoming::Publish(Message {
+                    payload_bytes: publish.payload.len(),
+                    topic: publish.topic,
+                    payload: publish.payload,
+                    packet_id: publish.pkid,
+                    qos: publish.qos as u8,
+                    retained: publish.retain,
+                    duplicate: publish.dup,
+                })),
+                v4::Packet::PubAck(ack) => Ok(Incoming::PubAck { packet_id: ack.pkid, refusal: None }),
+                v4::Packet::SubAck(ack) => Ok(Incoming::SubAck(match ack.return_codes.first() {
+                    Some(v4::SubscribeReasonCode::Success(qos)) => Ok(*qos as u8),
+                    _ => Err("not allowed, or not a filter it accepts".to_owned()),
+                })),
+                v4::Packet::ConnAck(ack) => welcome_v311(&ack),
+                v4::Packet::PingResp => Ok(Incoming::Pong),
+                other => Err(malformed(format!("an unexpected packet: {}", kind_of(&other)))),
+            },
+            Self::V5 => match v5::Packet::read(bytes, None).map_err(malformed)? {
+                v5::Packet::Publish(publish) => Ok(Incoming::Publish(Message {
+                    payload_bytes: publish.payload.len(),
+                    topic: publish.topic,
+                    payload: publish.payload,
+                    packet_id: publish.pkid,
+                    qos: publish.qos as u8,
+                    retained: publish.retain,
+                    duplicate: publish.dup,
+                })),
+                v5::Packet::PubAck(ack) => {
+                    let refused = ack.reason as u8 >= 0x80;
+                    let said = ack.properties.and_then(|properties| properties.reason_string);
+                    let refusal = refused.then(|| reason(&ack.reason, said));
+                    Ok(Incoming::PubAck { packet_id: ack.pkid, refusal })
+                }
+                v5::Packet::SubAck(ack) => Ok(Incoming::SubAck(match ack.return_codes.first() {
+                    Some(v5::SubscribeReasonCode::Success(qos)) => Ok(*qos as u8),
+                    Some(code) => Err(reason(code, ack.properties.and_then(|properties| properties.reason_string))),
+                    None => Err("without a reason".to_owned()),
+                })),
+                v5::Packet::ConnAck(ack) => welcome_v5(ack),
+                v5::Packet::Disconnect(end) => Ok(Incoming::Disconnect(goodbye(end))),
+                v5::Packet::PingResp => Ok(Incoming::Pong),
+                other => Err(malformed(format!("an unexpected packet: {}", kind_of(&other)))),
+            },
+        }
+    }
+
+    pub fn write_connect(self, out: &mut BytesMut, hello: &Hello<'_>) -> Result<()> {
+        let (username, password) = (hello.username.map(str::to_owned), hello.password);
+        let password = password.map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        match self {
+            Self::V311 => {
+                let mut connect = v4::Connect::new(hello.client_id);
+                connect.keep_alive = hello.keep_alive_s;
+                connect.clean_session = hello.clean_start;
+                connect.auth = match (username, password) {
+                    (Some(username), Some(password)) => v4::ConnectAuth::UsernamePassword { username, password },
+                    (Some(username), None) => v4::ConnectAuth::Username { username },
+                    _ => v4::ConnectAuth::None,
+                };
+                v4::Packet::Connect(connect).write(out, usize::MAX).map_err(unwritable)?;
+            }
+            Self::V5 => {
+                let properties = v5::ConnectProperties {
+                    session_expiry_interval: Some(hello.session_expiry_s),
+                    receive_maximum: Some(hello.receive_maximum),
+                    ..v5::ConnectProperties::new()
+                };
+                let connect = v5::Connect {
+                    keep_alive: hello.keep_alive_s,
+                    client_id: hello.client_id.to_owned(),
+                    clean_start: hello.clean_start,
+                    properties: Some(properties),
+                };
+                let auth = match (username, password) {
+                    (Some(username), Some(password)) => v5::ConnectAuth::UsernamePassword { username, password },
+                    (Some(username), None) => v5::ConnectAuth::Username { username },
+                    _ => v5::ConnectAuth::None,
+                };
+                v5::Packet::Connect(connect, None, auth).write(out, None).map_err(unwritable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Retained messages come with a subscription that is new to the session only, where the version can say so.
+    pub fn write_subscribe(self, out: &mut BytesMut, packet_id: u16, filter: &str, qos: u8) -> Result<()> {
+        match self {
+            Self::V311 => {
+                let qos = if qos == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce };
+                let mut subscribe = v4::Subscribe::new(filter, qos);
+                subscribe.pkid = packet_id;
+                v4::Packet::Subscribe(subscribe).write(out, usize::MAX).map_err(unwritable)?;
+            }
+            Self::V5 => {
+                let qos = if qos == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce };
+                let mut filter = v5::SubscribeFilter::new(filter, qos);
+                filter.retain_forward_rule = v5::RetainForwardRule::OnNewSubscribe;
+                let mut subscribe = v5::Subscribe::new(filter, None);
+                subscribe.pkid = packet_id;
+                v5::Packet::Subscribe(subscribe).write(out, None).map_err(unwritable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `packet_id` 0 publishes at QoS 0, any other at QoS 1.
+    pub fn write_publish(
+        self,
+        out: &mut BytesMut,
+        topic: &Bytes,
+        payload: &Bytes,
+        packet_id: u16,
+        retain: bool,
+        duplicate: bool,
+    ) -> Result<()> {
+        match self {
+            Self::V311 => {
+                let publish = v4::Publish {
+                    dup: duplicate,
+                    qos: if packet_id == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce },
+                    retain,
+                    topic: topic.clone(),
+                    pkid: packet_id,
+                    payload: payload.clone(),
+                };
+                publish.write(out).map_err(unwritable)?;
+            }
+            Self::V5 => {
+                let publish = v5::Publish {
+                    dup: duplicate,
+                    qos: if packet_id == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce },
+                    retain,
+                    topic: topic.clone(),
+                    pkid: packet_id,
+                    payload: payload.clone(),
+                    properties: None,
+                };
+                publish.write(out).map_err(unwritable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the packet that [`Version::write_publish`] writes, at most.
+    pub fn publish_bytes(topic: &[u8], payload: &[u8]) -> usize {
+        // Fixed header, length of the topic, packet id, no properties.
+        5 + 2 + topic.len() + 2 + 1 + payload.len()
+    }
+
+    /// PUBACK, success.
+    pub fn write_puback(out: &mut BytesMut, packet_id: u16) {
+        out.put_u32(0x4002_0000 | u32::from(packet_id));
+    }
+
+    pub fn write_ping(out: &mut BytesMut) {
+        out.put_u16(0xC000);
+    }
+
+    /// A normal end: the broker keeps the session as long as was agreed.
+    pub fn write_disconnect(out: &mut BytesMut) {
+        out.put_u16(0xE000);
+    }
+}
+
+fn malformed(what: impl std::fmt::Display) -> Error {
+    Error::unavailable(format!("the broker sent something that is not MQTT: {what}"))
+}
+
+fn unwritable(what: impl std::fmt::Display) -> Error {
+    Error::internal(format!("an MQTT packet cannot be written: {what}"))
+}
+
+/// The kind of a packet that has no business here, without its content.
+fn kind_of(packet: &impl std::fmt::Debug) -> String {
+    let text = format!("{packet:?}");
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+/// A reason code in words: `NotAuthorized` as "not authorized", with what the broker itself says.
+fn reason(code: &impl std::fmt::Debug, said: Option<String>) -> String {
+    let mut words = String::new();
+    for letter in kind_of(code).chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    match said {
+        Some(said) => format!("{words}: {said}"),
+        None => words,
+    }
+}
+
+const CREDENTIALS: &str = "check 'username' and 'password'";
+const RIGHTS: &str = "check 'username', 'password' and 'client-id', and what the broker lets them do";
+const CLIENT_ID: &str = "give the table another 'client-id'";
+const VERSION_311: &str = "set 'version' = '3.1.1'";
+
+fn refused(why: &str, remedy: &str) -> Error {
+    Error::config(format!("the broker refuses the connection: {why}")).remedy(remedy)
+}
+
+fn welcome_v311(ack: &v4::ConnAck) -> Result<Incoming> {
+    use v4::ConnectReturnCode as Code;
+    match ack.code {
+        Code::Success => Ok(Incoming::Welcome(Welcome {
+            session_present: ack.session_present,
+            receive_maximum: u16::MAX,
+            packet_bytes_max: None,
+            retain_available: true,
+            qos_max: 2,
+            keep_alive_s: None,
+        })),
+        Code::RefusedProtocolVersion => Err(refused("it does not speak MQTT 3.1.1", "set 'version' = '5'")),
+        Code::BadClientId => Err(refused("bad client id", CLIENT_ID)),
+        Code::ServiceUnavailable => Err(Error::unavailable("the broker refuses the connection: service unavailable")),
+        Code::BadUserNamePassword => Err(refused("bad user name or password", CREDENTIALS)),
+        Code::NotAuthorized => Err(refused("not authorized", RIGHTS)),
+    }
+}
+
+fn welcome_v5(ack: v5::ConnAck) -> Result<Incoming> {
+    use v5::ConnectReturnCode as Code;
+    let properties = ack.properties;
+    if ack.code == Code::Success {
+        let properties = properties.as_ref();
+        return Ok(Incoming::Welcome(Welcome {
+            session_present: ack.session_present,
+            receive_maximum: properties.and_then(|all| all.receive_max).unwrap_or(u16::MAX).max(1),
+            packet_bytes_max: properties
+                .and_then(|all| all.max_packet_size)
+                .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            retain_available: properties.and_then(|all| all.retain_available) != Some(0),
+            qos_max: properties.and_then(|all| all.max_qos).unwrap_or(2),
+            keep_alive_s: properties.and_then(|all| all.server_keep_alive),
+        }));
+    }
+    let why = reason(&ack.code, properties.and_then(|properties| properties.reason_string));
+    Err(match ack.code {
+        Code::BadUserNamePassword => refused(&why, CREDENTIALS),
+        Code::NotAuthorized | Code::Banned | Code::BadAuthenticationMethod => refused(&why, RIGHTS),
+        Code::BadClientId | Code::ClientIdentifierNotValid => refused(&why, CLIENT_ID),
+        Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => refused(&why, VERSION_311),
+        Code::UseAnotherServer | Code::ServerMoved => refused(&why, "name the other broker in 'url'"),
+        _ => Error::unavailable(format!("the broker refuses the connection: {why}")),
+    })
+}
+
+/// A CONNACK of 3.1.1 in answer to our MQTT 5: the broker speaks only the former.
+pub(super) fn is_v311_refusal(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x20, 0x02, 0x00, code, ..] if *code != 0)
+}
+
+/// The error for a broker that does not answer our MQTT 5.
+pub(super) fn speaks_only_v311() -> Error {
+    refused("it does not speak MQTT 5", VERSION_311)
+}
+
+fn goodbye(end: v5::Disconnect) -> Error {
+    use v5::DisconnectReasonCode as Code;
+    let why = reason(&end.reason_code, end.properties.and_then(|properties| properties.reason_string));
+    let closed = format!("the broker closed the connection: {why}");
+    match end.reason_code {
+        Code::SessionTakenOver => Error::config(closed)
+            .remedy("another client has connected with the same 'client-id': give each running table its own"),
+        Code::NotAuthorized => Error::config(closed).remedy(RIGHTS),
+        Code::UseAnotherServer | Code::ServerMoved => {
+            Error::config(closed).remedy("name the other broker in 'url'")
+        }
+        _ => Error::unavailable(closed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_engine::ErrorKind;
+
+    fn read(version: Version, bytes: &[u8]) -> Result<Incoming> {
+        version.read(&mut BytesMut::from(bytes))
+    }
+
+    #[test]
+    fn our_publishes_read_back_the_same_in_both_versions() {
+        for version in [Version::V5, Version::V311] {
+            for packet_id in [0, 7] {
+                let (topic, payload) = (Bytes::from_static(b"a/b"), Bytes::from_static(b"{}"));
+                let mut out = BytesMut::new();
+                version.write_publish(&mut out, &topic, &payload, packet_id, true, packet_id > 0).unwrap();
+                assert!(out.len() <= Version::publish_bytes(&topic, &payload));
+                let Incoming::Publish(message) = version.read(&mut out).unwrap() else { panic!("no publish") };
+                assert!(out.is_empty());
+                assert_eq!((&message.topic, &message.payload), (&topic, &payload));
+                assert_eq!((message.packet_id, message.qos), (packet_id, u8::from(packet_id > 0)));
+                assert_eq!((message.retained, message.duplicate), (true, packet_id > 0));
+            }
+        }
+    }
+
+    #[test]
+    fn short_packets_are_what_the_codec_writes() {
+        let mut out = BytesMut::new();
+        Version::write_puback(&mut out, 0x0102);
+        assert!(matches!(
+            Version::V5.read(&mut out).unwrap(),
+            Incoming::PubAck { packet_id: 0x0102, refusal: None }
+        ));
+        Version::write_ping(&mut out);
+        assert!(matches!(v5::Packet::read(&mut out, None).unwrap(), v5::Packet::PingReq));
+        Version::write_disconnect(&mut out);
+        assert!(matches!(v4::Packet::read(&mut out, 100).unwrap(), v4::Packet::Disconnect));
+    }
+
+    #[test]
+    fn refusals_are_words_with_a_remedy() {
+        for (version, bytes, kind, part) in [
+            (Version::V5, &[0x20, 3, 0, 0x86, 0][..], ErrorKind::Config, "bad user name password"),
+            (Version::V5, &[0x20, 3, 0, 0x87, 0], ErrorKind::Config, "not authorized"),
+            (Version::V5, &[0x20, 3, 0, 0x88, 0], ErrorKind::Unavailable, "server unavailable"),
+            (Version::V5, &[0x20, 3, 0, 0x84, 0], ErrorKind::Config, "'version' = '3.1.1'"),
+            (Version::V311, &[0x20, 2, 0, 4], ErrorKind::Config, "'username' and 'password'"),
+            (Version::V311, &[0x20, 2, 0, 2], ErrorKind::Config, "client-id"),
+            (Version::V311, &[0x20, 2, 0, 3], ErrorKind::Unavailable, "service unavailable"),
+        ] {
+            let error = read(version, bytes).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let Incoming::Disconnect(error) = read(Version::V5, &[0xE0, 2, 0x8E, 0]).unwrap() else { panic!() };
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("session taken over") && error.to_string().contains("'client-id'"));
+        let Incoming::PubAck { refusal, .. } = read(Version::V5, &[0x40, 3, 0, 1, 0x87]).unwrap() else { panic!() };
+        assert_eq!(refusal.unwrap(), "not authorized");
+        assert!(matches!(read(Version::V5, &[0x90, 4, 0, 1, 0, 0x87]).unwrap(), Incoming::SubAck(Err(_))));
+        assert!(matches!(read(Version::V311, &[0x90, 3, 0, 1, 0x80]).unwrap(), Incoming::SubAck(Err(_))));
+        assert!(matches!(read(Version::V311, &[0x90, 3, 0, 1, 1]).unwrap(), Incoming::SubAck(Ok(1))));
+    }
+
+    #[test]
+    fn what_is_not_mqtt_is_an_error() {
+        for bytes in [&[0x00, 0x00][..], &[0x30, 2, 0, 9], &[0x20, 1, 0], &[0x40, 2, 0, 0]] {
+            assert!(read(Version::V5, bytes).is_err() && read(Version::V311, bytes).is_err(), "{bytes:?}");
+        }
+        let error = read(Version::V5, &[0xC0, 0]).unwrap_err().to_string();
+        assert!(error.contains("PingReq"), "{error}");
+    }
+}

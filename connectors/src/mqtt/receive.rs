@@ -1,0 +1,388 @@
+//! The source's task: keeps the connection and the subscription, and hands what arrives to the worker.
+//!
+//! Invariants: a message goes to the worker in arrival order, with the number of the connection it came over, and is
+//! acknowledged only when the worker says so ([`Taken`]), in that order, and only over that same connection: after a
+//! reconnect the broker sends again what was not acknowledged, and an old acknowledgement could hit another message.
+//! While the inlet has no room nothing is read, so the broker's own flow control holds; pings and acknowledgements go
+//! on. Told to stop, the task hands over what it has read, waits until all of it is taken and its acknowledgements are
+//! written, says goodbye and ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use millstream_engine::io::InletSender;
+use millstream_engine::park::Signal;
+use millstream_engine::{ClockRef, Error, InstanceContext, Result};
+
+use super::connection::Connection;
+use super::outage::Outage;
+use super::packets::{Hello, Incoming, Message, Version};
+use super::settings::Link;
+
+/// The only packet id we ask with: one subscription a connection.
+const SUBSCRIBE_ID: u16 = 1;
+/// Messages handed over at a time, at most.
+const CHUNK_MESSAGES_MAX: usize = 4_096;
+/// Bytes that a message costs beside topic and payload.
+const MESSAGE_BYTES: usize = size_of::<Message>();
+/// How long saying goodbye may take.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Messages that were read together.
+pub(super) struct Chunk {
+    pub messages: Vec<Message>,
+    /// Which of the task's connections they came over.
+    pub connection: u64,
+    /// When, by the job's monotonic clock.
+    pub received_ns: u64,
+}
+
+/// What the worker tells the task, and the other way round at the end.
+#[derive(Default)]
+pub(super) struct Taken {
+    ids: Mutex<Ids>,
+    stopping: AtomicBool,
+    drained: AtomicBool,
+    ended: AtomicBool,
+    bell: Notify,
+}
+
+#[derive(Default)]
+struct Ids {
+    connection: u64,
+    waiting: Vec<u16>,
+}
+
+impl Taken {
+    /// The messages with these packet ids are safe: acknowledge them, in this order.
+    pub fn acknowledge(&self, connection: u64, packet_ids: &[u16]) {
+        let mut ids = self.ids.lock();
+        if ids.connection != connection {
+            ids.connection = connection;
+            ids.waiting.clear();
+        }
+        ids.waiting.extend_from_slice(packet_ids);
+        drop(ids);
+        self.bell.notify_one();
+    }
+
+    /// Take nothing new from the broker.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.bell.notify_one();
+    }
+
+    /// Everything handed over is taken: acknowledge the last of it, and end.
+    pub fn drained(&self) {
+        self.drained.store(true, Ordering::Release);
+        self.bell.notify_one();
+    }
+
+    /// True once the task has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire)
+    }
+
+    /// Writes the acknowledgements that are waiting; those for other connections are dropped.
+    fn write_to(&self, connection: u64, out: &mut BytesMut) {
+        let mut ids = self.ids.lock();
+        if ids.connection == connection {
+            out.reserve(4 * ids.waiting.len());
+            ids.waiting.iter().for_each(|id| Version::write_puback(out, *id));
+        }
+        ids.waiting.clear();
+    }
+}
+
+/// The task.
+pub(super) struct Receiver {
+    pub link: Arc<Link>,
+    pub client_id: String,
+    pub filter: String,
+    /// A payload that is larger is not taken in as a whole.
+    pub payload_bytes_max: usize,
+    pub inlet: InletSender<Chunk>,
+    pub taken: Arc<Taken>,
+    pub outage: Outage,
+    pub context: InstanceContext,
+}
+
+/// Tells the worker that the task has ended.
+struct Ending {
+    taken: Arc<Taken>,
+    waker: Arc<Signal>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.taken.ended.store(true, Ordering::Release);
+        self.waker.notify();
+    }
+}
+
+/// Why a connection's messages ended.
+enum End {
+    Stopping,
+    SourceGone,
+    Lost(Error),
+}
+
+impl Receiver {
+    /// Runs until told to stop, or until the source is gone.
+    pub async fn run(mut self) {
+        // First in, last out: the worker is told of the end, a panic's too, when all else is gone.
+        let _ending = Ending { taken: Arc::clone(&self.taken), waker: Arc::clone(&self.context.waker) };
+        let (mut number, mut has_session) = (0, false);
+        let mut last = None;
+        while !self.taken.is_stopping() && !self.inlet.is_closed() {
+            number += 1;
+            let opened = tokio::select! {
+                biased;
+                () = told_to_stop(&self.taken) => break,
+                opened = self.connect(number == 1) => opened,
+            };
+            let error = match opened {
+                Err(error) => error,
+                Ok(mut connection) => {
+                    match self.receive(&mut connection, number, &mut has_session).await {
+                        End::Lost(error) => error,
+                        End::SourceGone => break,
+                        End::Stopping => {
+                            last = Some(connection);
+                            break;
+                        }
+                    }
+                }
+            };
+            let wait = self.outage.down(&error);
+            tokio::select! {
+                biased;
+                () = told_to_stop(&self.taken) => break,
+                () = pause(&self.context.clock, wait) => {}
+            }
+        }
+        let taken = Arc::clone(&self.taken);
+        // The worker sees the inlet closed behind the last chunk, and says when that is taken.
+        drop(self.inlet);
+        if let Some(mut connection) = last {
+            let drained = async {
+                while !taken.is_drained() {
+                    taken.write_to(number, &mut connection.outgoing);
+                    tokio::select! {
+                        () = taken.bell.notified() => {}
+                        attended = connection.attend(false) => if attended.is_err() { break },
+                    }
+                }
+            };
+            drained.await;
+            taken.write_to(number, &mut connection.outgoing);
+            connection.close(CLOSING).await;
+        }
+    }
+
+    async fn connect(&self, is_first: bool) -> Result<Connection> {
+        let link = &self.link;
+        let hello = Hello {
+            client_id: &self.client_id,
+            username: link.username.as_deref(),
+            password: link.password.as_deref(),
+            keep_alive_s: u16::try_from(link.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            // Later connections go on with the session that this run began.
+            clean_start: link.clean_start && is_first,
+            session_expiry_s: link.session_expiry_s,
+            receive_maximum: link.receive_maximum,
+        };
+        Connection::open(link, &hello, self.payload_bytes_max, &self.context.clock).await
+    }
+
+    /// Subscribes, and hands over what arrives until the connection ends.
+    async fn receive(&mut self, connection: &mut Connection, number: u64, has_session: &mut bool) -> End {
+        let session_present = connection.welcome.session_present;
+        if *has_session && !session_present {
+            tracing::warn!(
+                table = %self.link.table,
+                "{} has no memory of our session: what was published while we were away is lost \
+                 (let the broker keep sessions on disk, and check 'session-expiry')",
+                self.link.broker()
+            );
+        }
+        let mut subscribing_until_ns = None;
+        if *has_session && session_present {
+            self.outage.up();
+        } else {
+            // A session from a former run may have another subscription, so ours is asked for all the same.
+            let (filter, qos) = (&self.filter, self.link.qos);
+            if let Err(error) =
+                self.link.version.write_subscribe(&mut connection.outgoing, SUBSCRIBE_ID, filter, qos)
+            {
+                return End::Lost(error);
+            }
+            let timeout_ns = u64::try_from(self.link.connect_timeout.as_nanos()).unwrap_or(u64::MAX);
+            subscribing_until_ns = Some(self.context.clock.monotonic_ns().saturating_add(timeout_ns));
+        }
+        loop {
+            let (messages, bytes) = match self.read(connection, &mut subscribing_until_ns) {
+                Ok(read) => read,
+                Err(error) => return End::Lost(error),
+            };
+            *has_session |= subscribing_until_ns.is_none();
+            if messages.is_empty() {
+                if self.taken.is_stopping() {
+                    return End::Stopping;
+                }
+                if self.inlet.is_closed() {
+                    return End::SourceGone;
+                }
+                if let Err(error) = wait(connection, &self.taken, number, true, subscribing_until_ns, &self.context).await {
+                    return End::Lost(error);
+                }
+                continue;
+            }
+            let received_ns = self.context.clock.monotonic_ns();
+            let sending = self.inlet.send(Chunk { messages, connection: number, received_ns }, bytes);
+            tokio::pin!(sending);
+            // Lost connection or not, what was read is handed over: at QoS 0 nobody would send it again.
+            let mut failure = None;
+            let sent = loop {
+                tokio::select! {
+                    biased;
+                    sent = &mut sending => break sent,
+                    waited = wait(connection, &self.taken, number, false, None, &self.context), if failure.is_none() => {
+                        failure = waited.err();
+                    }
+                }
+            };
+            if sent.is_err() {
+                return End::SourceGone;
+            }
+            if let Some(error) = failure {
+                return End::Lost(error);
+            }
+        }
+    }
+
+    /// The messages among what has arrived, and their bytes.
+    fn read(&mut self, connection: &mut Connection, subscribing_until_ns: &mut Option<u64>) -> Result<(Vec<Message>, usize)> {
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while messages.len() < CHUNK_MESSAGES_MAX {
+            match connection.next() {
+                Ok(Some(Incoming::Publish(message))) => {
+                    bytes += message.topic.len() + message.payload.len() + MESSAGE_BYTES;
+                    messages.push(message);
+                }
+                Ok(Some(Incoming::SubAck(granted))) => {
+                    self.subscribed(granted)?;
+                    *subscribing_until_ns = None;
+                }
+                Ok(Some(Incoming::Pong | Incoming::PubAck { .. })) => {}
+                Ok(Some(Incoming::Welcome(_))) => {
+                    return Err(Error::unavailable("the broker answered CONNECT twice"));
+                }
+                Ok(None) => break,
+                // First what came before it.
+                Ok(Some(Incoming::Disconnect(error))) | Err(error) => {
+                    if messages.is_empty() {
+                        return Err(error);
+                    }
+                    connection.break_off(error);
+                    break;
+                }
+            }
+        }
+        Ok((messages, bytes))
+    }
+
+    fn subscribed(&mut self, granted: Result<u8, String>) -> Result<()> {
+        let (filter, wanted) = (&self.filter, self.link.qos);
+        match granted {
+            Ok(qos) => {
+                if qos < wanted {
+                    tracing::warn!(
+                        table = %self.link.table,
+                        "{} grants only QoS {qos} for '{filter}': messages may be lost with the connection",
+                        self.link.broker()
+                    );
+                }
+                self.outage.up();
+                Ok(())
+            }
+            Err(why) => Err(Error::config(format!("the broker refuses the subscription to '{filter}': {why}"))
+                .remedy("check 'topic', and what the broker lets this 'username' and 'client-id' read")),
+        }
+    }
+}
+
+/// Does what there is to do for the connection, or waits for something to do.
+async fn wait(
+    connection: &mut Connection,
+    taken: &Taken,
+    number: u64,
+    read: bool,
+    subscribing_until_ns: Option<u64>,
+    context: &InstanceContext,
+) -> Result<()> {
+    taken.write_to(number, &mut connection.outgoing);
+    let now_ns = context.clock.monotonic_ns();
+    let left = subscribing_until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(now_ns)));
+    if left.is_some_and(|left| left.is_zero()) {
+        return Err(Error::unavailable("the broker does not answer the subscription"));
+    }
+    tokio::select! {
+        () = taken.bell.notified() => Ok(()),
+        attended = connection.attend(read) => attended,
+        () = sleep(context.clock.sleep_for(left.unwrap_or_default())), if left.is_some() => Ok(()),
+    }
+}
+
+async fn told_to_stop(taken: &Taken) {
+    while !taken.is_stopping() {
+        taken.bell.notified().await;
+    }
+}
+
+/// Sleeps for `wait` of the clock's time.
+pub(super) async fn pause(clock: &ClockRef, wait: Duration) {
+    let until_ns = clock.monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+    loop {
+        let left = until_ns.saturating_sub(clock.monotonic_ns());
+        if left == 0 {
+            return;
+        }
+        sleep(clock.sleep_for(Duration::from_nanos(left))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_keep_their_order_and_their_connection() {
+        let (taken, mut out) = (Taken::default(), BytesMut::new());
+        taken.acknowledge(1, &[7, 3]);
+        taken.acknowledge(1, &[9]);
+        taken.write_to(1, &mut out);
+        assert_eq!(&out[..], &[0x40, 2, 0, 7, 0x40, 2, 0, 3, 0x40, 2, 0, 9]);
+        out.clear();
+        taken.acknowledge(1, &[1]);
+        taken.write_to(2, &mut out);
+        taken.acknowledge(1, &[2]);
+        taken.acknowledge(2, &[5]);
+        taken.write_to(2, &mut out);
+        assert_eq!(&out[..], &[0x40, 2, 0, 5]);
+    }
+}
