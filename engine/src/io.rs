@@ -21,14 +21,15 @@ pub fn inlet<T>(bytes_max: usize, worker: Arc<Signal>) -> (InletSender<T>, Inlet
     let room = Arc::new(Semaphore::new(bytes_max as usize));
     let queued = Arc::new(AtomicU64::new(0));
     (
-        InletSender { items, room, bytes_max, worker, queued: Arc::clone(&queued) },
+        InletSender { items: Some(items), room, bytes_max, worker, queued: Arc::clone(&queued) },
         InletReceiver { queue, queued },
     )
 }
 
 /// The task's end of an inlet.
 pub struct InletSender<T> {
-    items: mpsc::UnboundedSender<(T, OwnedSemaphorePermit)>,
+    /// There until dropped: the worker must be rung after the queue is closed, not before.
+    items: Option<mpsc::UnboundedSender<(T, OwnedSemaphorePermit)>>,
     room: Arc<Semaphore>,
     bytes_max: u32,
     worker: Arc<Signal>,
@@ -57,14 +58,14 @@ impl<T> InletSender<T> {
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes_max);
         let permit = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| closed())?;
         self.queued.fetch_add(u64::from(permits), Ordering::Relaxed);
-        self.items.send((item, permit)).map_err(|_| closed())?;
+        self.items.as_ref().ok_or_else(closed)?.send((item, permit)).map_err(|_| closed())?;
         self.worker.notify();
         Ok(())
     }
 
     /// True when the source is gone.
     pub fn is_closed(&self) -> bool {
-        self.items.is_closed()
+        self.items.as_ref().is_none_or(mpsc::UnboundedSender::is_closed)
     }
 
     /// Rings the worker without handing anything over.
@@ -75,6 +76,7 @@ impl<T> InletSender<T> {
 
 impl<T> Drop for InletSender<T> {
     fn drop(&mut self) {
+        self.items = None;
         self.worker.notify();
     }
 }
