@@ -62,8 +62,6 @@ pub(super) struct Plan {
     /// Segments whose text must be a number of the column's type.
     numbers: Vec<(usize, String, DataType)>,
     segments: usize,
-    /// Topics of the accepted messages are kept.
-    needs_topic: bool,
 }
 
 /// Which column each segment of `pattern` fills, checked once for the table.
@@ -122,10 +120,9 @@ impl Plan {
                 }
             });
         }
-        let needs_topic = from.iter().any(|from| matches!(from, From::Topic | From::Segment(_)));
         let payload_schema = Arc::new(Schema::new(payload));
         let segments = segment_columns.len();
-        Ok(Self { schema: Arc::clone(schema), from, payload_schema, numbers, segments, needs_topic })
+        Ok(Self { schema: Arc::clone(schema), from, payload_schema, numbers, segments })
     }
 
     /// Whether the message can become rows; its segments are put at the end of `places`.
@@ -190,11 +187,6 @@ impl Plan {
             }
         });
         record_batch(Arc::clone(&self.schema), columns.collect(), rows)
-    }
-
-    /// True when rows depend on their messages' topics, and so on segments.
-    pub fn needs_topic(&self) -> bool {
-        self.needs_topic
     }
 }
 

@@ -319,15 +319,12 @@ impl Reader {
     /// Drains the job, and answers the rows that came until its end.
     pub fn drain(mut self) -> Vec<String> {
         self.job.drain();
-        let job = &self.job;
-        let mut rows = std::mem::take(&mut self.rows);
-        while let Some(batch) = self.puller.recv() {
-            let mut encoder = JsonEncoder::new(false);
-            encoder.encode(&batch).unwrap();
-            rows.extend(encoder.rows().map(|row| String::from_utf8(row.to_vec()).unwrap()));
-        }
-        assert!(job.wait_for(PATIENCE), "the job does not end");
-        rows
+        wait_until("the job's end", || {
+            self.take();
+            self.job.wait_for(Duration::from_millis(5))
+        });
+        self.take();
+        std::mem::take(&mut self.rows)
     }
 }
 
