@@ -1,14 +1,16 @@
 //! Millstream's sources, sinks and formats: one folder or file, and where it is heavy one Cargo feature, each.
 //!
 //! A connector implements [`millstream_engine::Connector`] and is found by name through a [`Registry`]. To add one, copy
-//! `blackhole.rs` (the smallest sink) or `datagen.rs` (a source with options), and add a line to [`register_all`].
+//! `blackhole.rs` (the smallest sink) or `datagen/` (a source with options), and add a line to [`register_all`].
 
 pub mod blackhole;
 pub mod filesystem;
 pub mod format;
+mod generator;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
+pub mod nexmark;
 pub mod print;
 #[cfg(feature = "webhook")]
 pub mod webhook;
@@ -30,6 +32,7 @@ pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(filesystem::Filesystem));
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));
+    registry.add(Arc::new(nexmark::Nexmark));
     registry.add(Arc::new(print::Print::default()));
     #[cfg(feature = "webhook")]
     registry.add(Arc::new(webhook::Webhook));
