@@ -4,6 +4,7 @@
 //! `blackhole.rs` (the smallest sink) or `datagen/` (a source with options), and add a line to [`register_all`].
 
 pub mod blackhole;
+pub mod datagen;
 pub mod filesystem;
 pub mod format;
 mod generator;
@@ -29,6 +30,7 @@ pub fn registry() -> Registry {
 /// Adds every connector of this build.
 pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(blackhole::Blackhole));
+    registry.add(Arc::new(datagen::Datagen));
     registry.add(Arc::new(filesystem::Filesystem));
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));

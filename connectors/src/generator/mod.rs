@@ -10,6 +10,8 @@ mod origin;
 mod random;
 mod schedule;
 mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 mod texts;
 
 pub(crate) use lanes::Lanes;

@@ -18,6 +18,11 @@ impl Draws {
         Self { start: mix(mix(seed.wrapping_add(GOLDEN)) ^ field.wrapping_mul(0xd134_2543_de82_ef95)) }
     }
 
+    /// Draws of the same field for another purpose.
+    pub fn derived(self) -> Self {
+        Self { start: mix(self.start ^ GOLDEN) }
+    }
+
     /// The draw of row `n`: 64 random bits.
     #[inline]
     pub fn at(self, n: u64) -> u64 {
