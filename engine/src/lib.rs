@@ -6,6 +6,7 @@
 //! operator.rs, chain.rs, gate.rs, stage.rs, worker.rs, job.rs.
 
 pub mod batch;
+pub mod channel;
 pub mod clock;
 pub mod context;
 pub mod dead_letter;
@@ -29,7 +30,6 @@ pub mod suggest;
 
 mod assemble;
 mod chain;
-mod channel;
 mod checkpoint;
 mod gate;
 mod stage;
