@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, PrimitiveArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use millstream_engine::dead_letter::{OnError, RowErrors};
 use millstream_engine::element::{WATERMARK_MAX_MS, WATERMARK_MIN_MS};
@@ -45,14 +45,19 @@ pub enum CutRule {
 }
 
 impl CutRule {
-    /// Whether moving the watermark from `sent_ms` to `running_ms` can make a difference.
-    fn tells_apart(&self, sent_ms: i64, running_ms: i64) -> bool {
+    /// The lowest running watermark that makes a difference to a row when `sent_ms` was the last one sent.
+    fn cuts_from_ms(&self, sent_ms: i64) -> i64 {
         match self {
-            Self::Always | Self::Clocks => running_ms > sent_ms,
-            Self::Boundaries(boundaries) => boundaries.iter().any(|(slide, offset)| {
-                let passed = |time: i64| time.saturating_add(1).saturating_sub(*offset).div_euclid(*slide);
-                passed(running_ms) > passed(sent_ms)
-            }),
+            Self::Always | Self::Clocks => sent_ms.saturating_add(1),
+            Self::Boundaries(boundaries) => boundaries
+                .iter()
+                .map(|(slide, offset)| {
+                    // A watermark of one below a boundary closes the slice that ends there.
+                    let into = sent_ms.saturating_add(1).saturating_sub(*offset).rem_euclid(*slide);
+                    sent_ms.saturating_add(slide - into)
+                })
+                .min()
+                .unwrap_or(i64::MAX),
         }
     }
 }
@@ -156,25 +161,21 @@ impl WatermarkAssigner {
     fn emit_in_order(
         &mut self,
         mut batch: Batch,
-        marks: &[i64],
-        valid: impl Fn(usize) -> bool,
+        marks: &PrimitiveArray<TimestampMillisecondType>,
         out: &mut Output<'_>,
     ) -> Result<()> {
-        let mut sent_ms = self.clocks.watermark_ms[0];
-        let mut running_ms = sent_ms;
-        let mut cuts: Vec<(usize, i64)> = Vec::new();
+        let before_ms = self.clocks.watermark_ms[0];
         let times = batch.event_times_ms().unwrap_or_default();
-        let mut min_ms = i64::MAX;
-        for (row, time) in times.iter().enumerate() {
-            min_ms = min_ms.min(*time);
-            // One above the watermark counts too: a session that ends there has closed, and would take the row in.
-            if *time <= running_ms.saturating_add(1) && self.spec.cut.tells_apart(sent_ms, running_ms) {
-                cuts.push((row, running_ms));
-                sent_ms = running_ms;
-            }
-            if valid(row) {
-                running_ms = running_ms.max(marks[row]);
-            }
+        let min_ms = times.iter().copied().min().unwrap_or(i64::MAX);
+        let mut running_ms = before_ms;
+        match marks.nulls().filter(|nulls| nulls.null_count() > 0) {
+            None => running_ms = marks.values().iter().copied().fold(running_ms, i64::max),
+            Some(_) => running_ms = marks.iter().flatten().fold(running_ms, i64::max),
+        }
+        // Looking row by row is for the batch that reaches a watermark that matters with a row at or below it.
+        let mut cuts: Vec<(usize, i64)> = Vec::new();
+        if running_ms >= self.spec.cut.cuts_from_ms(before_ms) && min_ms <= running_ms.saturating_add(1) {
+            running_ms = self.cuts(times, marks, &mut cuts);
         }
         batch.time_min_ms = min_ms;
         self.clocks.watermark_ms[0] = running_ms;
@@ -189,6 +190,28 @@ impl WatermarkAssigner {
         let rest = if from == 0 { batch } else { batch.slice(from, batch.num_rows() - from) };
         out.emit(rest)?;
         out.watermark(running_ms)
+    }
+
+    /// Where the batch must be cut, and the watermark that goes there; the watermark after its last row.
+    fn cuts(
+        &self,
+        times: &[i64],
+        marks: &PrimitiveArray<TimestampMillisecondType>,
+        cuts: &mut Vec<(usize, i64)>,
+    ) -> i64 {
+        let mut running_ms = self.clocks.watermark_ms[0];
+        let mut cuts_from_ms = self.spec.cut.cuts_from_ms(running_ms);
+        for (row, time) in times.iter().enumerate() {
+            // One above the watermark counts too: a session that ends there has closed, and would take the row in.
+            if *time <= running_ms.saturating_add(1) && running_ms >= cuts_from_ms {
+                cuts.push((row, running_ms));
+                cuts_from_ms = self.spec.cut.cuts_from_ms(running_ms);
+            }
+            if marks.is_valid(row) {
+                running_ms = running_ms.max(marks.value(row));
+            }
+        }
+        running_ms
     }
 
     /// Several clocks: every row carries its own.
@@ -314,11 +337,10 @@ impl Operator for WatermarkAssigner {
             .clone();
         let one = self.clocks.number(&batch, &self.spec.keys, &mut self.hashes, &mut self.groups, now_ms)?;
         batch.partition = 0;
-        let valid = |row| marks.is_valid(row);
         if one && self.spec.cut != CutRule::Clocks {
-            self.emit_in_order(batch, marks.values(), valid, out)
+            self.emit_in_order(batch, &marks, out)
         } else {
-            self.emit_with_clocks(batch, marks.values(), valid, out)
+            self.emit_with_clocks(batch, marks.values(), |row| marks.is_valid(row), out)
         }
     }
 
