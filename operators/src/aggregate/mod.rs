@@ -223,6 +223,24 @@ fn for_each_row(
     }
 }
 
+/// Calls `add(group, value)` for the rows that count, as [`for_each_row`] does, over values that lie in a row.
+#[inline]
+fn for_each_value<T: Copy>(
+    groups: &[u32],
+    values: &[T],
+    column: &dyn Array,
+    filter: Option<&BooleanArray>,
+    mut add: impl FnMut(usize, T),
+) {
+    if filter.is_none() && column.null_count() == 0 {
+        for (group, value) in groups.iter().zip(values) {
+            add(*group as usize, *value);
+        }
+    } else {
+        for_each_row(groups.len(), Some(column), filter, |row| add(groups[row] as usize, values[row]));
+    }
+}
+
 /// The accumulator behind `other`, which the caller knows to be of type `T`.
 fn same<T: 'static>(other: &dyn Accumulator) -> Option<&T> {
     let found = other.as_any().downcast_ref();

@@ -22,7 +22,10 @@ trait Kept: Send + 'static {
     type Value: Clone + Send;
     /// The row's value as it is compared; owned only when kept.
     type Seen<'a>;
-    fn read(column: &ArrayRef, row: usize) -> Self::Seen<'_>;
+    /// The column in its own type, found once a batch.
+    type Column;
+    fn column(column: &ArrayRef) -> &Self::Column;
+    fn read(column: &Self::Column, row: usize) -> Self::Seen<'_>;
     fn compare(seen: &Self::Seen<'_>, kept: &Self::Value) -> Ordering;
     fn keep(seen: Self::Seen<'_>) -> Self::Value;
     fn array(values: impl Iterator<Item = Option<Self::Value>>, stored: &DataType) -> ArrayRef;
@@ -34,8 +37,12 @@ macro_rules! kept_primitive {
         impl Kept for $name {
             type Value = $value;
             type Seen<'a> = $value;
-            fn read(column: &ArrayRef, row: usize) -> $value {
-                column.as_primitive::<$arrow>().value(row)
+            type Column = PrimitiveArray<$arrow>;
+            fn column(column: &ArrayRef) -> &Self::Column {
+                column.as_primitive()
+            }
+            fn read(column: &Self::Column, row: usize) -> $value {
+                column.value(row)
             }
             fn compare(seen: &$value, kept: &$value) -> Ordering {
                 $compare(seen, kept)
@@ -57,8 +64,12 @@ struct Texts;
 impl Kept for Texts {
     type Value = Box<str>;
     type Seen<'a> = &'a str;
-    fn read(column: &ArrayRef, row: usize) -> &str {
-        column.as_string::<i32>().value(row)
+    type Column = StringArray;
+    fn column(column: &ArrayRef) -> &StringArray {
+        column.as_string()
+    }
+    fn read(column: &StringArray, row: usize) -> &str {
+        column.value(row)
     }
     fn compare(seen: &&str, kept: &Box<str>) -> Ordering {
         (*seen).cmp(kept)
@@ -75,8 +86,12 @@ struct Blobs;
 impl Kept for Blobs {
     type Value = Box<[u8]>;
     type Seen<'a> = &'a [u8];
-    fn read(column: &ArrayRef, row: usize) -> &[u8] {
-        column.as_binary::<i32>().value(row)
+    type Column = BinaryArray;
+    fn column(column: &ArrayRef) -> &BinaryArray {
+        column.as_binary()
+    }
+    fn read(column: &BinaryArray, row: usize) -> &[u8] {
+        column.value(row)
     }
     fn compare(seen: &&[u8], kept: &Box<[u8]>) -> Ordering {
         (*seen).cmp(kept)
@@ -145,8 +160,9 @@ impl<K: Kept> Accumulator for Pick<K> {
     ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("an aggregate without an argument")) };
         let (kind, values) = (self.kind, &mut self.values);
+        let typed = K::column(column);
         for_each_row(groups.len(), Some(column), filter, |row| {
-            let seen = K::read(column, row);
+            let seen = K::read(typed, row);
             let slot = &mut values[groups[row] as usize];
             if slot.as_ref().is_none_or(|kept| replaces(kind, K::compare(&seen, kept))) {
                 *slot = Some(K::keep(seen));

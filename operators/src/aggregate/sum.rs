@@ -15,7 +15,7 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 use millstream_engine::{Error, Result};
 
-use super::{Accumulator, for_each_row, same};
+use super::{Accumulator, for_each_value, same};
 
 /// A type that sums.
 trait Number: ArrowNativeType + Default + Sync {
@@ -103,15 +103,14 @@ struct Sum<T: Number> {
     mean: bool,
     /// FLOAT sums are rounded to 32 bits at each step, as Flink's are. AVG sums in 64.
     single: bool,
-    sums: Vec<T>,
-    /// How many values went in; 0 gives null.
-    counts: Vec<i64>,
+    /// By group: the sum, and how many values went in; 0 gives null. Side by side, for one cache miss a row.
+    totals: Vec<(T, i64)>,
 }
 
 impl<T: Number> Sum<T> {
     fn new(input: DataType, out: &DataType, mean: bool) -> Self {
         let single = *out == DataType::Float32 && !mean;
-        Self { input, out: out.clone(), mean, single, sums: Vec::new(), counts: Vec::new() }
+        Self { input, out: out.clone(), mean, single, totals: Vec::new() }
     }
 }
 
@@ -120,8 +119,7 @@ impl<T: Number> Accumulator for Sum<T> {
         Some(self.input.clone())
     }
     fn resize(&mut self, groups: usize) {
-        self.sums.resize(groups, T::default());
-        self.counts.resize(groups, 0);
+        self.totals.resize(groups, (T::default(), 0));
     }
     fn update(
         &mut self,
@@ -131,46 +129,50 @@ impl<T: Number> Accumulator for Sum<T> {
     ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("SUM without an argument")) };
         let values = column.as_primitive::<T::Arrow>().values();
-        let (sums, counts, single) = (&mut self.sums, &mut self.counts, self.single);
-        for_each_row(groups.len(), Some(column), filter, |row| {
-            let group = groups[row] as usize;
-            let sum = sums[group].plus(values[row]);
-            sums[group] = if single { sum.single() } else { sum };
-            counts[group] += 1;
-        });
+        let totals = &mut self.totals;
+        if self.single {
+            for_each_value(groups, values, column, filter, |group, value| {
+                let (sum, count) = &mut totals[group];
+                *sum = sum.plus(value).single();
+                *count += 1;
+            });
+        } else {
+            for_each_value(groups, values, column, filter, |group, value| {
+                let (sum, count) = &mut totals[group];
+                *sum = sum.plus(value);
+                *count += 1;
+            });
+        }
         Ok(())
     }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
-        for ((group, sum), count) in groups.iter().zip(&other.sums).zip(&other.counts) {
-            let group = *group as usize;
-            self.sums[group] = self.sums[group].plus(*sum);
-            self.counts[group] += count;
+        for (group, (sum, count)) in groups.iter().zip(&other.totals) {
+            let total = &mut self.totals[*group as usize];
+            *total = (total.0.plus(*sum), total.1 + count);
         }
     }
     fn retract_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
-        for ((group, sum), count) in groups.iter().zip(&other.sums).zip(&other.counts) {
-            let group = *group as usize;
-            self.sums[group] = self.sums[group].minus(*sum);
-            self.counts[group] -= count;
+        for (group, (sum, count)) in groups.iter().zip(&other.totals) {
+            let total = &mut self.totals[*group as usize];
+            *total = (total.0.minus(*sum), total.1 - count);
         }
     }
     fn state_types(&self) -> Vec<DataType> {
         vec![self.input.clone(), DataType::Int64]
     }
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let sums = groups.iter().map(|group| self.sums[*group as usize]);
+        let sums = groups.iter().map(|group| self.totals[*group as usize].0);
         let sums = PrimitiveArray::<T::Arrow>::from_iter_values(sums).with_data_type(self.input.clone());
-        let counts = Int64Array::from_iter_values(groups.iter().map(|group| self.counts[*group as usize]));
+        let counts = Int64Array::from_iter_values(groups.iter().map(|group| self.totals[*group as usize].1));
         Ok(vec![Arc::new(sums), Arc::new(counts)])
     }
     fn merge_state(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let (sums, counts) = (columns[0].as_primitive::<T::Arrow>(), columns[1].as_primitive::<Int64Type>());
         for ((group, sum), count) in groups.iter().zip(sums.values()).zip(counts.values()) {
-            let group = *group as usize;
-            self.sums[group] = self.sums[group].plus(*sum);
-            self.counts[group] += count;
+            let total = &mut self.totals[*group as usize];
+            *total = (total.0.plus(*sum), total.1 + count);
         }
         Ok(())
     }
@@ -178,7 +180,7 @@ impl<T: Number> Accumulator for Sum<T> {
         let values: PrimitiveArray<T::Arrow> = groups
             .iter()
             .map(|group| {
-                let (sum, count) = (self.sums[*group as usize], self.counts[*group as usize]);
+                let (sum, count) = self.totals[*group as usize];
                 (count > 0).then(|| if self.mean { sum.divide(count) } else { sum })
             })
             .collect();
@@ -198,8 +200,7 @@ impl<T: Number> Accumulator for Sum<T> {
         narrow(Arc::new(values), &self.out)
     }
     fn clear(&mut self) {
-        self.sums.clear();
-        self.counts.clear();
+        self.totals.clear();
     }
     fn fresh(&self) -> Box<dyn Accumulator> {
         Box::new(Self::new(self.input.clone(), &self.out, self.mean))

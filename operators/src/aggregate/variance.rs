@@ -11,7 +11,7 @@ use arrow_cast::cast;
 use arrow_schema::DataType;
 use millstream_engine::{Error, Result};
 
-use super::{Accumulator, AggregateKind, for_each_row, same};
+use super::{Accumulator, AggregateKind, for_each_value, same};
 
 pub(super) struct Variance {
     kind: AggregateKind,
@@ -62,9 +62,7 @@ impl Accumulator for Variance {
     ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("a variance without an argument")) };
         let values = column.as_primitive::<Float64Type>().values();
-        for_each_row(groups.len(), Some(column), filter, |row| {
-            self.add(groups[row] as usize, values[row], values[row] * values[row], 1);
-        });
+        for_each_value(groups, values, column, filter, |group, value| self.add(group, value, value * value, 1));
         Ok(())
     }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
