@@ -142,6 +142,12 @@ fn hash_column(column: &ArrayRef, hashes: &mut Vec<u64>) {
         DataType::Timestamp(TimeUnit::Millisecond, _) => integers!(TimestampMillisecondType),
         DataType::Timestamp(TimeUnit::Microsecond, _) => integers!(TimestampMicrosecondType),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => integers!(TimestampNanosecondType),
+        DataType::Utf8 if column.null_count() == 0 => {
+            let strings = column.as_string::<i32>();
+            let data = strings.value_data();
+            let spans = strings.value_offsets().windows(2);
+            hashes.extend(spans.map(|span| hash_bytes(&data[span[0] as usize..span[1] as usize])));
+        }
         DataType::Utf8 => hashes.extend(
             column
                 .as_string::<i32>()

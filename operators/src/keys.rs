@@ -14,7 +14,6 @@ use arrow_cast::cast;
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::DataType;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use millstream_engine::Result;
 
 /// Numbers the distinct keys of a stream.
@@ -135,74 +134,45 @@ impl KeyTable {
     ) {
         groups.clear();
         let rows = start..start + len;
+        let (table, stored) = (&mut self.table, &mut self.hashes);
         match (&mut self.store, keys) {
             (Store::Unit { seen }, _) => {
                 *seen |= len > 0;
-                if self.hashes.is_empty() {
-                    self.hashes.push(0);
+                if stored.is_empty() {
+                    stored.push(0);
                 }
                 groups.resize(len, 0);
             }
             (Store::Int { values, null }, KeyColumns::Int(column)) => {
-                let nulls = column.nulls();
-                let raw = column.values();
-                for row in rows {
-                    if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                        groups.push(null_group(null, hashes[row], &mut self.hashes, || values.push(0)));
-                        continue;
-                    }
-                    let (key, hash) = (raw[row], hashes[row]);
-                    let stored = &mut self.hashes;
-                    let null_group = *null;
-                    let entry = self.table.entry(
-                        hash,
-                        |group| values[*group as usize] == key && null_group != Some(*group),
-                        |group| stored[*group as usize],
-                    );
-                    groups.push(match entry {
-                        Entry::Occupied(found) => *found.get(),
-                        Entry::Vacant(free) => {
-                            let group = values.len() as u32;
-                            free.insert(group);
-                            values.push(key);
-                            stored.push(hash);
-                            group
+                let raw = column.values()[rows.clone()].iter().zip(&hashes[rows.clone()]);
+                match column.nulls().filter(|nulls| nulls.null_count() > 0) {
+                    None => groups
+                        .extend(raw.map(|(key, hash)| intern_int(table, stored, values, *key, *hash))),
+                    Some(nulls) => groups.extend(raw.zip(rows).map(|((key, hash), row)| {
+                        if nulls.is_null(row) {
+                            null_group(null, *hash, stored, || values.push(0))
+                        } else {
+                            intern_int(table, stored, values, *key, *hash)
                         }
-                    });
+                    })),
                 }
             }
             (Store::Text { bytes, ends, null }, KeyColumns::Text(column)) => {
-                for row in rows {
-                    if column.is_null(row) {
-                        groups
-                            .push(null_group(null, hashes[row], &mut self.hashes, || ends.push(bytes.len())));
-                        continue;
+                let (data, offsets) = (column.value_data(), column.value_offsets());
+                let raw = offsets[start..=start + len].windows(2).zip(&hashes[rows.clone()]);
+                let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+                groups.extend(raw.zip(rows).map(|((span, hash), row)| {
+                    if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                        return null_group(null, *hash, stored, || ends.push(bytes.len()));
                     }
-                    let key = column.value(row).as_bytes();
-                    groups.push(intern_bytes(
-                        &mut self.table,
-                        &mut self.hashes,
-                        bytes,
-                        ends,
-                        *null,
-                        key,
-                        hashes[row],
-                    ));
-                }
+                    let key = &data[span[0] as usize..span[1] as usize];
+                    intern_bytes(table, stored, bytes, ends, key, *hash)
+                }));
             }
             (Store::Rows { bytes, ends, .. }, KeyColumns::Rows(encoded)) => {
-                for row in rows {
-                    let key = encoded.row(row);
-                    groups.push(intern_bytes(
-                        &mut self.table,
-                        &mut self.hashes,
-                        bytes,
-                        ends,
-                        None,
-                        key.as_ref(),
-                        hashes[row],
-                    ));
-                }
+                groups.extend(rows.map(|row| {
+                    intern_bytes(table, stored, bytes, ends, encoded.row(row).as_ref(), hashes[row])
+                }));
             }
             _ => debug_assert!(false, "keys prepared for another table"),
         }
@@ -233,7 +203,7 @@ impl KeyTable {
                         null_group(null, hash, &mut self.hashes, || ends.push(bytes.len()))
                     } else {
                         let key = slice_of(from, from_ends, group);
-                        intern_bytes(&mut self.table, &mut self.hashes, bytes, ends, *null, key, hash)
+                        intern_bytes(&mut self.table, &mut self.hashes, bytes, ends, key, hash)
                     });
                 }
             }
@@ -242,15 +212,8 @@ impl KeyTable {
                 groups.clear();
                 for group in 0..count {
                     let key = slice_of(from, from_ends, group);
-                    groups.push(intern_bytes(
-                        &mut self.table,
-                        &mut self.hashes,
-                        bytes,
-                        ends,
-                        None,
-                        key,
-                        other.hashes[group],
-                    ));
+                    let (table, hashes) = (&mut self.table, &mut self.hashes);
+                    groups.push(intern_bytes(table, hashes, bytes, ends, key, other.hashes[group]));
                 }
             }
         }
@@ -315,6 +278,8 @@ fn slice_of<'a>(bytes: &'a [u8], ends: &[usize], index: usize) -> &'a [u8] {
     &bytes[start..ends[index]]
 }
 
+/// The number of the null key, which is not in the table: nothing is equal to it.
+#[cold]
 fn null_group(null: &mut Option<u32>, hash: u64, hashes: &mut Vec<u64>, push: impl FnOnce()) -> u32 {
     *null.get_or_insert_with(|| {
         push();
@@ -323,30 +288,56 @@ fn null_group(null: &mut Option<u32>, hash: u64, hashes: &mut Vec<u64>, push: im
     })
 }
 
+#[inline]
+fn intern_int(
+    table: &mut HashTable<u32>,
+    hashes: &mut Vec<u64>,
+    values: &mut Vec<i64>,
+    key: i64,
+    hash: u64,
+) -> u32 {
+    if let Some(group) = table.find(hash, |group| values[*group as usize] == key) {
+        return *group;
+    }
+    values.push(key);
+    add(table, hashes, hash)
+}
+
+#[inline]
 fn intern_bytes(
     table: &mut HashTable<u32>,
     hashes: &mut Vec<u64>,
     bytes: &mut Vec<u8>,
     ends: &mut Vec<usize>,
-    null: Option<u32>,
     key: &[u8],
     hash: u64,
 ) -> u32 {
-    let entry = table.entry(
-        hash,
-        |group| null != Some(*group) && slice_of(bytes, ends, *group as usize) == key,
-        |group| hashes[*group as usize],
-    );
-    match entry {
-        Entry::Occupied(found) => *found.get(),
-        Entry::Vacant(free) => {
-            let group = ends.len() as u32;
-            free.insert(group);
-            bytes.extend_from_slice(key);
-            ends.push(bytes.len());
-            hashes.push(hash);
-            group
-        }
+    if let Some(group) = table.find(hash, |group| same_bytes(slice_of(bytes, ends, *group as usize), key)) {
+        return *group;
+    }
+    bytes.extend_from_slice(key);
+    ends.push(bytes.len());
+    add(table, hashes, hash)
+}
+
+/// Numbers a key that is not there yet.
+fn add(table: &mut HashTable<u32>, hashes: &mut Vec<u64>, hash: u64) -> u32 {
+    let group = hashes.len() as u32;
+    hashes.push(hash);
+    table.insert_unique(hash, group, |group| hashes[*group as usize]);
+    group
+}
+
+/// Equality of short keys in two comparisons that may overlap, without a call.
+#[inline]
+fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        8..=16 => one.first_chunk::<8>() == other.first_chunk() && one.last_chunk::<8>() == other.last_chunk(),
+        17..=32 => one.first_chunk::<16>() == other.first_chunk() && one.last_chunk::<16>() == other.last_chunk(),
+        _ => one == other,
     }
 }
 
