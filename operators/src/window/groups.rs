@@ -16,13 +16,22 @@ use crate::keys::{KeyColumns, KeyTable};
 /// Keys and their states.
 pub(super) struct Groups {
     pub keys: KeyTable,
-    /// One a call, then the row count.
+    /// One a call, then a count of rows where that is kept apart.
     pub accumulators: Vec<Box<dyn Accumulator>>,
+    /// How many of them are calls.
+    calls: usize,
+    /// The one that counts rows, where groups may be without.
+    row_count: Option<usize>,
 }
 
 impl Groups {
     pub fn new(spec: &WindowAggregateSpec) -> Result<Self> {
-        Ok(Self { keys: KeyTable::new(&spec.key_types())?, accumulators: spec.accumulators()? })
+        Ok(Self {
+            keys: KeyTable::new(&spec.key_types())?,
+            accumulators: spec.accumulators()?,
+            calls: spec.aggregates.len(),
+            row_count: spec.row_count()?,
+        })
     }
 
     /// Adds rows `start .. start + len` of `input`.
@@ -79,24 +88,21 @@ impl Groups {
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
     }
 
-    /// Of `numbers`, the groups that hold rows.
-    pub fn occupied(&self, numbers: &[u32]) -> Result<Vec<u32>> {
-        let Some(count) = self.accumulators.last() else { return Ok(Vec::new()) };
-        let counts = count.evaluate(numbers)?;
-        let counts = counts.as_primitive::<arrow_array::types::Int64Type>();
-        Ok(numbers
-            .iter()
-            .zip(counts.values())
-            .filter(|(_, count)| **count > 0)
-            .map(|(number, _)| *number)
-            .collect())
+    /// Of groups `from .. until`, those that hold rows.
+    pub fn occupied(&self, from: u32, until: u32) -> Result<Vec<u32>> {
+        let mut numbers: Vec<u32> = (from..until).collect();
+        if let Some(row_count) = self.row_count {
+            let counts = self.accumulators[row_count].evaluate(&numbers)?;
+            let counts = counts.as_primitive::<arrow_array::types::Int64Type>();
+            numbers.retain(|number| counts.value((number - from) as usize) > 0);
+        }
+        Ok(numbers)
     }
 
     /// Keys and results of `numbers`.
     pub fn results(&self, numbers: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut columns = self.keys.columns(numbers)?;
-        // The last accumulator is the row count, which is ours.
-        for accumulator in &self.accumulators[..self.accumulators.len() - 1] {
+        for accumulator in &self.accumulators[..self.calls] {
             columns.push(accumulator.evaluate(numbers)?);
         }
         Ok(columns)

@@ -4,15 +4,13 @@
 //! watermark that could close one of its windows is passed on, and everything leaves before a barrier, so that there is
 //! no state of its own. The exchange then carries keys times slices, not rows.
 
-use arrow_array::BooleanArray;
 use arrow_schema::SchemaRef;
-use millstream_engine::operator::LATE;
-use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
+use millstream_engine::{Batch, Firing, Operator, Output, Result};
 
+use super::assign::{Assigned, assign};
 use super::groups::{Groups, Preparer};
-use super::slice_aggregate::arrow_ord_not;
 use super::slices::Slices;
-use super::{WindowAggregateSpec, WindowAssigner, clock_of};
+use super::{WindowAggregateSpec, WindowAssigner};
 
 /// Groups held before everything is sent on early.
 const GROUPS_MAX: usize = 1 << 16;
@@ -31,12 +29,11 @@ impl LocalAggregate {
     pub fn new(spec: &WindowAggregateSpec) -> Result<Self> {
         // Slices only: windows are put together behind the exchange.
         let size_ms = spec.window.slide_ms();
-        let slices_of =
-            WindowAggregateSpec { window: WindowAssigner::Tumble { size_ms, offset_ms: 0 }, ..spec.clone() };
+        let slices = WindowAssigner::Tumble { size_ms, offset_ms: 0 };
         Ok(Self {
             window: spec.window,
             preparer: Preparer::new(spec)?,
-            slices: Slices::new(&slices_of)?,
+            slices: Slices::new(spec, slices)?,
             partial: spec.partial_schema()?,
         })
     }
@@ -65,47 +62,10 @@ impl LocalAggregate {
 
 impl Operator for LocalAggregate {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
-        let times = batch
-            .event_times_ms()
-            .ok_or_else(|| Error::internal("rows without event time reached an event-time window"))?;
-        let slide = self.window.slide_ms();
-        // The common case first: every row in one slice, none late.
-        let (mut low, mut high) = (i64::MAX, i64::MIN);
-        for time in times {
-            low = low.min(*time);
-            high = high.max(*time);
-        }
-        let first_ms = self.window.slice_start_ms(low) + slide;
-        let on_time =
-            batch.clocks.is_none() && self.window.last_window_end_ms(first_ms) - 1 > out.input_clock_ms();
-        if on_time && high < first_ms {
-            let prepared = self.preparer.rows(&batch)?;
-            self.slices.update(first_ms, &prepared, 0, batch.num_rows())?;
-        } else {
-            let ends: Vec<i64> = times.iter().map(|time| self.window.slice_start_ms(*time) + slide).collect();
-            let keep: BooleanArray = ends
-                .iter()
-                .enumerate()
-                .map(|(row, end)| Some(self.window.last_window_end_ms(*end) - 1 > clock_of(&batch, row, out)))
-                .collect();
-            let late = keep.len() - keep.true_count();
-            let mut kept = batch;
-            if late > 0 {
-                out.metrics().rows_late.add(late as u64);
-                if out.is_connected(LATE) {
-                    out.emit_to(LATE, kept.filter(&arrow_ord_not(&keep))?)?;
-                }
-                kept = kept.filter(&keep)?;
-            }
-            let ends: Vec<i64> =
-                ends.into_iter().zip(keep.values()).filter(|(_, keep)| *keep).map(|(end, _)| end).collect();
-            let prepared = self.preparer.rows(&kept)?;
-            let mut start = 0;
-            while start < ends.len() {
-                let len = ends[start..].iter().take_while(|end| **end == ends[start]).count();
-                self.slices.update(ends[start], &prepared, start, len)?;
-                start += len;
-            }
+        let Assigned { rows, runs } = assign(&self.window, batch, out)?;
+        let prepared = self.preparer.rows(&rows)?;
+        for run in runs {
+            self.slices.update(run.end_ms, &prepared, run.start, run.len)?;
         }
         if self.slices.num_groups() > GROUPS_MAX {
             self.flush(i64::MAX, out)?;

@@ -6,6 +6,7 @@
 //! be added up in any order. Sessions, and windows over streams with a clock a device, are kept per key (per_key.rs).
 //! Flink: SlicingWindowOperator and its slice assigners; boundaries as TimeWindow.getWindowStartWithOffset.
 
+mod assign;
 mod groups;
 mod local;
 mod per_key;
@@ -19,7 +20,7 @@ use arrow_array::{ArrayRef, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use millstream_engine::{Batch, Error, Operator, Output, Result};
 
-use crate::aggregate::{Accumulator, AggregateCall, state_fields};
+use crate::aggregate::{Accumulator, AggregateCall, AggregateKind, state_fields};
 
 pub use tvf::WindowTvf;
 
@@ -197,20 +198,43 @@ impl WindowAggregateSpec {
         self.keys.iter().map(|key| self.input.field(*key).data_type().clone()).collect()
     }
 
-    /// One accumulator a call, and a count of rows at the end, which tells empty groups from others.
+    /// One accumulator a call, and a count of rows behind them where [`Self::row_count`] wants one of its own.
     pub(crate) fn accumulators(&self) -> Result<Vec<Box<dyn Accumulator>>> {
-        let count = AggregateCall {
-            kind: crate::aggregate::AggregateKind::Count,
-            argument: None,
-            filter: None,
-            distinct: false,
-            name: "rows".into(),
+        let mut all = self.of_calls()?;
+        if self.row_count()? == Some(all.len()) {
+            let count = AggregateCall {
+                kind: AggregateKind::Count,
+                argument: None,
+                filter: None,
+                distinct: false,
+                name: "rows".into(),
+            };
+            all.push(count.accumulator(&DataType::Int64)?);
+        }
+        Ok(all)
+    }
+
+    /// Which accumulator counts rows, where that is needed: slices that are taken out of a running window leave keys
+    /// without rows behind, which must not be told from the others by their results.
+    pub(crate) fn row_count(&self) -> Result<Option<usize>> {
+        if !self.is_running_undone()? {
+            return Ok(None);
+        }
+        let counts_rows = |call: &AggregateCall| {
+            call.kind == AggregateKind::Count && call.argument.is_none() && call.filter.is_none()
         };
-        self.aggregates
-            .iter()
-            .chain([&count])
-            .map(|call| call.accumulator(&self.argument_type(call)))
-            .collect()
+        let own = self.aggregates.len();
+        Ok(Some(self.aggregates.iter().position(counts_rows).unwrap_or(own)))
+    }
+
+    /// True when a hopping window is kept running, by adding slices and taking them out again.
+    pub(crate) fn is_running_undone(&self) -> Result<bool> {
+        let hops = matches!(self.window, WindowAssigner::Hop { .. });
+        Ok(hops && self.of_calls()?.iter().all(|one| one.is_invertible()))
+    }
+
+    fn of_calls(&self) -> Result<Vec<Box<dyn Accumulator>>> {
+        self.aggregates.iter().map(|call| call.accumulator(&self.argument_type(call))).collect()
     }
 
     /// True when rows may be added up in parts before the exchange with the same answer to the bit, and it saves

@@ -165,7 +165,7 @@ impl PerKeyWindows {
         let keys: Vec<u32> = self.closed.iter().map(|(key, _)| *key).collect();
         let slots: Vec<u32> = self.closed.iter().map(|(_, window)| window.slot).collect();
         let mut columns = self.keys.columns(&keys)?;
-        for accumulator in &self.accumulators[..self.accumulators.len() - 1] {
+        for accumulator in &self.accumulators[..self.spec.aggregates.len()] {
             columns.push(accumulator.evaluate(&slots)?);
         }
         let zone = match &self.spec.time_type {

@@ -7,16 +7,16 @@
 
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use millstream_engine::element::WATERMARK_MIN_MS;
-use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
-use super::groups::{Preparer, restored};
+use super::assign::{Assigned, Run, assign, runs};
+use super::groups::{Prepared, Preparer, restored};
 use super::slices::Slices;
-use super::{TimeMode, WindowAggregateSpec, clock_of, window_columns};
+use super::{TimeMode, WindowAggregateSpec, window_columns};
 
 /// Rows of one emitted chunk.
 const CHUNK_ROWS: usize = 4_096;
@@ -35,7 +35,6 @@ pub(super) struct SliceAggregate {
     time_ms: i64,
     /// The window that is being emitted, and how many of its groups are out.
     emitting: Option<(i64, usize)>,
-    slice_ends: Vec<i64>,
 }
 
 impl SliceAggregate {
@@ -44,27 +43,24 @@ impl SliceAggregate {
             spec: spec.clone(),
             partials,
             preparer: Preparer::new(spec)?,
-            slices: Slices::new(spec)?,
+            slices: Slices::new(spec, spec.window)?,
             output: spec.output_schema()?,
             fired_ms: WATERMARK_MIN_MS,
             time_ms: WATERMARK_MIN_MS,
             emitting: None,
-            slice_ends: Vec::new(),
         })
     }
 
-    /// Adds `rows`, whose slice ends are in `self.slice_ends`, run by run of equal slices.
-    fn add(&mut self, input: &super::groups::Prepared) -> Result<()> {
-        let ends = std::mem::take(&mut self.slice_ends);
-        let mut start = 0;
-        while start < ends.len() {
-            let end_ms = ends[start];
-            let len = ends[start..].iter().take_while(|end| **end == end_ms).count();
-            self.slices.update(end_ms, input, start, len)?;
-            start += len;
-        }
-        self.slice_ends = ends;
-        Ok(())
+    /// Adds rows, run by run of equal slices.
+    fn add(&mut self, input: &Prepared, runs: &[Run]) -> Result<()> {
+        runs.iter().try_for_each(|run| self.slices.update(run.end_ms, input, run.start, run.len))
+    }
+
+    /// Adds partial rows.
+    fn add_partials(&mut self, rows: &RecordBatch) -> Result<()> {
+        let prepared = self.preparer.partials(rows)?;
+        let (runs, _) = runs(self.preparer.slice_ends(rows));
+        self.add(&prepared, &runs)
     }
 
     fn fire_next(&mut self, out: &mut Output<'_>) -> Result<Firing> {
@@ -85,7 +81,7 @@ impl SliceAggregate {
             };
             let all = groups.keys.len();
             let until = all.min(done + CHUNK_ROWS);
-            let numbers = groups.occupied(&(done as u32..until as u32).collect::<Vec<_>>())?;
+            let numbers = groups.occupied(done as u32, until as u32)?;
             if !numbers.is_empty() {
                 let mut columns = groups.results(&numbers)?;
                 let start_ms = self.spec.window.window_start_ms(end_ms);
@@ -114,61 +110,28 @@ impl SliceAggregate {
         Ok(Firing::Done)
     }
 
-    fn process_rows(&mut self, batch: &Batch, out: &mut Output<'_>) -> Result<()> {
+    fn process_rows(&mut self, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let window = self.spec.window;
-        self.slice_ends.clear();
-        if self.spec.time == TimeMode::Processing {
-            let end_ms = window.slice_start_ms(out.now_ms()) + window.slide_ms();
-            self.slice_ends.resize(batch.num_rows(), end_ms);
-            out.set_timer(end_ms);
-            let prepared = self.preparer.rows(batch)?;
-            return self.add(&prepared);
-        }
-        let times = batch
-            .event_times_ms()
-            .ok_or_else(|| Error::internal("rows without event time reached an event-time window"))?;
-        let mut late = 0;
-        let (slide, mut end_ms) = (window.slide_ms(), i64::MIN);
-        for (row, time) in times.iter().enumerate() {
-            // Most rows fall into the slice of the row before.
-            if *time >= end_ms || *time < end_ms.saturating_sub(slide) {
-                end_ms = window.slice_start_ms(*time) + slide;
+        let Assigned { rows, runs } = match self.spec.time {
+            TimeMode::Event => assign(&window, batch, out)?,
+            TimeMode::Processing => {
+                let end_ms = window.slice_start_ms(out.now_ms()) + window.slide_ms();
+                out.set_timer(end_ms);
+                let run = Run { end_ms, start: 0, len: batch.num_rows() };
+                Assigned { rows: batch, runs: vec![run] }
             }
-            let is_late = window.last_window_end_ms(end_ms) - 1 <= clock_of(batch, row, out);
-            late += usize::from(is_late);
-            self.slice_ends.push(if is_late { i64::MIN } else { end_ms });
-        }
-        if late == 0 {
-            let prepared = self.preparer.rows(batch)?;
-            return self.add(&prepared);
-        }
-        out.metrics().rows_late.add(late as u64);
-        let on_time: BooleanArray = self.slice_ends.iter().map(|end| Some(*end != i64::MIN)).collect();
-        if out.is_connected(LATE) {
-            let late = arrow_ord_not(&on_time);
-            out.emit_to(LATE, batch.filter(&late)?)?;
-        }
-        self.slice_ends.retain(|end| *end != i64::MIN);
-        let kept = batch.filter(&on_time)?;
-        let prepared = self.preparer.rows(&kept)?;
-        self.add(&prepared)
+        };
+        let prepared = self.preparer.rows(&rows)?;
+        self.add(&prepared, &runs)
     }
-}
-
-/// The complement of a mask without nulls.
-pub(super) fn arrow_ord_not(mask: &BooleanArray) -> BooleanArray {
-    BooleanArray::new(!mask.values(), None)
 }
 
 impl Operator for SliceAggregate {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         if self.partials {
-            let prepared = self.preparer.partials(&batch.rows)?;
-            self.slice_ends.clear();
-            self.slice_ends.extend_from_slice(self.preparer.slice_ends(&batch.rows));
-            return self.add(&prepared);
+            return self.add_partials(&batch.rows);
         }
-        self.process_rows(&batch, out)
+        self.process_rows(batch, out)
     }
 
     fn on_watermark(&mut self, time_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
@@ -199,11 +162,7 @@ impl Operator for SliceAggregate {
         let positions = state.blobs().filter_map(|blob| Some(i64::from_le_bytes(blob.try_into().ok()?)));
         self.fired_ms = positions.min().unwrap_or(WATERMARK_MIN_MS);
         for rows in restored(state) {
-            let rows = rows?;
-            let prepared = self.preparer.partials(&rows)?;
-            self.slice_ends.clear();
-            self.slice_ends.extend_from_slice(self.preparer.slice_ends(&rows));
-            self.add(&prepared)?;
+            self.add_partials(&rows?)?;
         }
         Ok(())
     }

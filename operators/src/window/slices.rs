@@ -22,6 +22,7 @@ const STALE_FACTOR: usize = 4;
 
 pub(super) struct Slices {
     spec: WindowAggregateSpec,
+    windows: WindowAssigner,
     by_end: BTreeMap<i64, Groups>,
     combine: Combine,
     spare: Vec<Groups>,
@@ -44,14 +45,15 @@ enum Combine {
 }
 
 impl Slices {
-    pub fn new(spec: &WindowAggregateSpec) -> Result<Self> {
+    /// Slices of `spec`, put together to `windows`.
+    pub fn new(spec: &WindowAggregateSpec, windows: WindowAssigner) -> Result<Self> {
         let table = || Groups::new(spec);
-        let combine = match spec.window {
+        let combine = match windows {
             WindowAssigner::Tumble { .. } | WindowAssigner::Session { .. } => Combine::None,
             WindowAssigner::Cumulate { .. } => {
                 Combine::Running { table: table()?, from_ms: i64::MIN, to_ms: i64::MIN, undo: false }
             }
-            WindowAssigner::Hop { .. } if spec.accumulators()?.iter().all(|one| one.is_invertible()) => {
+            WindowAssigner::Hop { .. } if spec.is_running_undone()? => {
                 Combine::Running { table: table()?, from_ms: i64::MIN, to_ms: i64::MIN, undo: true }
             }
             WindowAssigner::Hop { .. } => Combine::Blocks {
@@ -64,6 +66,7 @@ impl Slices {
         };
         Ok(Self {
             spec: spec.clone(),
+            windows,
             by_end: BTreeMap::new(),
             combine,
             spare: Vec::new(),
@@ -97,21 +100,21 @@ impl Slices {
     /// End of the first window after `fired_ms` that holds rows.
     pub fn next_window_end_ms(&self, fired_ms: i64) -> Option<i64> {
         let (first_ms, _) = self.by_end.first_key_value()?;
-        let slide = self.spec.window.slide_ms();
+        let slide = self.windows.slide_ms();
         let next_ms = (*first_ms).max(fired_ms.saturating_add(slide));
-        if next_ms <= self.spec.window.last_window_end_ms(*first_ms) || next_ms == *first_ms {
+        if next_ms <= self.windows.last_window_end_ms(*first_ms) || next_ms == *first_ms {
             return Some(next_ms);
         }
         // The oldest slice is used up; look at the next that is not.
         self.by_end
             .keys()
-            .find(|end| self.spec.window.last_window_end_ms(**end) >= next_ms)
+            .find(|end| self.windows.last_window_end_ms(**end) >= next_ms)
             .map(|end| (*end).max(next_ms))
     }
 
     /// Puts the window that ends at `end_ms` together. Its groups are then there to read until [`Slices::fired`].
     pub fn fire(&mut self, end_ms: i64) -> Result<()> {
-        let start_ms = self.spec.window.window_start_ms(end_ms);
+        let start_ms = self.windows.window_start_ms(end_ms);
         let (by_end, numbers) = (&self.by_end, &mut self.numbers);
         match &mut self.combine {
             Combine::None => {}
@@ -178,7 +181,7 @@ impl Slices {
     /// The window that ends at `end_ms` is emitted: drops the slices whose last window it was.
     pub fn fired(&mut self, end_ms: i64) {
         while let Some((&oldest_ms, _)) = self.by_end.first_key_value() {
-            if self.spec.window.last_window_end_ms(oldest_ms) > end_ms {
+            if self.windows.last_window_end_ms(oldest_ms) > end_ms {
                 break;
             }
             let Some(mut slice) = self.by_end.remove(&oldest_ms) else { break };
