@@ -84,8 +84,9 @@ pub(crate) fn assemble(
                         .inputs
                         .iter()
                         .any(|input| matches!(input.exchange, Exchange::Keyed(_)));
-                    // Only a keyed exchange cuts batches into fragments worth gathering.
-                    Head::Gate(Gate::new(queues, if keyed { config.batch_rows_max } else { 0 }))
+                    // Only a keyed exchange cuts batches into fragments worth gathering; gathering copies them, which
+                    // a piece of a quarter of a batch does not repay.
+                    Head::Gate(Gate::new(queues, if keyed { config.batch_rows_max / 4 } else { 0 }))
                 }
             };
             let name = stage_name(graph, stage);

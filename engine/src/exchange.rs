@@ -12,7 +12,7 @@ use crate::batch::Batch;
 use crate::channel::Sender;
 use crate::element::Element;
 use crate::error::Result;
-use crate::keys::{KeyHasher, key_group, owner};
+use crate::keys::{KEY_GROUPS, KeyHasher, key_group, owner};
 
 /// How rows find their instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(crate) struct ExchangeWriter {
     routing: Routing,
     targets: Vec<Sender<Element>>,
     hashes: Vec<u64>,
-    rows_of: Vec<Vec<u32>>,
+    target_of: Vec<u8>,
 }
 
 impl ExchangeWriter {
@@ -48,8 +48,7 @@ impl ExchangeWriter {
             Exchange::Keyed(keys) => Routing::Keyed { keys: keys.clone(), hasher: None },
             Exchange::Forward | Exchange::Gather | Exchange::Rebalance => Routing::RoundRobin { next: 0 },
         };
-        let rows_of = targets.iter().map(|_| Vec::new()).collect();
-        Self { routing, targets, hashes: Vec::new(), rows_of }
+        Self { routing, targets, hashes: Vec::new(), target_of: Vec::new() }
     }
 
     pub fn write(&mut self, batch: Batch) -> Result<()> {
@@ -72,7 +71,7 @@ impl ExchangeWriter {
                     }
                 };
                 hasher.hash(&columns, batch.num_rows(), &mut self.hashes)?;
-                scatter(&batch, &self.hashes, &mut self.rows_of, &mut self.targets)?;
+                scatter(&batch, &self.hashes, &mut self.target_of, &mut self.targets)?;
             }
         }
         Ok(())
@@ -103,24 +102,40 @@ fn push(target: &mut Sender<Element>, batch: Batch) {
     target.push(element, bytes);
 }
 
+/// Sends each row to the instance that owns its key: row numbers are sorted by target in one counting pass, then each
+/// target's rows are taken.
 fn scatter(
     batch: &Batch,
     hashes: &[u64],
-    rows_of: &mut [Vec<u32>],
+    target_of: &mut Vec<u8>,
     targets: &mut [Sender<Element>],
 ) -> Result<()> {
-    rows_of.iter_mut().for_each(Vec::clear);
     let parallelism = targets.len();
-    for (row, hash) in (0_u32..).zip(hashes) {
-        rows_of[owner(key_group(*hash), parallelism)].push(row);
+    target_of.clear();
+    // There are at most as many targets as key groups, which fit.
+    target_of.extend(hashes.iter().map(|hash| owner(key_group(*hash), parallelism) as u8));
+    let mut next = [0_usize; KEY_GROUPS as usize];
+    target_of.iter().for_each(|target| next[usize::from(*target)] += 1);
+    let mut start = 0;
+    for place in next.iter_mut().take(parallelism) {
+        start += std::mem::replace(place, start);
     }
-    for (target, rows) in targets.iter_mut().zip(rows_of) {
-        if rows.len() == batch.num_rows() {
+    let mut order = vec![0_u32; hashes.len()];
+    for (row, target) in (0_u32..).zip(target_of.iter()) {
+        let place = &mut next[usize::from(*target)];
+        order[*place] = row;
+        *place += 1;
+    }
+    let order = UInt32Array::from(order);
+    let mut start = 0;
+    // The places have moved on to the end of each target's rows.
+    for (target, end) in targets.iter_mut().zip(next) {
+        if end - start == batch.num_rows() {
             push(target, batch.clone());
-        } else if !rows.is_empty() {
-            let indices = UInt32Array::from(std::mem::take(rows));
-            push(target, batch.take(&indices)?);
+        } else if end > start {
+            push(target, batch.take(&order.slice(start, end - start))?);
         }
+        start = end;
     }
     Ok(())
 }

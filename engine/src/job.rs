@@ -33,7 +33,7 @@ pub struct JobConfig {
     pub workers: usize,
     /// Bytes that one queue between two workers holds before its producer waits.
     pub queue_bytes_max: usize,
-    /// Rows that sources put into a batch, and below which batches are gathered in front of keyed operators.
+    /// Rows that sources put into a batch; batches of less than a quarter are gathered in front of keyed operators.
     pub batch_rows_max: usize,
     /// Where time comes from.
     pub clock: ClockRef,
