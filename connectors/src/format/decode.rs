@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_json::ReaderBuilder;
 use arrow_json::reader::Decoder;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Fields, SchemaRef};
 use arrow_select::concat::concat_batches;
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::{Error, Result};
@@ -88,7 +89,7 @@ impl JsonDecoder {
         let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
         let odd = std::mem::take(&mut self.odd);
         let whole = if odd || ends.is_empty() { None } else { self.decode(&bytes, ends.len()).ok() };
-        let decoded = match whole.filter(|rows| rows.num_rows() == ends.len()) {
+        let decoded = match whole.filter(|rows| rows.num_rows() == ends.len() && !self.may_miss_fields(rows)) {
             Some(rows) => Decoded { rows, payload_of: None },
             None => self.one_by_one(&bytes, &ends, errors)?,
         };
@@ -145,6 +146,7 @@ impl JsonDecoder {
                 continue;
             }
             let rows = if payload.first() == Some(&b'[') { self.array(payload) } else { self.decode(payload, 1) };
+            let rows = rows.and_then(|rows| self.complete(payload, rows));
             match rows {
                 Ok(rows) => {
                     payload_of.resize(payload_of.len() + rows.num_rows(), number);
@@ -155,6 +157,24 @@ impl JsonDecoder {
         }
         let rows = concat_batches(&self.schema, &parts)?;
         Ok(Decoded { rows, payload_of: Some(payload_of) })
+    }
+
+    /// Only a field that came out NULL can have been missing, so only then the payload is looked at again.
+    fn may_miss_fields(&self, rows: &RecordBatch) -> bool {
+        self.options.fail_on_missing && rows.columns().iter().any(has_nulls)
+    }
+
+    /// `rows`, unless a field is missing from their payload and that is to be an error.
+    fn complete(&self, payload: &[u8], rows: RecordBatch) -> Result<RecordBatch> {
+        if !self.may_miss_fields(&rows) {
+            return Ok(rows);
+        }
+        let value = serde_json::from_slice(payload).map_err(|error| Error::data(error.to_string()))?;
+        match missing_field(self.schema.fields(), &value) {
+            Some(name) => Err(Error::data(format!("the field '{name}' is missing"))
+                .remedy("the table says 'json.fail-on-missing-field' = 'true'; without it the column is NULL")),
+            None => Ok(rows),
+        }
     }
 
     /// A top-level array: its elements, which must be objects.
@@ -178,6 +198,7 @@ impl JsonDecoder {
             Ok(value) if !value.is_object() && !value.is_array() => {
                 Error::data("a JSON object is expected, one a message or line")
             }
+            Ok(_) if error.remedy_text().is_some() => error.clone(),
             Ok(_) => {
                 let message = error.message();
                 let message = message.strip_prefix("Json error: ").unwrap_or(message);
@@ -187,23 +208,30 @@ impl JsonDecoder {
     }
 }
 
-/// Makes every column that may be missing nullable, unless missing fields are to be errors.
-pub(crate) fn decoding_schema(schema: &Schema, options: FormatOptions) -> SchemaRef {
-    if options.fail_on_missing {
-        let fields: Vec<_> =
-            schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(false)).collect();
-        return Arc::new(Schema::new(fields));
+/// The first field of `fields` that an object of `value` does not have, ROWs' fields included. One that is `null` is there.
+fn missing_field(fields: &Fields, value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::Array(elements) => elements.iter().find_map(|element| missing_field(fields, element)),
+        serde_json::Value::Object(object) => fields.iter().find_map(|field| match (object.get(field.name()), field.data_type()) {
+            (None, _) => Some(field.name().clone()),
+            (Some(row), DataType::Struct(inner)) => {
+                missing_field(inner, row).map(|name| format!("{}.{name}", field.name()))
+            }
+            _ => None,
+        }),
+        _ => None,
     }
-    Arc::new(schema.clone())
+}
+
+fn has_nulls(column: &ArrayRef) -> bool {
+    column.null_count() > 0 || column.as_struct_opt().is_some_and(|row| row.columns().iter().any(has_nulls))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow_array::Array;
-    use arrow_array::cast::AsArray;
     use arrow_array::types::{Float64Type, Int64Type, TimestampMillisecondType};
-    use arrow_schema::{DataType, Field, TimeUnit};
+    use arrow_schema::{Field, Schema, TimeUnit};
     use millstream_engine::ManualClock;
     use millstream_engine::dead_letter::{DeadLetters, OnError};
     use millstream_engine::metrics::OperatorMetrics;
@@ -284,6 +312,20 @@ mod tests {
             assert!(errors.contains(part), "{part} is not in:\n{errors}");
         }
         assert_eq!(errors.lines().count(), 8, "{errors}");
+    }
+
+    #[test]
+    fn a_missing_field_can_be_an_error_and_null_is_not_missing() {
+        let mut setup = setup();
+        setup.decoder.options.fail_on_missing = true;
+        let full = br#"{"device":"a","t":1,"n":null,"ts":"2026-01-01 00:00:10"}"#;
+        for payload in [&full[..], br#"{"device":"a","t":1,"ts":"2026-01-01 00:00:10"}"#, full] {
+            setup.decoder.push(payload, &setup.errors).unwrap();
+        }
+        let decoded = setup.decoder.flush(&setup.errors).unwrap();
+        assert_eq!((decoded.rows.num_rows(), decoded.payload_of), (2, Some(vec![0, 2])));
+        let errors = setup.letters.last();
+        assert!(errors.len() == 1 && errors[0].error.contains("'n' is missing"), "{errors:?}");
     }
 
     proptest! {
