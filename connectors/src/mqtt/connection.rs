@@ -5,6 +5,7 @@
 //! is how a full inlet pushes back on the broker; pings go out all the same, and their answers are then not missed.
 //! Every future here may be dropped at any time without losing bytes.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -43,6 +44,8 @@ pub(super) struct Connection {
     /// What the broker said of itself.
     pub welcome: Welcome,
     keep_alive: KeepAlive,
+    /// The broker has closed it, or reset it: neither we nor the line did.
+    pub closed_by_broker: bool,
     /// Why nothing more is to be read, if so.
     broken: Option<Error>,
     clock: ClockRef,
@@ -125,6 +128,7 @@ impl Connection {
             },
             // Not before we are in: the timeout of connecting rules until then.
             keep_alive: KeepAlive::new(Duration::ZERO, 0),
+            closed_by_broker: false,
             broken: None,
             clock: ClockRef::clone(clock),
         };
@@ -218,22 +222,31 @@ impl Connection {
             self.incoming.reserve(READ_BYTES);
         }
         tokio::select! {
-            biased;
             written = self.writer.write_buf(&mut self.outgoing), if !self.outgoing.is_empty() => {
-                match written.map_err(|error| lost(&error))? {
-                    0 => return Err(lost(&"closed")),
-                    bytes => self.written += bytes as u64,
-                }
+                self.written += self.check(written)? as u64;
             }
             read = self.reader.read_buf(&mut self.incoming), if read => {
-                if read.map_err(|error| lost(&error))? == 0 {
-                    return Err(lost(&"the broker closed it"));
-                }
+                self.check(read)?;
                 self.keep_alive.heard = true;
             }
             () = sleep(self.clock.sleep_for(wait)) => self.ping_if_due()?,
         }
         Ok(())
+    }
+
+    /// What reading or writing answered; nothing is an end.
+    fn check(&mut self, moved: std::io::Result<usize>) -> Result<usize> {
+        match moved {
+            Ok(0) => {
+                self.closed_by_broker = true;
+                Err(lost(&"the broker closed it"))
+            }
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                self.closed_by_broker = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+                Err(lost(&error))
+            }
+        }
     }
 
     fn ping_if_due(&mut self) -> Result<()> {

@@ -11,7 +11,9 @@
 //! ([`packets`]: rumqttc's codecs; its event loop is not used, because it reads on while we want to push back, closes
 //! on a message over the limit, and writes each acknowledgement on its own). Reading: receive.rs hands messages through
 //! an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that come
-//! from the topic (topic.rs, columns.rs). settings.rs has the options, client_id.rs the session's name.
+//! from the topic (topic.rs, columns.rs). Writing: sink.rs, on the worker, makes each row a JSON message with a topic
+//! out of its columns; an outlet bounded in bytes carries them to publish.rs, which keeps them (flight.rs) until the
+//! broker has acknowledged them. settings.rs has the options, client_id.rs the session's name.
 //!
 //! What one can rely on when reading at QoS 1:
 //! - A message is acknowledged when its rows have been taken into the pipeline. Until then the broker keeps it, also
@@ -22,6 +24,11 @@
 //!   'duplicate' shows them.
 //! - A payload that is no row goes where 'on-error' says, one over 'payload.max-bytes' too, and is acknowledged. An
 //!   empty payload, which is how a retained message is deleted, is counted as skipped.
+//!
+//! What one can rely on when writing at QoS 1: a row is delivered when the broker has acknowledged it; a barrier, or the
+//! end, waits for that. After a reconnect what was not acknowledged is sent again, in order. A row whose topic would be
+//! NULL, empty or hold a wildcard, that the broker refuses with a reason, or that is over its limits, goes where
+//! 'on-error' says. Columns used in the topic stay in the payload.
 //!
 //! When the broker cannot be used, the job stays up, the link is shown down, and it is tried again for ever:
 //! - not reachable, or busy, at the start or later: with jittered backoff, since a gateway may boot before its broker;
@@ -36,10 +43,13 @@
 mod client_id;
 mod columns;
 mod connection;
+mod flight;
 mod outage;
 mod packets;
+mod publish;
 mod receive;
 mod settings;
+mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -50,15 +60,17 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 
 use millstream_engine::options::OptionSpec;
-use millstream_engine::registry::{Connector, MetadataSpec, SourceProvider, Table};
-use millstream_engine::{Result, Source};
+use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
+use millstream_engine::{Result, Sink, Source};
 
 use crate::format::{FORMAT_OPTIONS, FormatOptions};
 
 use columns::Plan;
+use publish::Sending;
 use settings::Link;
+use sink::{MqttSink, Writing};
 use source::{MqttSource, Reading};
-use topic::Pattern;
+use topic::{Pattern, Template};
 
 /// How far ahead of our clock a device's clock may be: more than any mistaken time zone.
 const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
@@ -98,6 +110,25 @@ impl Connector for Mqtt {
         };
         Ok(Arc::new(SourceSide { table: table.clone(), reading: Arc::new(reading), segments }))
     }
+
+    fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
+        let options = &table.options;
+        let link = Arc::new(Link::read(table)?);
+        FormatOptions::from_options(options)?;
+        let template = Template::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
+        let columns = sink::template_columns(table, &template)?;
+        let in_flight_max = match options.parse::<u16>("max-in-flight", "a number from 1 to 65535")? {
+            Some(0) => return Err(options.invalid("max-in-flight", "a number from 1 to 65535")),
+            given => given.unwrap_or(256).into(),
+        };
+        let sending = Sending {
+            link,
+            retain: options.bool("retain")?.unwrap_or(false),
+            in_flight_max,
+            outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),
+        };
+        Ok(Arc::new(SinkSide { writing: Arc::new(Writing { sending: Arc::new(sending), template, columns }) }))
+    }
 }
 
 struct SourceSide {
@@ -124,5 +155,25 @@ impl SourceProvider for SourceSide {
     fn describe(&self) -> String {
         let Reading { link, pattern, .. } = self.reading.as_ref();
         format!("{} {} QoS {}", link.broker(), pattern.filter, link.qos)
+    }
+}
+
+struct SinkSide {
+    writing: Arc<Writing>,
+}
+
+impl SinkProvider for SinkSide {
+    /// One connection, so that rows leave in order.
+    fn parallelism(&self, workers: usize) -> usize {
+        workers.min(1)
+    }
+
+    fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(MqttSink::new(Arc::clone(&self.writing))))
+    }
+
+    fn describe(&self) -> String {
+        let Writing { sending, template, .. } = self.writing.as_ref();
+        format!("{} {template} QoS {}", sending.link.broker(), sending.link.qos)
     }
 }

@@ -69,8 +69,6 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 pub(super) struct Link {
     /// The table's name.
     pub table: String,
-    /// Whose options these are, for messages.
-    pub owner: String,
     pub host: String,
     pub port: u16,
     pub version: Version,
@@ -107,7 +105,6 @@ impl Link {
         let backoff_initial = duration(options, "reconnect.backoff.initial", 200)?.max(Duration::from_millis(1));
         Ok(Self {
             table: table.name.clone(),
-            owner: options.owner().to_owned(),
             host,
             port,
             version: options

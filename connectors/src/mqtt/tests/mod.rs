@@ -2,6 +2,8 @@
 //! request. `tests/mosquitto.rs` of this crate runs against Mosquitto.
 
 mod rig;
+mod scripted;
+mod sink;
 mod source;
 
 use crate as connectors;

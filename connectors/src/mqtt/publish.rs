@@ -1,0 +1,401 @@
+//! The sink's task: takes publishes from the outlet, sends them in order, and sees to each until it is settled.
+//!
+//! Invariants: a publish keeps its parcel's share of the outlet's bytes until the broker has acknowledged it (QoS 0:
+//! until it is written to the socket) or it is with the dead letters, so a drained outlet means that nothing is on the
+//! way. At most 'max-in-flight', and the broker's own limit, are sent and not acknowledged. When the connection is
+//! lost, what was not settled is sent again over the next one, first and in the same order; the session is always a new
+//! one, for a publisher's session holds nothing.
+//!
+//! A message that the broker cannot take must not stop all others for ever. Where the broker says so (a reason in the
+//! PUBACK, a limit in the CONNACK) it goes to the dead letters at once. Where it just closes the connection each time
+//! (a message over the limit of a 3.1.1 broker), the oldest unsettled message is suspected: after [`SUSPECTED`] closed
+//! connections it is sent alone, and after [`CONDEMNED`] it goes to the dead letters too. Lines that break count not.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use millstream_engine::dead_letter::RowErrors;
+use millstream_engine::io::{InFlight, OutletReceiver, OutletSender, outlet};
+use millstream_engine::{Error, ErrorKind, InstanceContext, Result};
+
+use super::connection::Connection;
+use super::flight::Flight;
+use super::outage::Outage;
+use super::packets::{Hello, Incoming, Version};
+use super::receive::pause;
+use super::settings::Link;
+
+/// Connections that a message may be lost with before it is sent alone.
+const SUSPECTED: u32 = 2;
+/// Connections that a message may be lost with in all.
+const CONDEMNED: u32 = 8;
+/// Bytes that are made ready for the socket at a time.
+const WRITE_BYTES: usize = 256 << 10;
+/// How long saying goodbye may take.
+const CLOSING: Duration = Duration::from_secs(2);
+/// The largest packet that MQTT has.
+const PACKET_BYTES_MAX: usize = 268_435_455;
+/// Nothing that a sink wants to read is larger.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// One message to be sent.
+pub(super) struct Publication {
+    pub topic: Bytes,
+    pub payload: Bytes,
+}
+
+/// What a table that is written to says of sending.
+pub(super) struct Sending {
+    pub link: Arc<Link>,
+    pub retain: bool,
+    pub in_flight_max: usize,
+    pub outlet_bytes_max: usize,
+}
+
+/// The worker's end of the task.
+pub(super) struct Delivery {
+    /// There until [`Delivery::close`].
+    outlet: Option<OutletSender<Vec<Publication>>>,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+#[derive(Default)]
+struct Shared {
+    failure: Mutex<Option<Error>>,
+    ended: AtomicBool,
+}
+
+impl Delivery {
+    /// Starts the task.
+    pub fn start(sending: Arc<Sending>, client_id: &str, context: &InstanceContext) -> Result<Self> {
+        let (sender, receiver) = outlet(sending.outlet_bytes_max, Arc::clone(&context.waker));
+        let shared = Arc::<Shared>::default();
+        let publisher = Publisher {
+            outage: Outage::new(Arc::clone(&sending.link), client_id, context),
+            client_id: client_id.to_owned(),
+            errors: context.row_errors(sending.link.on_error),
+            sending,
+            outlet: receiver,
+            is_closed: false,
+            queue: VecDeque::new(),
+            flight: Flight::default(),
+            shared: Arc::clone(&shared),
+            context: context.clone(),
+        };
+        let task = context.io.handle()?.spawn(publisher.run()).abort_handle();
+        Ok(Self { outlet: Some(sender), shared, task })
+    }
+
+    /// Hands messages over; never refused for lack of room.
+    pub fn send(&self, parcel: Vec<Publication>, bytes: usize) -> Result<()> {
+        self.check()?;
+        match &self.outlet {
+            Some(outlet) => outlet.send(parcel, bytes),
+            None => Err(Error::internal("a row was written after the end")),
+        }
+    }
+
+    /// True while there is room.
+    pub fn is_ready(&self) -> bool {
+        self.outlet.as_ref().is_some_and(OutletSender::is_ready)
+    }
+
+    /// What ended the task, if it has ended.
+    pub fn check(&self) -> Result<()> {
+        // In this order: the failure is left before the outlet closes.
+        let is_closed = self.outlet.as_ref().is_some_and(OutletSender::is_closed);
+        match self.shared.failure.lock().clone() {
+            Some(error) => Err(error),
+            None if is_closed => Err(Error::internal("the MQTT delivery task has died")),
+            None => Ok(()),
+        }
+    }
+
+    /// True when everything handed over is settled.
+    pub fn is_drained(&self) -> Result<bool> {
+        // In this order: what a dying task drops looks drained, but its failure is left before.
+        let is_drained = self.outlet.as_ref().is_none_or(OutletSender::is_drained);
+        self.check()?;
+        Ok(is_drained)
+    }
+
+    /// Nothing more will come. True once the connection is closed.
+    pub fn close(&mut self) -> bool {
+        self.outlet = None;
+        self.shared.ended.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A message with its parcel's share of the outlet.
+struct Waiting {
+    publication: Publication,
+    _share: Arc<InFlight>,
+    /// Connections that were lost while it was the oldest on its way.
+    losses: u32,
+}
+
+struct Publisher {
+    sending: Arc<Sending>,
+    client_id: String,
+    outlet: OutletReceiver<Vec<Publication>>,
+    /// The sink will hand over nothing more.
+    is_closed: bool,
+    /// To be sent, in order.
+    queue: VecDeque<Waiting>,
+    flight: Flight<Waiting>,
+    errors: RowErrors,
+    outage: Outage,
+    shared: Arc<Shared>,
+    context: InstanceContext,
+}
+
+/// Why a connection ended.
+enum End {
+    /// Everything is delivered, and nothing more will come.
+    Finished,
+    Lost(Error),
+    /// A row was refused, and the table says that this ends the job.
+    Failed(Error),
+}
+
+impl Publisher {
+    async fn run(mut self) {
+        let failed = self.deliver_all().await.err();
+        if let Some(error) = failed {
+            tracing::error!("an MQTT sink ends its job: {error}");
+            // Left before the queue and the outlet go: the worker must not find the outlet drained of what was dropped.
+            *self.shared.failure.lock() = Some(error);
+        }
+        self.shared.ended.store(true, Ordering::Release);
+        self.context.waker.notify();
+    }
+
+    async fn deliver_all(&mut self) -> Result<()> {
+        loop {
+            if self.is_finished() {
+                return Ok(());
+            }
+            let lost = match self.connect().await {
+                Err(error) => error,
+                Ok(None) => continue,
+                Ok(Some(mut connection)) => match self.deliver(&mut connection).await {
+                    End::Finished => {
+                        connection.close(CLOSING).await;
+                        return Ok(());
+                    }
+                    End::Failed(error) => return Err(error),
+                    End::Lost(error) => {
+                        // A cause that somebody has to mend has nothing to do with the message.
+                        let suspect = connection.closed_by_broker && error.kind() != ErrorKind::Config;
+                        self.return_to_queue(&error, suspect)?;
+                        error
+                    }
+                },
+            };
+            let wait = self.outage.down(&lost);
+            let clock = Arc::clone(&self.context.clock);
+            let waited = pause(&clock, wait);
+            tokio::pin!(waited);
+            loop {
+                tokio::select! {
+                    () = &mut waited => break,
+                    parcel = self.outlet.recv(), if !self.is_closed => self.accept(parcel),
+                }
+                if self.is_finished() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_closed && self.queue.is_empty() && self.flight.is_empty()
+    }
+
+    fn accept(&mut self, parcel: Option<(Vec<Publication>, InFlight)>) {
+        let Some((publications, share)) = parcel else {
+            self.is_closed = true;
+            return;
+        };
+        let share = Arc::new(share);
+        let waiting = |publication| Waiting { publication, _share: Arc::clone(&share), losses: 0 };
+        self.queue.extend(publications.into_iter().map(waiting));
+    }
+
+    /// A connection that can do what the table asks; none when the sink has ended meanwhile.
+    async fn connect(&mut self) -> Result<Option<Connection>> {
+        let (link, client_id) = (Arc::clone(&self.sending.link), self.client_id.clone());
+        let hello = Hello {
+            client_id: &client_id,
+            username: link.username.as_deref(),
+            password: link.password.as_deref(),
+            keep_alive_s: u16::try_from(link.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            clean_start: true,
+            session_expiry_s: 0,
+            receive_maximum: link.receive_maximum,
+        };
+        let clock = Arc::clone(&self.context.clock);
+        let opening = Connection::open(&link, &hello, ANSWER_BYTES_MAX, &clock);
+        tokio::pin!(opening);
+        let connection = loop {
+            tokio::select! {
+                opened = &mut opening => break opened?,
+                parcel = self.outlet.recv(), if !self.is_closed => self.accept(parcel),
+            }
+            if self.is_finished() {
+                return Ok(None);
+            }
+        };
+        if self.sending.retain && !connection.welcome.retain_available {
+            return Err(Error::config("the broker keeps no messages").remedy("set 'retain' = 'false'"));
+        }
+        if connection.welcome.qos_max < link.qos {
+            return Err(Error::config("the broker takes messages at QoS 0 only").remedy("set 'qos' = '0'"));
+        }
+        self.outage.up();
+        Ok(Some(connection))
+    }
+
+    /// Sends and settles until the connection ends.
+    async fn deliver(&mut self, connection: &mut Connection) -> End {
+        loop {
+            if let Err(error) = self.send(connection) {
+                return End::Failed(error);
+            }
+            loop {
+                match connection.next() {
+                    Ok(Some(Incoming::PubAck { packet_id, refusal })) => {
+                        let Some(waiting) = self.flight.acknowledge(packet_id) else { continue };
+                        if let Err(error) = self.settle(waiting, refusal) {
+                            return End::Failed(error);
+                        }
+                    }
+                    Ok(Some(Incoming::Disconnect(error))) => {
+                        connection.closed_by_broker = true;
+                        return End::Lost(error);
+                    }
+                    Err(error) => return End::Lost(error),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                }
+            }
+            while let Some(waiting) = self.flight.pop_written(connection.written) {
+                if let Err(error) = self.settle(waiting, None) {
+                    return End::Failed(error);
+                }
+            }
+            if self.is_finished() {
+                return End::Finished;
+            }
+            if !self.queue.is_empty() && self.has_room(connection) {
+                continue;
+            }
+            tokio::select! {
+                parcel = self.outlet.recv(), if !self.is_closed && self.queue.is_empty() => self.accept(parcel),
+                attended = connection.attend(true) => if let Err(error) = attended {
+                    return End::Lost(error);
+                },
+            }
+        }
+    }
+
+    fn has_room(&self, connection: &Connection) -> bool {
+        let suspect = self.queue.front().is_some_and(|waiting| waiting.losses >= SUSPECTED);
+        let most = self.sending.in_flight_max.min(connection.welcome.receive_maximum.into());
+        let window = match self.sending.link.qos {
+            _ if suspect => 1,
+            0 => usize::MAX,
+            _ => most,
+        };
+        self.flight.len() < window && connection.outgoing.len() < WRITE_BYTES
+    }
+
+    /// Makes ready for the socket what may be sent now.
+    fn send(&mut self, connection: &mut Connection) -> Result<()> {
+        let link = Arc::clone(&self.sending.link);
+        let bytes_max = connection.welcome.packet_bytes_max.unwrap_or(PACKET_BYTES_MAX).min(PACKET_BYTES_MAX);
+        while self.has_room(connection) {
+            let Some(waiting) = self.queue.pop_front() else { break };
+            let Publication { topic, payload } = &waiting.publication;
+            let bytes = Version::publish_bytes(topic, payload);
+            if bytes > bytes_max {
+                let error = Error::data(format!("a message of {bytes} bytes is over the broker's limit of {bytes_max}"))
+                    .remedy("raise the broker's maximum packet size if such messages are meant");
+                self.reject(&waiting, error)?;
+                continue;
+            }
+            let alone = waiting.losses >= SUSPECTED;
+            let id = if link.qos == 0 { 0 } else { self.flight.next_id() };
+            link.version.write_publish(&mut connection.outgoing, topic, payload, id, self.sending.retain, false)?;
+            match id {
+                0 => self.flight.push_written(waiting, connection.written + connection.outgoing.len() as u64),
+                _ => self.flight.push_acknowledged(waiting),
+            }
+            if alone {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The broker has taken a message, or says why not.
+    fn settle(&self, waiting: Waiting, refusal: Option<String>) -> Result<()> {
+        match refusal {
+            None => {
+                self.context.metrics.rows_out.add(1);
+                self.context.metrics.bytes_out.add(waiting.publication.payload.len() as u64);
+                Ok(())
+            }
+            Some(why) => {
+                let topic = String::from_utf8_lossy(&waiting.publication.topic).into_owned();
+                let error = Error::data(format!("the broker refuses a message to '{topic}': {why}"))
+                    .remedy("check what the broker lets this 'username' and 'client-id' write");
+                self.reject(&waiting, error)
+            }
+        }
+    }
+
+    /// What was on its way when the connection was lost is first in the queue again; its oldest is to blame, perhaps.
+    fn return_to_queue(&mut self, lost: &Error, suspect: bool) -> Result<()> {
+        let mut left: VecDeque<_> = self.flight.take().collect();
+        self.context.metrics.retries.add(left.len() as u64);
+        if suspect && let Some(oldest) = left.front_mut() {
+            oldest.losses += 1;
+            if oldest.losses >= CONDEMNED {
+                let Publication { topic, payload } = &oldest.publication;
+                let error = Error::data(format!(
+                    "the broker closed {CONDEMNED} connections with this message of {} bytes to '{}' as the first on its \
+                     way; at last: {}",
+                    payload.len(),
+                    String::from_utf8_lossy(topic),
+                    lost.message()
+                ))
+                .remedy("it may have a limit for the size of messages, or rules for their topics");
+                self.reject(oldest, error)?;
+                left.pop_front();
+            }
+        }
+        left.into_iter().rev().for_each(|waiting| self.queue.push_front(waiting));
+        Ok(())
+    }
+
+    /// Puts a message where the table's 'on-error' says.
+    fn reject(&self, waiting: &Waiting, error: Error) -> Result<()> {
+        let routed = self.errors.reject(&waiting.publication.payload, error);
+        // Left at once, while the message still keeps the outlet from being drained.
+        routed.inspect_err(|error| *self.shared.failure.lock() = Some(error.clone()))
+    }
+}

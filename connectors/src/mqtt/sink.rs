@@ -1,0 +1,175 @@
+//! The worker's side of writing: rows become JSON under a topic of their own, and leave through the outlet.
+//!
+//! Invariants: every row written is in exactly one message, or with the dead letters if it has no topic; a barrier
+//! passes, and the end is reached, when the broker has acknowledged all before it (or they are with the dead letters),
+//! so there is no state to keep.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, StringArray};
+use arrow_cast::cast;
+use arrow_schema::DataType;
+use bytes::Bytes;
+
+use millstream_engine::dead_letter::RowErrors;
+use millstream_engine::element::Epoch;
+use millstream_engine::registry::Table;
+use millstream_engine::state::StateWriter;
+use millstream_engine::suggest::did_you_mean;
+use millstream_engine::{Batch, ChangeKind, Error, InstanceContext, Ready, Result, Sink};
+
+use crate::format::JsonEncoder;
+
+use super::client_id::ClientId;
+use super::publish::{Delivery, Publication, Sending};
+use super::topic::Template;
+
+/// Bytes that a message costs beside topic and payload.
+const MESSAGE_BYTES: usize = size_of::<Publication>() + 32;
+
+/// What a table that is written to says.
+pub(super) struct Writing {
+    pub sending: Arc<Sending>,
+    pub template: Template,
+    /// The template's columns in the table.
+    pub columns: Vec<usize>,
+}
+
+/// The columns that `template` names, checked once for the table.
+pub(super) fn template_columns(table: &Table, template: &Template) -> Result<Vec<usize>> {
+    let fields = table.schema.fields();
+    let find = |name: &String| {
+        let wrong = |what: &str| Error::config(format!("option 'topic': '{{{name}}}' {what}")).at(table.options.owner());
+        let Some(column) = fields.iter().position(|field| field.name() == name) else {
+            let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
+            let near = did_you_mean(name, names.iter().copied());
+            return Err(wrong("names no column of the table").remedy(format!(
+                "{}the columns are: {}",
+                near.map_or(String::new(), |near| format!("did you mean '{{{near}}}'? ")),
+                names.join(", ")
+            )));
+        };
+        match fields[column].data_type() {
+            DataType::Utf8 | DataType::Boolean => Ok(column),
+            kind if kind.is_integer() => Ok(column),
+            _ => Err(wrong("names a column that has no one form as text")
+                .remedy("declare it STRING, and CAST or DATE_FORMAT it in the query")),
+        }
+    };
+    template.columns.iter().map(find).collect()
+}
+
+/// One instance of an MQTT sink.
+pub(super) struct MqttSink {
+    writing: Arc<Writing>,
+    encoder: JsonEncoder,
+    running: Option<Running>,
+}
+
+/// What there is once the sink is open.
+struct Running {
+    delivery: Delivery,
+    errors: RowErrors,
+    _client_id: ClientId,
+}
+
+impl MqttSink {
+    /// A sink that is still to be opened.
+    pub fn new(writing: Arc<Writing>) -> Self {
+        Self { writing, encoder: JsonEncoder::new(false), running: None }
+    }
+
+    fn running(&self) -> Result<&Running> {
+        self.running.as_ref().ok_or_else(|| Error::internal("the MQTT sink was not opened"))
+    }
+
+    /// The rows as messages, all in one buffer, and its size.
+    fn messages(&self, batch: &Batch, errors: &RowErrors) -> Result<(Vec<Publication>, usize)> {
+        let texts = self
+            .writing
+            .columns
+            .iter()
+            .map(|column| Ok(cast(batch.rows.column(*column), &DataType::Utf8)?))
+            .collect::<Result<Vec<_>>>()?;
+        let texts: Vec<&StringArray> = texts.iter().map(|column| column.as_string::<i32>()).collect();
+        let (mut buffer, mut ends) = (Vec::new(), Vec::new());
+        let mut topic = String::new();
+        for (row, json) in self.encoder.rows().enumerate() {
+            topic.clear();
+            let value = |column: usize| {
+                texts.get(column).filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row))
+            };
+            if let Err(error) = self.writing.template.fill(&mut topic, value) {
+                errors.reject(json, error)?;
+                continue;
+            }
+            buffer.extend_from_slice(topic.as_bytes());
+            let middle = buffer.len();
+            buffer.extend_from_slice(json);
+            ends.push((middle, buffer.len()));
+        }
+        let (buffer, mut start) = (Bytes::from(buffer), 0);
+        let messages: Vec<_> = ends
+            .into_iter()
+            .map(|(middle, end)| {
+                let publication =
+                    Publication { topic: buffer.slice(start..middle), payload: buffer.slice(middle..end) };
+                start = end;
+                publication
+            })
+            .collect();
+        let bytes = buffer.len() + messages.len() * MESSAGE_BYTES;
+        Ok((messages, bytes))
+    }
+}
+
+impl Sink for MqttSink {
+    fn open(&mut self, context: &InstanceContext) -> Result<()> {
+        let link = &self.writing.sending.link;
+        let client_id = match &link.client_id {
+            Some(given) => ClientId::given(given),
+            None => {
+                let what = format!("write {} {}", link.broker(), self.writing.template);
+                ClientId::derived(&context.job, &link.table, &what)
+            }
+        };
+        let delivery = Delivery::start(Arc::clone(&self.writing.sending), &client_id.text, context)?;
+        self.running =
+            Some(Running { delivery, errors: context.row_errors(link.on_error), _client_id: client_id });
+        Ok(())
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        if batch.changes.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != ChangeKind::Insert)) {
+            let table = &self.writing.sending.link.table;
+            return Err(Error::internal("an MQTT topic was given rows that update others").at(table));
+        }
+        self.encoder.encode(&batch)?;
+        let running = self.running()?;
+        let (messages, bytes) = self.messages(&batch, &running.errors)?;
+        if messages.is_empty() { running.delivery.check() } else { running.delivery.send(messages, bytes) }
+    }
+
+    fn is_ready(&self) -> bool {
+        // After a failure the outlet is empty, so that the next write, which reports it, is not kept out.
+        self.running.as_ref().is_some_and(|running| running.delivery.is_ready())
+    }
+
+    fn on_quiet(&mut self) -> Result<()> {
+        self.running()?.delivery.check()
+    }
+
+    fn on_barrier(&mut self, _epoch: Epoch, _state: &mut StateWriter) -> Result<Ready> {
+        Ok(if self.running()?.delivery.is_drained()? { Ready::Yes } else { Ready::NotYet })
+    }
+
+    fn finish(&mut self) -> Result<Ready> {
+        let Some(running) = &mut self.running else { return Ok(Ready::Yes) };
+        if !running.delivery.is_drained()? {
+            return Ok(Ready::NotYet);
+        }
+        // The worker is rung once more when the connection is closed.
+        Ok(if running.delivery.close() { Ready::Yes } else { Ready::NotYet })
+    }
+}
