@@ -199,7 +199,8 @@ fn acknowledgements_follow_the_rows_and_their_order() {
 #[test]
 fn what_is_not_mqtt_does_not_end_the_job() {
     let (port, connections) = broker(|_, _| Some(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()));
-    let reader = Reader::start_with(&["device STRING"], &options(port, &[]), 1 << 20, "http").unwrap();
+    let quick = options(port, &[("connect.timeout", "100 ms")]);
+    let reader = Reader::start_with(&["device STRING"], &quick, 1 << 20, "http").unwrap();
     wait_until("another attempt", || connections.load(Ordering::SeqCst) > 1);
     assert_eq!((reader.metrics().link(), reader.job.state()), (Link::Down, JobState::Running));
 }
