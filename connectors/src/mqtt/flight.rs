@@ -38,6 +38,11 @@ impl<T> Flight<T> {
         self.sent.is_empty()
     }
 
+    /// The oldest that is not settled.
+    pub fn oldest(&self) -> Option<&T> {
+        self.sent.front().and_then(|(_, item)| item.as_ref())
+    }
+
     /// The packet id that the next [`Flight::push_acknowledged`] is sent with.
     pub fn next_id(&self) -> u16 {
         self.next_id

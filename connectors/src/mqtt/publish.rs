@@ -313,7 +313,9 @@ impl Publisher {
     }
 
     fn has_room(&self, connection: &Connection) -> bool {
-        let suspect = self.queue.front().is_some_and(|waiting| waiting.losses >= SUSPECTED);
+        // Alone means that nothing follows it either, until it is settled.
+        let suspect =
+            self.flight.oldest().or_else(|| self.queue.front()).is_some_and(|oldest| oldest.losses >= SUSPECTED);
         let most = self.sending.in_flight_max.min(connection.welcome.receive_maximum.into());
         let window = match self.sending.link.qos {
             _ if suspect => 1,
@@ -337,15 +339,11 @@ impl Publisher {
                 self.reject(&waiting, error)?;
                 continue;
             }
-            let alone = waiting.losses >= SUSPECTED;
             let id = if link.qos == 0 { 0 } else { self.flight.next_id() };
             link.version.write_publish(&mut connection.outgoing, topic, payload, id, self.sending.retain, false)?;
             match id {
                 0 => self.flight.push_written(waiting, connection.written + connection.outgoing.len() as u64),
                 _ => self.flight.push_acknowledged(waiting),
-            }
-            if alone {
-                break;
             }
         }
         Ok(())
