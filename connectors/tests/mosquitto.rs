@@ -4,6 +4,7 @@
 //! `cargo test -p millstream-connectors --test mosquitto -- --ignored`. The binary is found in the usual places, or where
 //! MILLSTREAM_MOSQUITTO says; asked for and not found, they fail.
 #![cfg(feature = "mqtt")]
+#![allow(clippy::unwrap_used)]
 
 use millstream_connectors as connectors;
 
@@ -96,10 +97,13 @@ impl Drop for Mosquitto {
 fn binary(name: &str) -> PathBuf {
     let given = std::env::var_os("MILLSTREAM_MOSQUITTO").map(PathBuf::from);
     let beside = given.as_ref().and_then(|path| path.parent()).map(|folder| folder.join(name));
-    let usual = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/opt/homebrew/sbin"].map(|folder| Path::new(folder).join(name));
+    let usual = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/opt/homebrew/sbin"]
+        .map(|folder| Path::new(folder).join(name));
     (given.filter(|_| name == "mosquitto").into_iter().chain(beside).chain(usual))
         .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("{name} is not installed: apt-get install mosquitto, or set MILLSTREAM_MOSQUITTO"))
+        .unwrap_or_else(|| {
+            panic!("{name} is not installed: apt-get install mosquitto, or set MILLSTREAM_MOSQUITTO")
+        })
 }
 
 fn numbered(n: usize) -> Vec<u8> {
@@ -134,7 +138,8 @@ fn write(writer: &Writer, devices: &[&str], first: i64) {
 fn rows_come_and_go_in_both_versions() {
     let broker = Mosquitto::start("");
     for version in ["5", "3.1.1"] {
-        let columns = &["device STRING", "n BIGINT", "topic FROM topic", "qos FROM qos", "kept FROM retained"];
+        let columns =
+            &["device STRING", "n BIGINT", "topic FROM topic", "qos FROM qos", "kept FROM retained"];
         let mut reader = Reader::start(columns, &broker.options("in/{device}/t", &[("version", version)]));
         let mut device = Device::connect(broker.port, "device");
         device.publish("in/d1/t", &numbered(1));
@@ -148,7 +153,8 @@ fn rows_come_and_go_in_both_versions() {
             ]
         );
         device.subscribe("out/#");
-        let mut writer = Writer::start(ROW, &broker.options("out/{device}", &[("version", version)])).unwrap();
+        let mut writer =
+            Writer::start(ROW, &broker.options("out/{device}", &[("version", version)])).unwrap();
         write(&writer, &["a", "b"], 7);
         writer.finish();
         let received = device.receive(2);
@@ -181,14 +187,21 @@ fn passwords_are_checked_and_a_mended_one_is_enough() {
         set("other");
         reload(&broker);
         let login = [("username", "ada"), ("password", "right"), ("version", version)];
-        let mut reader =
-            Reader::start_with(&["n BIGINT"], &broker.options("t", &login), 1 << 20, &format!("login{version}")).unwrap();
+        let mut reader = Reader::start_with(
+            &["n BIGINT"],
+            &broker.options("t", &login),
+            1 << 20,
+            &format!("login{version}"),
+        )
+        .unwrap();
         std::thread::sleep(Duration::from_millis(500));
         assert_eq!((reader.metrics().link(), reader.job.state()), (Link::Down, JobState::Running));
         set("right");
         reload(&broker);
         reader.wait_link(Link::Up);
-        Device::try_connect(broker.port, "device", Some(("ada", "right"))).unwrap().publish("t", &numbered(1));
+        Device::try_connect(broker.port, "device", Some(("ada", "right")))
+            .unwrap()
+            .publish("t", &numbered(1));
         assert_eq!(reader.rows(1), [r#"{"n":1}"#]);
     }
 }
@@ -222,7 +235,8 @@ fn what_is_not_allowed_is_refused_with_a_reason() {
     for version in ["5", "3.1.1"] {
         let version = [("version", version)];
         let name = format!("refused{}", version[0].1);
-        let refused = Reader::start_with(&["n BIGINT"], &broker.options("closed/#", &version), 1 << 20, &name).unwrap();
+        let refused =
+            Reader::start_with(&["n BIGINT"], &broker.options("closed/#", &version), 1 << 20, &name).unwrap();
         Reader::start(&["n BIGINT"], &broker.options("open/#", &version));
         assert_eq!((refused.metrics().link(), refused.job.state()), (Link::Down, JobState::Running));
         assert_eq!(refused.metrics().reconnects.get(), 0);
@@ -317,7 +331,8 @@ fn a_killed_broker_without_memory_is_subscribed_to_again() {
 fn messages_wait_at_the_broker_while_we_are_away() {
     let broker = Mosquitto::start("");
     for version in ["5", "3.1.1"] {
-        let (options, name) = (broker.options("t/{device}", &[("version", version)]), format!("away{version}"));
+        let (options, name) =
+            (broker.options("t/{device}", &[("version", version)]), format!("away{version}"));
         let reader = Reader::start_with(ROW, &options, 1 << 20, &name).unwrap();
         reader.wait_link(Link::Up);
         reader.drain();
@@ -340,7 +355,8 @@ fn a_slow_query_loses_nothing() {
     for (version, qos) in [("5", "1"), ("3.1.1", "1")] {
         let broker = Mosquitto::start("max_inflight_messages 0");
         let more = [("version", version), ("qos", qos), ("inlet.max-bytes", "64 kb"), ("keep-alive", "1 s")];
-        let mut reader = Reader::start_with(ROW, &broker.options("t/{device}", &more), 1_000, "slow").unwrap();
+        let mut reader =
+            Reader::start_with(ROW, &broker.options("t/{device}", &more), 1_000, "slow").unwrap();
         reader.wait_link(Link::Up);
         let mut device = Device::connect(broker.port, "device");
         let payload = |n: usize| format!("{{\"n\":{n},\"filler\":\"{}\"}}", "x".repeat(200)).into_bytes();
@@ -384,7 +400,8 @@ fn retained_messages_say_so_and_come_once_a_session() {
     device.retain("t/b", &numbered(2));
     for version in ["5", "3.1.1"] {
         let columns = &["device STRING", "n BIGINT", "kept FROM retained"];
-        let (options, name) = (broker.options("t/{device}", &[("version", version)]), format!("kept{version}"));
+        let (options, name) =
+            (broker.options("t/{device}", &[("version", version)]), format!("kept{version}"));
         let mut reader = Reader::start_with(columns, &options, 1 << 20, &name).unwrap();
         let mut rows = reader.rows(2);
         rows.sort();
@@ -421,7 +438,9 @@ fn a_message_of_10_mb_is_one_bad_row() {
         assert_eq!(reader.metrics().reconnects.get(), 0);
     }
     // The other way round, the broker has the limit: MQTT 5 tells us, 3.1.1 does not.
-    for (version, part) in [("5", "over the broker's limit of 2000"), ("3.1.1", "the broker closed 8 connections")] {
+    for (version, part) in
+        [("5", "over the broker's limit of 2000"), ("3.1.1", "the broker closed 8 connections")]
+    {
         let broker = Mosquitto::start("max_packet_size 2000");
         let mut writer = Writer::start(ROW, &broker.options("t", &[("version", version)])).unwrap();
         write(&writer, &["a", &"x".repeat(10 << 20), "b"], 0);

@@ -30,7 +30,8 @@ impl ClientId {
     /// An id for whoever does `what` (reads or writes which topic of which broker) as `table` of `job`.
     pub fn derived(job: &str, table: &str, what: &str) -> Self {
         let whole = [job, table, what, &host()].join("\n");
-        let base = format!("millstream-{}-{}-{:08x}", plain(job), plain(table), hash_bytes(whole.as_bytes()) as u32);
+        let base =
+            format!("millstream-{}-{}-{:08x}", plain(job), plain(table), hash_bytes(whole.as_bytes()) as u32);
         for number in 0..INSTANCES_MAX {
             let text = if number == 0 { base.clone() } else { format!("{base}-{number}") };
             let path = std::env::temp_dir().join(format!("{text}.lock"));
@@ -75,7 +76,10 @@ mod tests {
         let first = ClientId::derived(&job, "plant sensors", "read a/+");
         let second = ClientId::derived(&job, "plant sensors", "read a/+");
         let other = ClientId::derived(&job, "plant sensors", "read b/+");
-        assert!(first.text.starts_with("millstream-job_") && first.text.contains("-plant_sensors-"), "{first:?}");
+        assert!(
+            first.text.starts_with("millstream-job_") && first.text.contains("-plant_sensors-"),
+            "{first:?}"
+        );
         assert_eq!(second.text, format!("{}-1", first.text));
         assert!(!other.text.starts_with(&first.text));
         let before = first.text.clone();

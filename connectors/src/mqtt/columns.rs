@@ -8,7 +8,9 @@ use std::str::from_utf8;
 use std::sync::Arc;
 
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
-use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, Int32Array, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{
+    ArrayRef, ArrowPrimitiveType, BooleanArray, Int32Array, PrimitiveArray, RecordBatch, StringArray,
+};
 use arrow_schema::{DataType, Schema, SchemaRef};
 
 use millstream_engine::batch::record_batch;
@@ -25,7 +27,11 @@ use super::topic::Pattern;
 pub(super) fn metadata() -> Vec<MetadataSpec> {
     vec![
         MetadataSpec { key: "topic", data_type: DataType::Utf8, help: "The topic the message came under." },
-        MetadataSpec { key: "qos", data_type: DataType::Int32, help: "The quality of service it came with, 0 or 1." },
+        MetadataSpec {
+            key: "qos",
+            data_type: DataType::Int32,
+            help: "The quality of service it came with, 0 or 1.",
+        },
         MetadataSpec {
             key: "retained",
             data_type: DataType::Boolean,
@@ -84,7 +90,9 @@ pub(super) fn segment_columns(table: &Table, pattern: &Pattern) -> Result<Vec<us
             return Err(wrong("names a metadata column, which has a value already"));
         }
         match fields[column].data_type() {
-            DataType::Utf8 | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Ok(column),
+            DataType::Utf8 | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+                Ok(column)
+            }
             _ => Err(wrong("names a column that a piece of text cannot fill")
                 .remedy("declare it STRING or an integer, and CAST it in the query")),
         }
@@ -106,7 +114,9 @@ impl Plan {
                 (Some("retained"), _) => From::Retained,
                 (Some("duplicate"), _) => From::Duplicate,
                 (Some(other), _) => {
-                    return Err(Error::config(format!("connector 'mqtt' has no metadata '{other}'")).at(&table.name));
+                    return Err(
+                        Error::config(format!("connector 'mqtt' has no metadata '{other}'")).at(&table.name)
+                    );
                 }
                 (None, Some(segment)) => {
                     if *field.data_type() != DataType::Utf8 {
@@ -133,23 +143,31 @@ impl Plan {
         let topic = from_utf8(&message.topic).map_err(|_| Error::data("the topic is not valid UTF-8"))?;
         let before = places.len();
         if !pattern.split(topic, places) {
-            return Err(Error::data(format!("topic '{topic}' does not match '{}'", pattern.filter))
-                .remedy("the broker has another subscription for this client id: 'clean-start' = 'true' once ends it"));
+            return Err(Error::data(format!("topic '{topic}' does not match '{}'", pattern.filter)).remedy(
+                "the broker has another subscription for this client id: 'clean-start' = 'true' once ends it",
+            ));
         }
         for (segment, name, kind) in &self.numbers {
             let place = places[before + segment].clone();
             let text = topic.get(place.start as usize..place.end as usize).unwrap_or_default();
             if !is_number(text, kind) {
                 places.truncate(before);
-                return Err(Error::data(format!("'{text}' in topic '{topic}' is no value for column '{name}'"))
-                    .remedy("declare the column STRING if such topics are meant"));
+                return Err(Error::data(format!(
+                    "'{text}' in topic '{topic}' is no value for column '{name}'"
+                ))
+                .remedy("declare the column STRING if such topics are meant"));
             }
         }
         Ok(())
     }
 
     /// Puts the rows together. `messages` are those whose payloads were decoded, `places` their segments.
-    pub fn assemble(&self, decoded: Decoded, messages: &[Message], places: &[Range<u32>]) -> Result<RecordBatch> {
+    pub fn assemble(
+        &self,
+        decoded: Decoded,
+        messages: &[Message],
+        places: &[Range<u32>],
+    ) -> Result<RecordBatch> {
         let rows = decoded.rows.num_rows();
         if self.from.iter().enumerate().all(|(number, from)| *from == From::Payload(number)) {
             return Ok(decoded.rows);
@@ -177,7 +195,9 @@ impl Plan {
                     }
                 }
                 From::Topic => Arc::new(StringArray::from_iter_values(each().map(topic))),
-                From::Qos => Arc::new(Int32Array::from_iter_values(each().map(|message| messages[message].qos.into()))),
+                From::Qos => {
+                    Arc::new(Int32Array::from_iter_values(each().map(|message| messages[message].qos.into())))
+                }
                 From::Retained => {
                     Arc::new(BooleanArray::from_iter(each().map(|message| Some(messages[message].retained))))
                 }
@@ -199,7 +219,9 @@ fn is_number(text: &str, kind: &DataType) -> bool {
     }
 }
 
-fn numbers<'a, T: ArrowPrimitiveType<Native: std::str::FromStr>>(texts: impl Iterator<Item = &'a str>) -> ArrayRef {
+fn numbers<'a, T: ArrowPrimitiveType<Native: std::str::FromStr>>(
+    texts: impl Iterator<Item = &'a str>,
+) -> ArrayRef {
     // Checked when the message was accepted, so none is null.
     Arc::new(texts.map(|text| text.parse::<T::Native>().ok()).collect::<PrimitiveArray<T>>())
 }

@@ -92,8 +92,9 @@ impl Connection {
         let opening = Self::shake_hands(link, hello, payload_bytes_max, clock);
         match timeout(link.connect_timeout, opening).await {
             Ok(opened) => opened,
-            Err(_) => Err(Error::unavailable(format!("no answer within {:?}", link.connect_timeout))
-                .remedy("check 'url', and that a broker listens there; 'connect.timeout' says how long to wait")),
+            Err(_) => Err(Error::unavailable(format!("no answer within {:?}", link.connect_timeout)).remedy(
+                "check 'url', and that a broker listens there; 'connect.timeout' says how long to wait",
+            )),
         }
     }
 
@@ -104,7 +105,8 @@ impl Connection {
         clock: &ClockRef,
     ) -> Result<Self> {
         let stream = TcpStream::connect((link.host.as_str(), link.port)).await.map_err(|error| {
-            Error::unavailable(format!("not reachable: {error}")).remedy("check 'url', and that the broker runs")
+            Error::unavailable(format!("not reachable: {error}"))
+                .remedy("check 'url', and that the broker runs")
         })?;
         // Acknowledgements are small and must not wait for each other.
         stream.set_nodelay(true).map_err(|error| lost(&error))?;
@@ -140,9 +142,13 @@ impl Connection {
             match connection.next()? {
                 Some(Incoming::Welcome(welcome)) => break welcome,
                 Some(Incoming::Disconnect(error)) => return Err(error),
-                Some(_) => return Err(Error::unavailable("the broker sent something before it answered CONNECT")),
+                Some(_) => {
+                    return Err(Error::unavailable("the broker sent something before it answered CONNECT"));
+                }
                 None => connection.attend(true).await.map_err(|error| match link.version {
-                    Version::V5 => error.remedy("if the broker speaks MQTT 3.1.1 only, set 'version' = '3.1.1'"),
+                    Version::V5 => {
+                        error.remedy("if the broker speaks MQTT 3.1.1 only, set 'version' = '3.1.1'")
+                    }
                     Version::V311 => error,
                 })?,
             }
@@ -174,7 +180,9 @@ impl Connection {
         let kind = self.incoming[0] >> 4;
         if head + body > self.packet_bytes_max {
             if kind != PUBLISH {
-                return Err(Error::unavailable(format!("the broker sent a packet of {body} bytes that is no message")));
+                return Err(Error::unavailable(format!(
+                    "the broker sent a packet of {body} bytes that is no message"
+                )));
             }
             return self.next_too_large(head, body);
         }
@@ -243,7 +251,8 @@ impl Connection {
             }
             Ok(bytes) => Ok(bytes),
             Err(error) => {
-                self.closed_by_broker = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+                self.closed_by_broker =
+                    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
                 Err(lost(&error))
             }
         }
@@ -255,7 +264,10 @@ impl Connection {
             return Ok(());
         }
         if self.keep_alive.is_dead_at(now_ns) {
-            return Err(lost(&format!("no sign of life for {:?}", Duration::from_nanos(self.keep_alive.interval_ns))));
+            return Err(lost(&format!(
+                "no sign of life for {:?}",
+                Duration::from_nanos(self.keep_alive.interval_ns)
+            )));
         }
         Version::write_ping(&mut self.outgoing);
         Ok(())
@@ -265,7 +277,9 @@ impl Connection {
     pub async fn close(mut self, limit: Duration) {
         Version::write_disconnect(&mut self.outgoing);
         let closing = async {
-            while !self.outgoing.is_empty() && self.writer.write_buf(&mut self.outgoing).await.is_ok_and(|n| n > 0) {}
+            while !self.outgoing.is_empty()
+                && self.writer.write_buf(&mut self.outgoing).await.is_ok_and(|n| n > 0)
+            {}
             // The end of our side is sent behind the last byte. Failing here changes nothing any more.
             let _ = self.writer.shutdown().await;
         };

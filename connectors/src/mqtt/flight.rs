@@ -131,7 +131,10 @@ mod tests {
         let mut flight = Flight::default();
         flight.push_written('a', 10);
         flight.push_written('b', 20);
-        assert_eq!((flight.pop_written(9), flight.pop_written(15), flight.pop_written(15)), (None, Some('a'), None));
+        assert_eq!(
+            (flight.pop_written(9), flight.pop_written(15), flight.pop_written(15)),
+            (None, Some('a'), None)
+        );
         assert_eq!(flight.take().collect::<Vec<_>>(), ['b']);
     }
 }

@@ -115,7 +115,8 @@ impl Connector for Mqtt {
         let options = &table.options;
         let link = Arc::new(Link::read(table)?);
         FormatOptions::from_options(options)?;
-        let template = Template::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
+        let template =
+            Template::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
         let columns = sink::template_columns(table, &template)?;
         let in_flight_max = match options.parse::<u16>("max-in-flight", "a number from 1 to 65535")? {
             Some(0) => return Err(options.invalid("max-in-flight", "a number from 1 to 65535")),
@@ -127,7 +128,9 @@ impl Connector for Mqtt {
             in_flight_max,
             outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),
         };
-        Ok(Arc::new(SinkSide { writing: Arc::new(Writing { sending: Arc::new(sending), template, columns }) }))
+        Ok(Arc::new(SinkSide {
+            writing: Arc::new(Writing { sending: Arc::new(sending), template, columns }),
+        }))
     }
 }
 

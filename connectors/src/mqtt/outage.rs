@@ -98,7 +98,10 @@ impl Outage {
         let full = if for_somebody {
             self.link.backoff_max
         } else {
-            self.link.backoff_initial.saturating_mul(1 << (self.failures - 1).min(31)).min(self.link.backoff_max)
+            self.link
+                .backoff_initial
+                .saturating_mul(1 << (self.failures - 1).min(31))
+                .min(self.link.backoff_max)
         };
         let wait = full.mul_f64(self.random.random_range(0.5..=1.0));
         self.log(error, for_somebody, wait, now_ns);
@@ -108,7 +111,10 @@ impl Outage {
     fn log(&mut self, error: &Error, for_somebody: bool, wait: Duration, now_ns: u64) {
         let mut text = error.to_string();
         if self.short_lived >= SHORT_LIVED {
-            text += &format!(" ({} times soon after connecting: does another client use client id '{}'?)", self.short_lived, self.client_id);
+            text += &format!(
+                " ({} times soon after connecting: does another client use client id '{}'?)",
+                self.short_lived, self.client_id
+            );
         }
         let is_new = self.logged.as_ref() != Some(error.to_string()).as_ref();
         if now_ns < if is_new { self.next_change_ns } else { self.next_repeat_ns } {

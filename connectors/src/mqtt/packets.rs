@@ -34,7 +34,10 @@ pub(super) enum Incoming {
     Welcome(Welcome),
     Publish(Message),
     /// Our publish was taken, or refused for a reason.
-    PubAck { packet_id: u16, refusal: Option<String> },
+    PubAck {
+        packet_id: u16,
+        refusal: Option<String>,
+    },
     /// The QoS granted, or why not.
     SubAck(Result<u8, String>),
     /// The broker is about to close, for a reason.
@@ -112,7 +115,9 @@ impl Version {
                 }
                 v5::Packet::SubAck(ack) => Ok(Incoming::SubAck(match ack.return_codes.first() {
                     Some(v5::SubscribeReasonCode::Success(qos)) => Ok(*qos as u8),
-                    Some(code) => Err(reason(code, ack.properties.and_then(|properties| properties.reason_string))),
+                    Some(code) => {
+                        Err(reason(code, ack.properties.and_then(|properties| properties.reason_string)))
+                    }
                     None => Err("without a reason".to_owned()),
                 })),
                 v5::Packet::ConnAck(ack) => welcome_v5(ack),
@@ -132,7 +137,9 @@ impl Version {
                 connect.keep_alive = hello.keep_alive_s;
                 connect.clean_session = hello.clean_start;
                 connect.auth = match (username, password) {
-                    (Some(username), Some(password)) => v4::ConnectAuth::UsernamePassword { username, password },
+                    (Some(username), Some(password)) => {
+                        v4::ConnectAuth::UsernamePassword { username, password }
+                    }
                     (Some(username), None) => v4::ConnectAuth::Username { username },
                     _ => v4::ConnectAuth::None,
                 };
@@ -151,7 +158,9 @@ impl Version {
                     properties: Some(properties),
                 };
                 let auth = match (username, password) {
-                    (Some(username), Some(password)) => v5::ConnectAuth::UsernamePassword { username, password },
+                    (Some(username), Some(password)) => {
+                        v5::ConnectAuth::UsernamePassword { username, password }
+                    }
                     (Some(username), None) => v5::ConnectAuth::Username { username },
                     _ => v5::ConnectAuth::None,
                 };
@@ -292,7 +301,9 @@ fn welcome_v311(ack: &v4::ConnAck) -> Result<Incoming> {
         })),
         Code::RefusedProtocolVersion => Err(refused("it does not speak MQTT 3.1.1", "set 'version' = '5'")),
         Code::BadClientId => Err(refused("bad client id", CLIENT_ID)),
-        Code::ServiceUnavailable => Err(Error::unavailable("the broker refuses the connection: service unavailable")),
+        Code::ServiceUnavailable => {
+            Err(Error::unavailable("the broker refuses the connection: service unavailable"))
+        }
         Code::BadUserNamePassword => Err(refused("bad user name or password", CREDENTIALS)),
         Code::NotAuthorized => Err(refused("not authorized", RIGHTS)),
     }
@@ -340,8 +351,9 @@ fn goodbye(end: v5::Disconnect) -> Error {
     let why = reason(&end.reason_code, end.properties.and_then(|properties| properties.reason_string));
     let closed = format!("the broker closed the connection: {why}");
     match end.reason_code {
-        Code::SessionTakenOver => Error::config(closed)
-            .remedy("another client has connected with the same 'client-id': give each running table its own"),
+        Code::SessionTakenOver => Error::config(closed).remedy(
+            "another client has connected with the same 'client-id': give each running table its own",
+        ),
         Code::NotAuthorized => Error::config(closed).remedy(RIGHTS),
         Code::UseAnotherServer | Code::ServerMoved => {
             Error::config(closed).remedy("name the other broker in 'url'")
@@ -367,7 +379,9 @@ mod tests {
                 let mut out = BytesMut::new();
                 version.write_publish(&mut out, &topic, &payload, packet_id, true, packet_id > 0).unwrap();
                 assert!(out.len() <= Version::publish_bytes(&topic, &payload));
-                let Incoming::Publish(message) = version.read(&mut out).unwrap() else { panic!("no publish") };
+                let Incoming::Publish(message) = version.read(&mut out).unwrap() else {
+                    panic!("no publish")
+                };
                 assert!(out.is_empty());
                 assert_eq!((&message.topic, &message.payload), (&topic, &payload));
                 assert_eq!((message.packet_id, message.qos), (packet_id, u8::from(packet_id > 0)));
@@ -407,8 +421,12 @@ mod tests {
         }
         let Incoming::Disconnect(error) = read(Version::V5, &[0xE0, 2, 0x8E, 0]).unwrap() else { panic!() };
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("session taken over") && error.to_string().contains("'client-id'"));
-        let Incoming::PubAck { refusal, .. } = read(Version::V5, &[0x40, 3, 0, 1, 0x87]).unwrap() else { panic!() };
+        assert!(
+            error.to_string().contains("session taken over") && error.to_string().contains("'client-id'")
+        );
+        let Incoming::PubAck { refusal, .. } = read(Version::V5, &[0x40, 3, 0, 1, 0x87]).unwrap() else {
+            panic!()
+        };
         assert_eq!(refusal.unwrap(), "not authorized");
         assert!(matches!(read(Version::V5, &[0x90, 4, 0, 1, 0, 0x87]).unwrap(), Incoming::SubAck(Err(_))));
         assert!(matches!(read(Version::V311, &[0x90, 3, 0, 1, 0x80]).unwrap(), Incoming::SubAck(Err(_))));

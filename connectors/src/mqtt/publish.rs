@@ -314,8 +314,11 @@ impl Publisher {
 
     fn has_room(&self, connection: &Connection) -> bool {
         // Alone means that nothing follows it either, until it is settled.
-        let suspect =
-            self.flight.oldest().or_else(|| self.queue.front()).is_some_and(|oldest| oldest.losses >= SUSPECTED);
+        let suspect = self
+            .flight
+            .oldest()
+            .or_else(|| self.queue.front())
+            .is_some_and(|oldest| oldest.losses >= SUSPECTED);
         let most = self.sending.in_flight_max.min(connection.welcome.receive_maximum.into());
         let window = match self.sending.link.qos {
             _ if suspect => 1,
@@ -334,13 +337,22 @@ impl Publisher {
             let Publication { topic, payload } = &waiting.publication;
             let bytes = Version::publish_bytes(topic, payload);
             if bytes > bytes_max {
-                let error = Error::data(format!("a message of {bytes} bytes is over the broker's limit of {bytes_max}"))
-                    .remedy("raise the broker's maximum packet size if such messages are meant");
+                let error = Error::data(format!(
+                    "a message of {bytes} bytes is over the broker's limit of {bytes_max}"
+                ))
+                .remedy("raise the broker's maximum packet size if such messages are meant");
                 self.reject(&waiting, error)?;
                 continue;
             }
             let id = if link.qos == 0 { 0 } else { self.flight.next_id() };
-            link.version.write_publish(&mut connection.outgoing, topic, payload, id, self.sending.retain, false)?;
+            link.version.write_publish(
+                &mut connection.outgoing,
+                topic,
+                payload,
+                id,
+                self.sending.retain,
+                false,
+            )?;
             match id {
                 0 => self.flight.push_written(waiting, connection.written + connection.outgoing.len() as u64),
                 _ => self.flight.push_acknowledged(waiting),

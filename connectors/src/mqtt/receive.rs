@@ -146,18 +146,20 @@ impl Receiver {
     pub async fn run(mut self) {
         // First in, last out: the worker is told of the end, a panic's too, when all else is gone.
         let _ending = Ending { taken: Arc::clone(&self.taken), waker: Arc::clone(&self.context.waker) };
-        let (mut number, mut has_session) = (0, false);
+        // Connections tried; whether one was made; whether our subscription stood once.
+        let (mut number, mut was_connected, mut has_session) = (0, false, false);
         let mut last = None;
         while !self.taken.is_stopping() && !self.inlet.is_closed() {
             number += 1;
             let opened = tokio::select! {
                 biased;
                 () = told_to_stop(&self.taken) => break,
-                opened = self.connect(number == 1) => opened,
+                opened = self.connect(!was_connected) => opened,
             };
             let error = match opened {
                 Err(error) => error,
                 Ok(mut connection) => {
+                    was_connected = true;
                     match self.receive(&mut connection, number, &mut has_session).await {
                         End::Lost(error) => error,
                         End::SourceGone => break,
@@ -247,7 +249,9 @@ impl Receiver {
                 if self.inlet.is_closed() {
                     return End::SourceGone;
                 }
-                if let Err(error) = wait(connection, &self.taken, number, true, subscribing_until_ns, &self.context).await {
+                if let Err(error) =
+                    wait(connection, &self.taken, number, true, subscribing_until_ns, &self.context).await
+                {
                     return End::Lost(error);
                 }
                 continue;
@@ -276,7 +280,11 @@ impl Receiver {
     }
 
     /// The messages among what has arrived, and their bytes.
-    fn read(&mut self, connection: &mut Connection, subscribing_until_ns: &mut Option<u64>) -> Result<(Vec<Message>, usize)> {
+    fn read(
+        &mut self,
+        connection: &mut Connection,
+        subscribing_until_ns: &mut Option<u64>,
+    ) -> Result<(Vec<Message>, usize)> {
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while messages.len() < CHUNK_MESSAGES_MAX {
             match connection.next() {
@@ -320,8 +328,10 @@ impl Receiver {
                 self.outage.up();
                 Ok(())
             }
-            Err(why) => Err(Error::config(format!("the broker refuses the subscription to '{filter}': {why}"))
-                .remedy("check 'topic', and what the broker lets this 'username' and 'client-id' read")),
+            Err(why) => {
+                Err(Error::config(format!("the broker refuses the subscription to '{filter}': {why}"))
+                    .remedy("check 'topic', and what the broker lets this 'username' and 'client-id' read"))
+            }
         }
     }
 }

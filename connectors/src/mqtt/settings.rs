@@ -21,7 +21,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Read: a filter with + and #, where '{name}' for a level fills that column. Write: a topic, where '{name}' \
          stands for that column's value.",
     ),
-    OptionSpec::new("qos", "0 | 1", "1", "0: a message may be lost with the connection. 1: it arrives at least once."),
+    OptionSpec::new(
+        "qos",
+        "0 | 1",
+        "1",
+        "0: a message may be lost with the connection. 1: it arrives at least once.",
+    ),
     OptionSpec::new("version", "5 | 3.1.1", "5", "The protocol's version."),
     OptionSpec::new(
         "client-id",
@@ -33,7 +38,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("password", "text", "", "Password for the broker.").secret(),
     OptionSpec::new("keep-alive", "duration", "30 s", "How often a quiet connection is tested; '0 s' never."),
     OptionSpec::new("connect.timeout", "duration", "10 s", "How long connecting may take."),
-    OptionSpec::new("reconnect.backoff.initial", "duration", "200 ms", "Wait before connecting again, doubled after."),
+    OptionSpec::new(
+        "reconnect.backoff.initial",
+        "duration",
+        "200 ms",
+        "Wait before connecting again, doubled after.",
+    ),
     OptionSpec::new("reconnect.backoff.max", "duration", "30 s", "The longest wait before connecting again."),
     OptionSpec::new(
         "clean-start",
@@ -53,9 +63,24 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "1024",
         "Read: QoS 1 messages the broker may send before we acknowledge (MQTT 5).",
     ),
-    OptionSpec::new("inlet.max-bytes", "size", "4 mb", "Read: bytes that wait for the query before the broker must."),
-    OptionSpec::new("retain", "boolean", "false", "Write: whether the broker keeps the topic's last message."),
-    OptionSpec::new("max-in-flight", "integer", "256", "Write: QoS 1 messages sent before one is acknowledged."),
+    OptionSpec::new(
+        "inlet.max-bytes",
+        "size",
+        "4 mb",
+        "Read: bytes that wait for the query before the broker must.",
+    ),
+    OptionSpec::new(
+        "retain",
+        "boolean",
+        "false",
+        "Write: whether the broker keeps the topic's last message.",
+    ),
+    OptionSpec::new(
+        "max-in-flight",
+        "integer",
+        "256",
+        "Write: QoS 1 messages sent before one is acknowledged.",
+    ),
     OptionSpec::new(
         "outlet.max-bytes",
         "size",
@@ -99,10 +124,12 @@ impl Link {
             return Err(Error::config("option 'password' needs 'username'").at(options.owner()));
         }
         let keep_alive = duration(options, "keep-alive", 30_000)?;
-        if keep_alive.as_secs() > u64::from(u16::MAX) || (keep_alive.as_secs() == 0 && !keep_alive.is_zero()) {
+        if keep_alive.as_secs() > u64::from(u16::MAX) || (keep_alive.as_secs() == 0 && !keep_alive.is_zero())
+        {
             return Err(options.invalid("keep-alive", "whole seconds, at most 65535, or '0 s' for never"));
         }
-        let backoff_initial = duration(options, "reconnect.backoff.initial", 200)?.max(Duration::from_millis(1));
+        let backoff_initial =
+            duration(options, "reconnect.backoff.initial", 200)?.max(Duration::from_millis(1));
         Ok(Self {
             table: table.name.clone(),
             host,
@@ -146,13 +173,19 @@ fn broker(options: &Options) -> Result<(String, u16)> {
     match scheme.to_ascii_lowercase().as_str() {
         "mqtt" => {}
         "mqtts" | "ws" | "wss" => {
-            return Err(wrong(&format!("'{scheme}://' is not supported yet, this version speaks MQTT over plain TCP"))
-                .remedy("use 'mqtt://host:1883', for example to a broker on this machine that bridges to the far one"));
+            return Err(wrong(&format!(
+                "'{scheme}://' is not supported yet, this version speaks MQTT over plain TCP"
+            ))
+            .remedy(
+                "use 'mqtt://host:1883', for example to a broker on this machine that bridges to the far one",
+            ));
         }
         _ => return Err(wrong(&format!("'{scheme}://' is no MQTT, it must look like 'mqtt://host:1883'"))),
     }
     if rest.contains('@') {
-        return Err(wrong("it holds a user name or password").remedy("give them as 'username' and 'password'"));
+        return Err(
+            wrong("it holds a user name or password").remedy("give them as 'username' and 'password'")
+        );
     }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {

@@ -40,7 +40,9 @@ pub(super) struct Writing {
 pub(super) fn template_columns(table: &Table, template: &Template) -> Result<Vec<usize>> {
     let fields = table.schema.fields();
     let find = |name: &String| {
-        let wrong = |what: &str| Error::config(format!("option 'topic': '{{{name}}}' {what}")).at(table.options.owner());
+        let wrong = |what: &str| {
+            Error::config(format!("option 'topic': '{{{name}}}' {what}")).at(table.options.owner())
+        };
         let Some(column) = fields.iter().position(|field| field.name() == name) else {
             let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
             let near = did_you_mean(name, names.iter().copied());

@@ -222,7 +222,8 @@ impl Source for MqttSource {
 
     fn poll(&mut self, out: &mut Output<'_>) -> Result<SourcePoll> {
         // Taken out while its messages are worked on; an error ends the source, so it need not come back.
-        let mut running = self.running.take().ok_or_else(|| Error::internal("polled before it was opened"))?;
+        let mut running =
+            self.running.take().ok_or_else(|| Error::internal("polled before it was opened"))?;
         let poll = self.poll_running(&mut running, out)?;
         self.running = Some(running);
         Ok(poll)

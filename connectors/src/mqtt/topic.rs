@@ -67,10 +67,14 @@ impl Pattern {
                         Level::Segment(segments.len() - 1)
                     }
                     _ if level.contains(['{', '}']) => {
-                        return Err(wrong(format!("'{level}' must be one '{{column}}', alone between the slashes")));
+                        return Err(wrong(format!(
+                            "'{level}' must be one '{{column}}', alone between the slashes"
+                        )));
                     }
                     _ if level.contains(['+', '#']) => {
-                        return Err(wrong(format!("'{level}' has a wildcard that is not alone between the slashes")));
+                        return Err(wrong(format!(
+                            "'{level}' has a wildcard that is not alone between the slashes"
+                        )));
                     }
                     _ => Level::Literal(level.to_owned()),
                 },
@@ -104,7 +108,8 @@ impl Pattern {
                 found.truncate(before);
                 return false;
             }
-            let end = bytes[at..].iter().position(|byte| *byte == b'/').map_or(bytes.len(), |slash| at + slash);
+            let end =
+                bytes[at..].iter().position(|byte| *byte == b'/').map_or(bytes.len(), |slash| at + slash);
             match level {
                 Level::Literal(text) if &bytes[at..end] != text.as_bytes() => {
                     found.truncate(before);
@@ -240,7 +245,10 @@ mod tests {
         let matches = Pattern::parse(pattern).unwrap().split(topic, &mut found);
         assert!(matches || found.is_empty());
         matches.then(|| {
-            found.into_iter().map(|range| topic[range.start as usize..range.end as usize].to_owned()).collect()
+            found
+                .into_iter()
+                .map(|range| topic[range.start as usize..range.end as usize].to_owned())
+                .collect()
         })
     }
 
@@ -303,13 +311,19 @@ mod tests {
         assert_eq!(fill("alerts/{d}/x-{l}/{d}", &[Some("d7"), Some("high")]).unwrap(), "alerts/d7/x-high/d7");
         assert_eq!(fill("plain", &[]).unwrap(), "plain");
         assert_eq!(Template::parse("a/{b}c").unwrap().to_string(), "a/{b}c");
-        for (value, part) in
-            [(None, "NULL"), (Some(""), "empty"), (Some("a+"), "'+'"), (Some("#"), "'#'"), (Some("\0"), "NUL")]
-        {
+        for (value, part) in [
+            (None, "NULL"),
+            (Some(""), "empty"),
+            (Some("a+"), "'+'"),
+            (Some("#"), "'#'"),
+            (Some("\0"), "NUL"),
+        ] {
             assert!(fill("a/{d}", &[value]).unwrap_err().to_string().contains(part));
         }
         assert!(fill("{d}/x", &[Some("$SYS")]).unwrap_err().to_string().contains("broker's own"));
-        for (template, part) in [("", "empty"), ("a/+", "without + and #"), ("a/{", "column's name"), ("a}", "closed")] {
+        for (template, part) in
+            [("", "empty"), ("a/+", "without + and #"), ("a/{", "column's name"), ("a}", "closed")]
+        {
             assert!(Template::parse(template).unwrap_err().to_string().contains(part), "{template}");
         }
     }

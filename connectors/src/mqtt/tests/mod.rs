@@ -59,7 +59,10 @@ impl TestBroker {
             v5: server(v5),
             ..Config::default()
         };
-        std::thread::spawn(move || Broker::new(config).start());
+        std::thread::spawn(move || {
+            // It only ends with the process, or at once with an error that the wait below finds.
+            let _ = Broker::new(config).start();
+        });
         for port in [v4, v5] {
             rig::wait_until("rumqttd", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         }
@@ -91,8 +94,9 @@ impl Line {
                 if open.is_cut {
                     continue;
                 }
-                for (mut from, mut to) in [(near.try_clone(), far.try_clone()), (far.try_clone(), near.try_clone())]
-                    .map(|(from, to)| (from.unwrap(), to.unwrap()))
+                for (mut from, mut to) in
+                    [(near.try_clone(), far.try_clone()), (far.try_clone(), near.try_clone())]
+                        .map(|(from, to)| (from.unwrap(), to.unwrap()))
                 {
                     std::thread::spawn(move || {
                         let _ = std::io::copy(&mut from, &mut to);

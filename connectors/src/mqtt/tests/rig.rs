@@ -255,7 +255,12 @@ pub struct Reader {
 
 impl Reader {
     /// Reads all columns of `columns`; rows wait in a queue of `queue_bytes`.
-    pub fn start_with(columns: &[&str], options: &[(&str, String)], queue_bytes: usize, name: &str) -> Result<Self> {
+    pub fn start_with(
+        columns: &[&str],
+        options: &[(&str, String)],
+        queue_bytes: usize,
+        name: &str,
+    ) -> Result<Self> {
         let table = table(columns, options);
         Self::start_table(&table, Arc::clone(&table.schema), queue_bytes, name)
     }
@@ -267,7 +272,8 @@ impl Reader {
         let mut graph = Graph::new();
         let source = graph.source("t", provider.describe(), provider, schema);
         graph.sink("out", "", Arc::new(sink), Input::gather(source));
-        let job = Job::start(&graph, JobConfig { name: name.to_owned(), workers: 1, ..JobConfig::default() })?;
+        let job =
+            Job::start(&graph, JobConfig { name: name.to_owned(), workers: 1, ..JobConfig::default() })?;
         Ok(Self { job, puller, rows: Vec::new() })
     }
 

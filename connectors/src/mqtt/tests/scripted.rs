@@ -16,7 +16,9 @@ type Packet = (u8, Vec<u8>);
 
 /// A broker that answers each packet as `answer` says (`None` closes the connection). Answers its port, and how many
 /// connections there were.
-fn broker(answer: impl Fn(usize, &Packet) -> Option<Vec<u8>> + Send + Sync + 'static) -> (u16, Arc<AtomicUsize>) {
+fn broker(
+    answer: impl Fn(usize, &Packet) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (count, answer) = (Arc::<AtomicUsize>::default(), Arc::new(answer));

@@ -38,7 +38,8 @@ fn rows_arrive_in_order_under_their_topics_in_both_versions() {
     {
         let mut device = Device::connect(broker.v4, "subscriber");
         device.subscribe("alerts/+/x");
-        let mut writer = Writer::start(ALERTS, &options(port, &[("version", version), ("qos", qos)])).unwrap();
+        let mut writer =
+            Writer::start(ALERTS, &options(port, &[("version", version), ("qos", qos)])).unwrap();
         for first in (0..900).step_by(3) {
             rows(&writer, &[Some("a"), Some("b/c"), Some("ä")], first);
         }
@@ -69,14 +70,18 @@ fn a_row_without_a_topic_goes_to_the_dead_letters() {
     writer.finish();
     assert_eq!(device.receive(1)[0].payload, br#"{"device":"good","n":5}"#);
     let letters = writer.dead_letters().join("\n");
-    assert!(letters.contains("is NULL") && letters.contains("is empty") && letters.contains("'+', '#'"), "{letters}");
+    assert!(
+        letters.contains("is NULL") && letters.contains("is empty") && letters.contains("'+', '#'"),
+        "{letters}"
+    );
     assert_eq!(writer.metrics().rows_dead_letter.get(), 5);
 }
 
 #[test]
 fn a_retained_row_is_kept_by_the_broker() {
     let broker = TestBroker::start();
-    let mut writer = Writer::start(ALERTS, &options(broker.v4, &[("retain", "true"), ("version", "3.1.1")])).unwrap();
+    let mut writer =
+        Writer::start(ALERTS, &options(broker.v4, &[("retain", "true"), ("version", "3.1.1")])).unwrap();
     rows(&writer, &[Some("a"), Some("a")], 1);
     writer.finish();
     let mut device = Device::connect(broker.v4, "later");

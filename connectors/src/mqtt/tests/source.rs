@@ -21,7 +21,12 @@ fn options(port: u16, topic: &str, more: &[(&'static str, &str)]) -> Vec<(&'stat
 }
 
 const TELEMETRY: &[&str] = &[
-    "site STRING", "device STRING", "t DOUBLE", "topic FROM topic", "qos FROM qos", "retained FROM retained",
+    "site STRING",
+    "device STRING",
+    "t DOUBLE",
+    "topic FROM topic",
+    "qos FROM qos",
+    "retained FROM retained",
     "dup FROM duplicate",
 ];
 
@@ -42,7 +47,8 @@ fn rows_get_their_topics_segments_and_metadata_in_both_versions() {
                 r#"{{"site":"{site}","device":"{device}","t":{t},"topic":"plant/{site}/{device}/telemetry","qos":1,"retained":false,"dup":false}}"#
             )
         };
-        let expected = [row("b", "d1", "21.5"), row("c", "d2", "1.0"), row("c", "d2", "2.0"), row("c", "d3", "3.0")];
+        let expected =
+            [row("b", "d1", "21.5"), row("c", "d2", "1.0"), row("c", "d2", "2.0"), row("c", "d3", "3.0")];
         assert_eq!(reader.rows(4), expected);
         assert_eq!(reader.metrics().rows_in.get(), 3, "three messages");
         assert!(reader.metrics().bytes_in.get() > 50);
@@ -74,20 +80,25 @@ fn bad_messages_are_counted_and_the_rest_goes_on() {
     let more = [("payload.max-bytes", "1 kb")];
     let mut reader = Reader::start(&["line INT", "t DOUBLE"], &options(broker.v5, "p/{line}", &more));
     let mut device = Device::connect(broker.v4, "publisher");
-    device.publish("p/1", b"not json");
+    device.send_only("p/1", b"not json");
     device.publish("p/x", br#"{"t":1}"#);
     device.publish("p/1", &[b' '; 2_000]);
     device.publish("p/1", &vec![b'x'; 10 << 20]);
-    device.publish("p/1", b"");
+    device.retain("p/1", b"");
     device.publish("p/1", b"{\"t\":\"\xff\"}");
     device.publish("p/2", br#"{"t":2}"#);
     assert_eq!(reader.rows(1), [r#"{"line":2,"t":2.0}"#]);
     let letters = reader.dead_letters().join("\n");
-    for part in ["not valid JSON", "'x' in topic 'p/x'", "2000 bytes is over", "10485760 bytes is over", "UTF-8"] {
+    for part in
+        ["not valid JSON", "'x' in topic 'p/x'", "2000 bytes is over", "10485760 bytes is over", "UTF-8"]
+    {
         assert!(letters.contains(part), "{part} is not in:\n{letters}");
     }
     let metrics = reader.metrics();
-    assert_eq!((metrics.rows_dead_letter.get(), metrics.rows_skipped.get(), metrics.rows_in.get()), (5, 1, 7));
+    assert_eq!(
+        (metrics.rows_dead_letter.get(), metrics.rows_skipped.get(), metrics.rows_in.get()),
+        (5, 1, 7)
+    );
     assert_eq!(metrics.reconnects.get(), 0, "a large message must not cost the connection");
 }
 
@@ -136,7 +147,8 @@ fn a_slow_query_holds_messages_back_and_a_drain_ends_it() {
     for (version, port) in [("5", broker.v5), ("3.1.1", broker.v4)] {
         let more = [("inlet.max-bytes", "8 kb"), ("receive-maximum", "50"), ("version", version)];
         let mut reader =
-            Reader::start_with(&["n BIGINT"], &options(port, "p", &more), 1_000, &format!("slow{version}")).unwrap();
+            Reader::start_with(&["n BIGINT"], &options(port, "p", &more), 1_000, &format!("slow{version}"))
+                .unwrap();
         reader.wait_link(Link::Up);
         let mut device = Device::connect(broker.v4, "publisher");
         for n in 0..3_000 {
@@ -180,7 +192,8 @@ fn what_was_not_acknowledged_comes_again_after_a_restart() {
 fn wrong_credentials_show_the_link_down_and_do_not_end_the_job() {
     let broker = TestBroker::start_with(HashMap::from([("ada".to_owned(), "right".to_owned())]));
     let wrong = [("username", "ada"), ("password", "wrong")];
-    let reader = Reader::start_with(&["n BIGINT"], &options(broker.v5, "p", &wrong), 1 << 20, "wrong").unwrap();
+    let reader =
+        Reader::start_with(&["n BIGINT"], &options(broker.v5, "p", &wrong), 1 << 20, "wrong").unwrap();
     let right = [("username", "ada"), ("password", "right")];
     Reader::start(&["n BIGINT"], &options(broker.v5, "p", &right));
     assert_eq!((reader.metrics().link(), reader.job.state()), (Link::Down, JobState::Running));
