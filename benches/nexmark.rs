@@ -75,7 +75,9 @@ impl Settings {
                 "--whole" => settings.whole = true,
                 // Cargo says so when it runs benches.
                 "--bench" => {}
-                other => panic!("unknown argument {other}; there are --events, --workers, --runs, --query, --whole"),
+                other => panic!(
+                    "unknown argument {other}; there are --events, --workers, --runs, --query, --whole"
+                ),
             }
         }
         settings
@@ -85,13 +87,13 @@ impl Settings {
 /// Seconds that one run takes.
 fn seconds(query: &str, settings: &Settings) -> f64 {
     let (events, push_down) = (settings.events.to_string(), (!settings.whole).to_string());
-    let builder = Pipeline::builder().workers(settings.workers).sql(format!("{TABLES}\n{query}")).variables(move |name| {
-        match name {
+    let builder = Pipeline::builder().workers(settings.workers).sql(format!("{TABLES}\n{query}")).variables(
+        move |name| match name {
             "EVENTS_NUM" => Some(events.clone()),
             "PUSH_DOWN" => Some(push_down.clone()),
             _ => None,
-        }
-    });
+        },
+    );
     let started = Instant::now();
     builder.start().unwrap().wait().unwrap();
     started.elapsed().as_secs_f64()

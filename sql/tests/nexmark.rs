@@ -51,12 +51,15 @@ fn run(query: &str, workers: usize) -> Vec<Value> {
             _ => None,
         }),
         results: Some(Arc::new(move |_| {
-            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() }) as Arc<dyn SinkProvider>
+            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() })
+                as Arc<dyn SinkProvider>
         })),
         ..CompileOptions::default()
     };
     let registry = millstream_connectors::registry();
-    let program = compile(&format!("{TABLES}{query}"), &registry, &options).map_err(|error| error.render("query")).unwrap();
+    let program = compile(&format!("{TABLES}{query}"), &registry, &options)
+        .map_err(|error| error.render("query"))
+        .unwrap();
     let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() }).unwrap();
     job.wait().unwrap();
     let text = String::from_utf8(written.lock().clone()).unwrap();
@@ -74,14 +77,27 @@ fn time_ms(value: &Value) -> i64 {
 fn views_pass_their_events_through() {
     let bids = run("SELECT auction, bidder, price, `dateTime`, extra FROM bid", 1);
     assert_eq!(bids.len() as u64, EVENTS / 50 * 46);
-    assert!(bids.iter().all(|bid| bid.as_object().unwrap().values().all(|value| !value.is_null())), "{}", bids[0]);
+    assert!(
+        bids.iter().all(|bid| bid.as_object().unwrap().values().all(|value| !value.is_null())),
+        "{}",
+        bids[0]
+    );
     assert!(run("SELECT auction, bidder, price, `dateTime`, extra FROM bid", 2) == bids);
-    let people = run("SELECT id, name, emailAddress, creditCard, city, state, `dateTime`, extra FROM person", 2);
+    let people =
+        run("SELECT id, name, emailAddress, creditCard, city, state, `dateTime`, extra FROM person", 2);
     assert_eq!(people.len() as u64, EVENTS / 50);
-    assert!(people.iter().all(|row| row.as_object().unwrap().values().all(|value| !value.is_null())), "{}", people[0]);
+    assert!(
+        people.iter().all(|row| row.as_object().unwrap().values().all(|value| !value.is_null())),
+        "{}",
+        people[0]
+    );
     let auctions = run("SELECT * FROM auction", 2);
     assert_eq!(auctions.len() as u64, EVENTS / 50 * 3);
-    assert!(auctions.iter().all(|row| row.as_object().unwrap().values().all(|value| !value.is_null())), "{}", auctions[0]);
+    assert!(
+        auctions.iter().all(|row| row.as_object().unwrap().values().all(|value| !value.is_null())),
+        "{}",
+        auctions[0]
+    );
 }
 
 /// The delays stay below the watermark's, so no row is late and the count is that of all rows.
@@ -105,7 +121,10 @@ fn bids_are_counted_in_hopping_windows() {
             .iter()
             .map(|row| {
                 assert_eq!(time_ms(&row["window_end"]) - time_ms(&row["window_start"]), 10_000);
-                ((row["auction"].as_i64().unwrap(), time_ms(&row["window_start"])), row["num"].as_i64().unwrap())
+                (
+                    (row["auction"].as_i64().unwrap(), time_ms(&row["window_start"])),
+                    row["num"].as_i64().unwrap(),
+                )
             })
             .collect();
         assert_eq!(found.len(), counts.len());

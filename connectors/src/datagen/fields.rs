@@ -79,27 +79,45 @@ pub(super) enum Values {
     /// The device's name or number.
     Device,
     /// The row's time, up to `max_past_ms` before.
-    Time { max_past_ms: u64 },
+    Time {
+        max_past_ms: u64,
+    },
     Boolean,
     /// Whole numbers; of a DECIMAL, without the point.
     Whole(Series<i128>),
     Real(Series<f64>),
     /// Hexadecimal digits, as Flink has them; or bytes.
-    Random { len: usize, var_len: bool },
+    Random {
+        len: usize,
+        var_len: bool,
+    },
     /// One of several.
     Pick(Vec<String>),
     /// A counted number as text.
-    SequenceText { start: i128 },
+    SequenceText {
+        start: i128,
+    },
     Row(Vec<Column>),
-    List { len: usize, var_len: bool, item: Box<Column> },
+    List {
+        len: usize,
+        var_len: bool,
+        item: Box<Column>,
+    },
 }
 
 /// The columns of `table`, and how many rows its shortest sequence has.
 pub(super) fn columns(table: &Table, fleet: &Fleet, seed: u64) -> Result<(Vec<Column>, u64)> {
-    let mut reader =
-        Reader { options: &table.options, fleet, seed, fields: 0, known: BTreeSet::new(), sequence_rows: u64::MAX };
+    let mut reader = Reader {
+        options: &table.options,
+        fleet,
+        seed,
+        fields: 0,
+        known: BTreeSet::new(),
+        sequence_rows: u64::MAX,
+    };
     let fields = table.schema.fields();
-    let columns = fields.iter().map(|field| reader.column(field, field.name())).collect::<Result<Vec<_>>>()?;
+    let columns =
+        fields.iter().map(|field| reader.column(field, field.name())).collect::<Result<Vec<_>>>()?;
     reader.check_known(fields.iter().map(|field| field.name().as_str()))?;
     Ok((columns, reader.sequence_rows))
 }
@@ -158,9 +176,12 @@ impl Reader<'_> {
         }
         let key = self.key(path, "kind");
         let choices: &[(&str, Kind)] = match kind {
-            _ if numeric => {
-                &[("random", Kind::Random), ("sequence", Kind::Sequence), ("walk", Kind::Walk), ("sine", Kind::Sine)]
-            }
+            _ if numeric => &[
+                ("random", Kind::Random),
+                ("sequence", Kind::Sequence),
+                ("walk", Kind::Walk),
+                ("sine", Kind::Sine),
+            ],
             DataType::Utf8 => &[("random", Kind::Random), ("sequence", Kind::Sequence)],
             _ => &[("random", Kind::Random)],
         };
@@ -175,8 +196,12 @@ impl Reader<'_> {
             (DataType::Utf8, _) => {
                 let key = self.key(path, "values");
                 match self.options.get(&key) {
-                    Some(list) => Ok(Values::Pick(list.split(',').map(|value| value.trim().to_owned()).collect())),
-                    None => self.lengths(path, TEXT_LEN, LEN_MAX).map(|(len, var_len)| Values::Random { len, var_len }),
+                    Some(list) => {
+                        Ok(Values::Pick(list.split(',').map(|value| value.trim().to_owned()).collect()))
+                    }
+                    None => self
+                        .lengths(path, TEXT_LEN, LEN_MAX)
+                        .map(|(len, var_len)| Values::Random { len, var_len }),
                 }
             }
             (DataType::Binary, _) => {
@@ -189,7 +214,8 @@ impl Reader<'_> {
                 Ok(Values::Time { max_past_ms })
             }
             (DataType::Struct(fields), _) => {
-                let fields = fields.iter().map(|field| self.column(field, &format!("{path}.{}", field.name())));
+                let fields =
+                    fields.iter().map(|field| self.column(field, &format!("{path}.{}", field.name())));
                 Ok(Values::Row(fields.collect::<Result<_>>()?))
             }
             (DataType::List(item), _) => {
@@ -197,9 +223,11 @@ impl Reader<'_> {
                 let item = Box::new(self.column(item, &format!("{path}.element"))?);
                 Ok(Values::List { len, var_len, item })
             }
-            (other, _) => Err(Error::config(format!("connector 'datagen' does not make columns like '{path}', which is {other}"))
-                .at(self.options.owner())
-                .remedy("leave the column out, or compute it: name AS expression")),
+            (other, _) => Err(Error::config(format!(
+                "connector 'datagen' does not make columns like '{path}', which is {other}"
+            ))
+            .at(self.options.owner())
+            .remedy("leave the column out, or compute it: name AS expression")),
         }
     }
 
@@ -214,11 +242,16 @@ impl Reader<'_> {
     }
 
     /// The start of a sequence, whose end is noted.
-    fn sequence(&mut self, path: &str, read: impl Fn(&Options, &str) -> Result<Option<i128>>) -> Result<i128> {
+    fn sequence(
+        &mut self,
+        path: &str,
+        read: impl Fn(&Options, &str) -> Result<Option<i128>>,
+    ) -> Result<i128> {
         let (start_key, end_key) = (self.key(path, "start"), self.key(path, "end"));
         self.options.require(&start_key)?;
         self.options.require(&end_key)?;
-        let (start, end) = (read(self.options, &start_key)?.unwrap_or(0), read(self.options, &end_key)?.unwrap_or(0));
+        let (start, end) =
+            (read(self.options, &start_key)?.unwrap_or(0), read(self.options, &end_key)?.unwrap_or(0));
         if end < start {
             return Err(self.options.invalid(&end_key, "a value not below the sequence's start"));
         }
@@ -237,7 +270,10 @@ impl Reader<'_> {
                 let high = 10_i128.pow(u32::from(*precision).min(38)) - 1;
                 (-high, high, u32::from(scale.unsigned_abs()))
             }
-            other => return Err(Error::config(format!("connector 'datagen' does not make {other}")).at(self.options.owner())),
+            other => {
+                return Err(Error::config(format!("connector 'datagen' does not make {other}"))
+                    .at(self.options.owner()));
+            }
         };
         let read = |options: &Options, key: &str| -> Result<Option<i128>> {
             let Some(text) = options.get(key) else { return Ok(None) };
@@ -248,17 +284,23 @@ impl Reader<'_> {
                 _ => text.trim().parse().ok(),
             };
             let value = value.filter(|value| (low..=high).contains(value));
-            value.map(Some).ok_or_else(|| options.invalid(key, &format!("a value of the column's type, {data_type}")))
+            value
+                .map(Some)
+                .ok_or_else(|| options.invalid(key, &format!("a value of the column's type, {data_type}")))
         };
         if kind == Kind::Sequence {
             let start = self.sequence(path, read)?;
             if scale > 0 {
-                return Err(self.options.invalid(&self.known_kind(path), "'random', 'walk' or 'sine' for a DECIMAL with a fraction"));
+                return Err(self.options.invalid(
+                    &self.known_kind(path),
+                    "'random', 'walk' or 'sine' for a DECIMAL with a fraction",
+                ));
             }
             return Ok(Series::Sequence { start });
         }
         let (min_key, max_key) = (self.key(path, "min"), self.key(path, "max"));
-        let defaults = if kind == Kind::Random { (low, high) } else { (0, (100 * 10_i128.pow(scale)).min(high)) };
+        let defaults =
+            if kind == Kind::Random { (low, high) } else { (0, (100 * 10_i128.pow(scale)).min(high)) };
         let min = read(self.options, &min_key)?.unwrap_or(defaults.0);
         let max = read(self.options, &max_key)?.unwrap_or(defaults.1);
         if max < min {

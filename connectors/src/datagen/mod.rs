@@ -27,7 +27,12 @@ pub struct Datagen;
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("rows-per-second", "integer", "10000", "How fast rows come."),
-    OptionSpec::new("number-of-rows", "integer", "", "How many rows there are; without it (and a sequence) no end."),
+    OptionSpec::new(
+        "number-of-rows",
+        "integer",
+        "",
+        "How many rows there are; without it (and a sequence) no end.",
+    ),
     OptionSpec::new(
         "fields.*",
         "text",
@@ -36,12 +41,37 @@ const OPTIONS: &[OptionSpec] = &[
          .max-past, .start, .end, .values, .step and .period. A field of a ROW is COLUMN.FIELD, an item of an ARRAY \
          COLUMN.element.",
     ),
-    OptionSpec::new("devices", "integer", "1", "How many devices take turns; walks and sines are each device's own."),
-    OptionSpec::new("device-column", "text", "device_id", "The column that names the device, if 'devices' is given."),
-    OptionSpec::new("device-prefix", "text", "device-", "What a device's name begins with, where it is text."),
+    OptionSpec::new(
+        "devices",
+        "integer",
+        "1",
+        "How many devices take turns; walks and sines are each device's own.",
+    ),
+    OptionSpec::new(
+        "device-column",
+        "text",
+        "device_id",
+        "The column that names the device, if 'devices' is given.",
+    ),
+    OptionSpec::new(
+        "device-prefix",
+        "text",
+        "device-",
+        "What a device's name begins with, where it is text.",
+    ),
     OptionSpec::new("seed", "integer", "0", "Chooses other rows."),
-    OptionSpec::new("base-time", "now | time | integer", "now", "Time of the first row: a UTC time, ms since 1970, or the clock at the start."),
-    OptionSpec::new("out-of-order", "number", "0", "Share of rows whose time is behind their turn: '0.05' or '5 %'."),
+    OptionSpec::new(
+        "base-time",
+        "now | time | integer",
+        "now",
+        "Time of the first row: a UTC time, ms since 1970, or the clock at the start.",
+    ),
+    OptionSpec::new(
+        "out-of-order",
+        "number",
+        "0",
+        "Share of rows whose time is behind their turn: '0.05' or '5 %'.",
+    ),
     OptionSpec::new("out-of-order.max", "duration", "3 s", "How far behind at most."),
 ];
 
@@ -134,7 +164,8 @@ impl Rows for Maker {
             .iter()
             .map(|field| {
                 let column = columns.iter().find(|column| column.name == *field.name());
-                let column = column.ok_or_else(|| Error::internal(format!("datagen has no column '{}'", field.name())))?;
+                let column = column
+                    .ok_or_else(|| Error::internal(format!("datagen has no column '{}'", field.name())))?;
                 make(column, field.data_type(), fleet, &rows)
             })
             .collect::<Result<Vec<_>>>()?;

@@ -40,7 +40,8 @@ impl Series<f64> {
 impl Series<i128> {
     /// The number of `row`; of a DECIMAL, without its point.
     pub fn whole(&self, draws: Draws, row: &Row) -> i128 {
-        let between = |min: i128, max: i128, at: f64| (min + ((max - min) as f64 * at).round() as i128).clamp(min, max);
+        let between =
+            |min: i128, max: i128, at: f64| (min + ((max - min) as f64 * at).round() as i128).clamp(min, max);
         match *self {
             Self::Random { min, max } => {
                 // The range may have more than 64 bits: each half is scaled by the draw.

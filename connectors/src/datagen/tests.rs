@@ -23,7 +23,11 @@ fn time() -> DataType {
 
 /// Device, temperature and time.
 fn fleet(options: &[(&str, &str)]) -> Table {
-    let fields = vec![field("device_id", DataType::Utf8), field("temperature", DataType::Float64), field("ts", time())];
+    let fields = vec![
+        field("device_id", DataType::Utf8),
+        field("temperature", DataType::Float64),
+        field("ts", time()),
+    ];
     let base = [("connector", "datagen"), ("rows-per-second", "1000000"), ("base-time", "0")];
     table(fields, &[&base[..], options].concat())
 }
@@ -54,23 +58,26 @@ fn every_type_is_made_and_batch_sizes_change_nothing() {
         field("row", row),
         field("list", list),
     ];
-    let table = table(fields, &[
-        ("connector", "datagen"),
-        ("rows-per-second", "1000000"),
-        ("number-of-rows", "500"),
-        ("base-time", "2026-01-01T10:00:00"),
-        ("fields.tiny.min", "1"),
-        ("fields.tiny.max", "3"),
-        ("fields.money.min", "-1.50"),
-        ("fields.money.max", "2.25"),
-        ("fields.text.length", "8"),
-        ("fields.bytes.var-len", "true"),
-        ("fields.real.null-rate", "0.25"),
-        ("fields.row.a.max", "5"),
-        ("fields.list.length", "2"),
-        ("fields.list.element.min", "7"),
-        ("fields.list.element.max", "9"),
-    ]);
+    let table = table(
+        fields,
+        &[
+            ("connector", "datagen"),
+            ("rows-per-second", "1000000"),
+            ("number-of-rows", "500"),
+            ("base-time", "2026-01-01T10:00:00"),
+            ("fields.tiny.min", "1"),
+            ("fields.tiny.max", "3"),
+            ("fields.money.min", "-1.50"),
+            ("fields.money.max", "2.25"),
+            ("fields.text.length", "8"),
+            ("fields.bytes.var-len", "true"),
+            ("fields.real.null-rate", "0.25"),
+            ("fields.row.a.max", "5"),
+            ("fields.list.length", "2"),
+            ("fields.list.element.min", "7"),
+            ("fields.list.element.max", "9"),
+        ],
+    );
     let made = all(&table);
     for batch in [1, 7] {
         assert_eq!(lines(&rows(&Datagen, &table, &table.schema, 2, batch)), lines(&made));
@@ -83,28 +90,35 @@ fn every_type_is_made_and_batch_sizes_change_nothing() {
     assert!((95..155).contains(&nulls), "{nulls}");
     for line in lines(&made) {
         let row: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let number = |value: &serde_json::Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap();
+        let number =
+            |value: &serde_json::Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap();
         assert!((1.0..=3.0).contains(&number(&row["tiny"])), "{line}");
         assert!((-1.5..=2.25).contains(&number(&row["money"])), "{line}");
         assert!((0.0..=5.0).contains(&number(&row["row"]["a"])), "{line}");
         assert_eq!(row["list"].as_array().map(Vec::len), Some(2));
-        assert!(row["list"].as_array().unwrap().iter().all(|item| (7.0..=9.0).contains(&number(item))), "{line}");
+        assert!(
+            row["list"].as_array().unwrap().iter().all(|item| (7.0..=9.0).contains(&number(item))),
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn a_sequence_ends_the_table() {
     let fields = vec![field("n", DataType::Int64), field("name", DataType::Utf8)];
-    let table = table(fields, &[
-        ("connector", "datagen"),
-        ("rows-per-second", "1000000"),
-        ("fields.n.kind", "sequence"),
-        ("fields.n.start", "-3"),
-        ("fields.n.end", "6"),
-        ("fields.name.kind", "sequence"),
-        ("fields.name.start", "1"),
-        ("fields.name.end", "1000"),
-    ]);
+    let table = table(
+        fields,
+        &[
+            ("connector", "datagen"),
+            ("rows-per-second", "1000000"),
+            ("fields.n.kind", "sequence"),
+            ("fields.n.start", "-3"),
+            ("fields.n.end", "6"),
+            ("fields.name.kind", "sequence"),
+            ("fields.name.start", "1"),
+            ("fields.name.end", "1000"),
+        ],
+    );
     let made = all(&table);
     assert_eq!(made.column(0).as_primitive::<Int64Type>().values(), &(-3..=6).collect::<Vec<_>>()[..]);
     assert_eq!(made.column(1).as_string::<i32>().value(9), "10");
@@ -140,7 +154,8 @@ fn rows_come_at_their_rate_and_once_over_a_restore() {
     let table = fleet(&[("rows-per-second", "100"), ("number-of-rows", "400")]);
     let store = Arc::new(MemoryStateStore::default());
     let clock = ManualClock::at(5_000);
-    let config = || JobConfig { workers: 2, store: store.clone(), clock: clock.clone(), ..JobConfig::default() };
+    let config =
+        || JobConfig { workers: 2, store: store.clone(), clock: clock.clone(), ..JobConfig::default() };
     let (job, kept) = start(&Datagen, &table, &table.schema, config()).unwrap();
     kept.wait_for(1);
     clock.advance(1_999);
@@ -152,14 +167,17 @@ fn rows_come_at_their_rate_and_once_over_a_restore() {
     assert!(job.wait_for(Duration::from_secs(60)));
     let mut found = lines(&kept.rows(&table.schema).slice(0, 200));
 
-    let (job, kept) = start(&Datagen, &table, &table.schema, JobConfig { restore: epoch, ..config() }).unwrap();
+    let (job, kept) =
+        start(&Datagen, &table, &table.schema, JobConfig { restore: epoch, ..config() }).unwrap();
     clock.advance(60_000);
     job.wait().unwrap();
     found.extend(lines(&kept.rows(&table.schema)));
     found.sort();
     let fast = fleet(&[("rows-per-second", "100"), ("number-of-rows", "400")]);
     let clock = ManualClock::at(0);
-    let (job, kept) = start(&Datagen, &fast, &fast.schema, JobConfig { clock: clock.clone(), ..JobConfig::default() }).unwrap();
+    let (job, kept) =
+        start(&Datagen, &fast, &fast.schema, JobConfig { clock: clock.clone(), ..JobConfig::default() })
+            .unwrap();
     kept.wait_for(1);
     clock.advance(60_000);
     job.wait().unwrap();
@@ -169,21 +187,49 @@ fn rows_come_at_their_rate_and_once_over_a_restore() {
 #[test]
 fn wrong_options_are_explained() {
     let message = |options: &[(&str, &str)]| error(Arc::new(Datagen), &fleet(options));
-    assert_eq!(message(&[("fields.temperature.kind", "sine"), ("fields.temperature.period", "1 min")]), "no error");
+    assert_eq!(
+        message(&[("fields.temperature.kind", "sine"), ("fields.temperature.period", "1 min")]),
+        "no error"
+    );
     let typo = message(&[("fields.temprature.min", "1")]);
-    assert!(typo.contains("no option 'fields.temprature.min'") && typo.contains("did you mean 'fields.temperature.min'?"), "{typo}");
+    assert!(
+        typo.contains("no option 'fields.temprature.min'")
+            && typo.contains("did you mean 'fields.temperature.min'?"),
+        "{typo}"
+    );
     let other = message(&[("fields.temperature.step", "1")]);
-    assert!(other.contains("this field and kind take: fields.temperature.kind, fields.temperature.max"), "{other}");
+    assert!(
+        other.contains("this field and kind take: fields.temperature.kind, fields.temperature.max"),
+        "{other}"
+    );
     assert!(message(&[("rows-per-secnd", "1")]).contains("did you mean 'rows-per-second'?"));
     assert!(message(&[("rows-per-second", "0")]).contains("at least 1"));
-    assert!(message(&[("fields.temperature.kind", "walks")]).contains("'random', 'sequence', 'walk', 'sine'"));
-    assert!(message(&[("fields.temperature.min", "5"), ("fields.temperature.max", "1")]).contains("leave no values"));
-    assert!(message(&[("fields.temperature.kind", "sequence")]).contains("'fields.temperature.start' is missing"));
-    assert!(message(&[("devices", "5"), ("device-column", "device")]).contains("there is no column 'device'"));
+    assert!(
+        message(&[("fields.temperature.kind", "walks")]).contains("'random', 'sequence', 'walk', 'sine'")
+    );
+    assert!(
+        message(&[("fields.temperature.min", "5"), ("fields.temperature.max", "1")])
+            .contains("leave no values")
+    );
+    assert!(
+        message(&[("fields.temperature.kind", "sequence")]).contains("'fields.temperature.start' is missing")
+    );
+    assert!(
+        message(&[("devices", "5"), ("device-column", "device")]).contains("there is no column 'device'")
+    );
     assert!(message(&[("fields.temperature.null-rate", "1.5")]).contains("a share"));
     let map = DataType::Map(
-        Arc::new(Field::new("entries", DataType::Struct(vec![Field::new("key", DataType::Utf8, false), field("value", DataType::Utf8)].into()), false)),
+        Arc::new(Field::new(
+            "entries",
+            DataType::Struct(
+                vec![Field::new("key", DataType::Utf8, false), field("value", DataType::Utf8)].into(),
+            ),
+            false,
+        )),
         false,
     );
-    assert!(error(Arc::new(Datagen), &table(vec![field("m", map)], &[("connector", "datagen")])).contains("does not make columns like 'm'"));
+    assert!(
+        error(Arc::new(Datagen), &table(vec![field("m", map)], &[("connector", "datagen")]))
+            .contains("does not make columns like 'm'")
+    );
 }

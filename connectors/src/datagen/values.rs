@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time32MillisecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType,
 };
 use arrow_array::{ArrayRef, BooleanArray, ListArray, PrimitiveArray, StructArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
@@ -60,11 +61,13 @@ pub(super) fn make(column: &Column, data_type: &DataType, fleet: &Fleet, rows: &
         Values::SequenceText { start } => {
             texts(rows, 8, nulls, |row, text| text.add((start + i128::from(row.n)).to_string().as_bytes()))?
         }
-        Values::Random { len, var_len } if *data_type == DataType::Utf8 => texts(rows, *len, nulls, |row, text| {
-            random_bytes(draws, row.n, length(draws, row.n, *len, *var_len), |byte| {
-                text.add(&[HEX[usize::from(byte & 15)]]);
-            });
-        })?,
+        Values::Random { len, var_len } if *data_type == DataType::Utf8 => {
+            texts(rows, *len, nulls, |row, text| {
+                random_bytes(draws, row.n, length(draws, row.n, *len, *var_len), |byte| {
+                    text.add(&[HEX[usize::from(byte & 15)]]);
+                });
+            })?
+        }
         Values::Random { len, var_len } => {
             let mut bytes = BinaryBuilder::with_capacity(rows.len(), rows.len() * len);
             let mut value = Vec::with_capacity(*len);
@@ -126,12 +129,21 @@ fn random_bytes(draws: Draws, n: u64, len: usize, mut take: impl FnMut(u8)) {
     }
 }
 
-fn primitive<T: ArrowPrimitiveType>(rows: &[Row], nulls: Option<NullBuffer>, value: impl Fn(&Row) -> T::Native) -> ArrayRef {
+fn primitive<T: ArrowPrimitiveType>(
+    rows: &[Row],
+    nulls: Option<NullBuffer>,
+    value: impl Fn(&Row) -> T::Native,
+) -> ArrayRef {
     let values: Vec<T::Native> = rows.iter().map(value).collect();
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
 }
 
-fn texts(rows: &[Row], bytes: usize, nulls: Option<NullBuffer>, mut value: impl FnMut(&Row, &mut Texts)) -> Result<ArrayRef> {
+fn texts(
+    rows: &[Row],
+    bytes: usize,
+    nulls: Option<NullBuffer>,
+    mut value: impl FnMut(&Row, &mut Texts),
+) -> Result<ArrayRef> {
     let mut texts = Texts::with_capacity(rows.len(), rows.len() * bytes);
     for row in rows {
         value(row, &mut texts);
@@ -141,7 +153,12 @@ fn texts(rows: &[Row], bytes: usize, nulls: Option<NullBuffer>, mut value: impl 
 }
 
 /// Values are within their type's bounds, which reading the options made sure of.
-fn whole(data_type: &DataType, rows: &[Row], nulls: Option<NullBuffer>, value: impl Fn(&Row) -> i128) -> Result<ArrayRef> {
+fn whole(
+    data_type: &DataType,
+    rows: &[Row],
+    nulls: Option<NullBuffer>,
+    value: impl Fn(&Row) -> i128,
+) -> Result<ArrayRef> {
     Ok(match data_type {
         DataType::Int8 => primitive::<Int8Type>(rows, nulls, |row| value(row) as i8),
         DataType::Int16 => primitive::<Int16Type>(rows, nulls, |row| value(row) as i16),
@@ -156,8 +173,18 @@ fn whole(data_type: &DataType, rows: &[Row], nulls: Option<NullBuffer>, value: i
     })
 }
 
-fn time(data_type: &DataType, rows: &[Row], nulls: Option<NullBuffer>, time_ms: impl Fn(&Row) -> i64) -> Result<ArrayRef> {
-    fn stamps<T>(rows: &[Row], nulls: Option<NullBuffer>, zone: Option<Arc<str>>, value: impl Fn(&Row) -> i64) -> ArrayRef
+fn time(
+    data_type: &DataType,
+    rows: &[Row],
+    nulls: Option<NullBuffer>,
+    time_ms: impl Fn(&Row) -> i64,
+) -> Result<ArrayRef> {
+    fn stamps<T>(
+        rows: &[Row],
+        nulls: Option<NullBuffer>,
+        zone: Option<Arc<str>>,
+        value: impl Fn(&Row) -> i64,
+    ) -> ArrayRef
     where
         T: arrow_array::types::ArrowTimestampType,
     {
@@ -169,10 +196,14 @@ fn time(data_type: &DataType, rows: &[Row], nulls: Option<NullBuffer>, time_ms: 
             stamps::<TimestampMillisecondType>(rows, nulls, zone.clone(), time_ms)
         }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            stamps::<TimestampMicrosecondType>(rows, nulls, zone.clone(), |row| time_ms(row).saturating_mul(1_000))
+            stamps::<TimestampMicrosecondType>(rows, nulls, zone.clone(), |row| {
+                time_ms(row).saturating_mul(1_000)
+            })
         }
         DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
-            stamps::<TimestampNanosecondType>(rows, nulls, zone.clone(), |row| time_ms(row).saturating_mul(1_000_000))
+            stamps::<TimestampNanosecondType>(rows, nulls, zone.clone(), |row| {
+                time_ms(row).saturating_mul(1_000_000)
+            })
         }
         DataType::Date32 => primitive::<Date32Type>(rows, nulls, |row| {
             i32::try_from(time_ms(row).div_euclid(DAY_MS)).unwrap_or(i32::MAX)

@@ -84,7 +84,8 @@ impl Lanes {
     pub fn restore<'a>(&mut self, positions: impl Iterator<Item = &'a [u8]>) -> Result<()> {
         let mut former = Vec::new();
         for position in positions {
-            let lanes = read(position).ok_or_else(|| Error::state("the position of a generated source is unreadable"))?;
+            let lanes = read(position)
+                .ok_or_else(|| Error::state("the position of a generated source is unreadable"))?;
             // A main lane goes as far as the source does now, which may be further than it was.
             former.extend(lanes.into_iter().enumerate().map(|(index, lane)| match index {
                 0 => Lane { end: self.main.end, ..lane },
@@ -116,7 +117,12 @@ fn read(bytes: &[u8]) -> Option<Vec<Lane>> {
     lanes
         .iter()
         .map(|lane| {
-            let lane = Lane { next: number(lane, 0)?, block: number(lane, 1)?, stride: number(lane, 2)?, end: number(lane, 3)? };
+            let lane = Lane {
+                next: number(lane, 0)?,
+                block: number(lane, 1)?,
+                stride: number(lane, 2)?,
+                end: number(lane, 3)?,
+            };
             (lane.block > 0 && lane.stride >= lane.block).then_some(lane)
         })
         .collect()
@@ -143,7 +149,12 @@ mod tests {
     /// Deals, interrupts at uneven points, deals again: every row once, rising in each instance.
     #[test]
     fn every_row_once_over_any_chain_of_restores() {
-        for (parallelisms, blocks) in [([1, 2, 1], [10, 10, 10]), ([3, 2, 5], [10, 7, 10]), ([2, 2, 2], [1, 1, 16]), ([4, 1, 3], [8, 8, 8])] {
+        for (parallelisms, blocks) in [
+            ([1, 2, 1], [10, 10, 10]),
+            ([3, 2, 5], [10, 7, 10]),
+            ([2, 2, 2], [1, 1, 16]),
+            ([4, 1, 3], [8, 8, 8]),
+        ] {
             let mut all = Vec::new();
             let mut positions: Vec<Vec<u8>> = Vec::new();
             for (round, (parallelism, block)) in parallelisms.into_iter().zip(blocks).enumerate() {

@@ -30,8 +30,10 @@ impl BaseTime {
             .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
             .map(|time| time.and_utc().timestamp_millis());
         let time = text.parse::<i64>().ok().or(zoned.ok()).or(plain);
-        time.map(|time| Some(Self::At(time)))
-            .ok_or_else(|| options.invalid("base-time", "'now', a time such as '2026-01-01T00:00:00' (UTC), or ms since 1970"))
+        time.map(|time| Some(Self::At(time))).ok_or_else(|| {
+            options
+                .invalid("base-time", "'now', a time such as '2026-01-01T00:00:00' (UTC), or ms since 1970")
+        })
     }
 }
 
@@ -63,7 +65,9 @@ mod tests {
     fn a_base_time_has_four_forms() {
         let read = |text| BaseTime::from_options(&Options::from_pairs("table t", [("base-time", text)]));
         assert_eq!(read("now").unwrap(), Some(BaseTime::Now));
-        for text in ["1767225600000", "2026-01-01T00:00:00", "2026-01-01 00:00:00.000", "2026-01-01T01:00:00+01:00"] {
+        for text in
+            ["1767225600000", "2026-01-01T00:00:00", "2026-01-01 00:00:00.000", "2026-01-01T01:00:00+01:00"]
+        {
             assert_eq!(read(text).unwrap(), Some(BaseTime::At(1_767_225_600_000)), "{text}");
         }
         let error = read("yesterday").unwrap_err().to_string();

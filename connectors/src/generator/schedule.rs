@@ -73,7 +73,9 @@ impl Schedule {
         let (period, row, index) = self.locate(n);
         let step = self.steps[index];
         let inside = u128::from(row - step.first) * 1_000 / u128::from(step.rate);
-        (period.saturating_mul(self.period_ms)).saturating_add(step.start_ms).saturating_add(u64::try_from(inside).unwrap_or(u64::MAX))
+        (period.saturating_mul(self.period_ms))
+            .saturating_add(step.start_ms)
+            .saturating_add(u64::try_from(inside).unwrap_or(u64::MAX))
     }
 
     /// How many rows are due when `elapsed_ms` have passed: those whose time is at most that.
@@ -151,6 +153,9 @@ mod tests {
         let schedule = Schedule::constant(3);
         assert_eq!(schedule.time_ms(3_000_000_000), 1_000_000_000_000);
         let square = Schedule::shaped(RateShape::Square, 100, 10, 10);
-        assert_eq!((square.rows_due(4_999), square.rows_due(9_999), square.rows_due(14_999)), (500, 550, 1_050));
+        assert_eq!(
+            (square.rows_due(4_999), square.rows_due(9_999), square.rows_due(14_999)),
+            (500, 550, 1_050)
+        );
     }
 }

@@ -53,7 +53,11 @@ impl Plan {
     }
 
     fn block_rows(&self) -> u64 {
-        if self.paced { (self.schedule.first_rate() / BLOCKS_PER_SECOND).clamp(1, BLOCK_ROWS) } else { BLOCK_ROWS }
+        if self.paced {
+            (self.schedule.first_rate() / BLOCKS_PER_SECOND).clamp(1, BLOCK_ROWS)
+        } else {
+            BLOCK_ROWS
+        }
     }
 }
 
@@ -114,7 +118,9 @@ impl<R: Rows> Source for GeneratedSource<R> {
     }
 
     fn poll(&mut self, out: &mut Output<'_>) -> Result<SourcePoll> {
-        let Some(clock) = self.clock.clone() else { return Err(Error::internal("polled before it was opened")) };
+        let Some(clock) = self.clock.clone() else {
+            return Err(Error::internal("polled before it was opened"));
+        };
         let origin = self.origin(&clock);
         let Some((first, run)) = self.lanes.peek() else {
             return Ok(if self.plan.keep_alive { SourcePoll::Waiting } else { SourcePoll::Finished });
@@ -153,7 +159,10 @@ impl<R: Rows> Source for GeneratedSource<R> {
             let (base_ms, rest) = rest.split_first_chunk().ok_or_else(cut_short)?;
             let (started_ms, lanes) = rest.split_first_chunk().ok_or_else(cut_short)?;
             if *flag == 1 {
-                origin = Some(Origin { base_ms: i64::from_le_bytes(*base_ms), started_ms: i64::from_le_bytes(*started_ms) });
+                origin = Some(Origin {
+                    base_ms: i64::from_le_bytes(*base_ms),
+                    started_ms: i64::from_le_bytes(*started_ms),
+                });
             }
             positions.push(lanes);
         }

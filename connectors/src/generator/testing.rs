@@ -9,7 +9,8 @@ use millstream_engine::element::Epoch;
 use millstream_engine::options::Options;
 use millstream_engine::state::StateWriter;
 use millstream_engine::{
-    Batch, Connector, Graph, InstanceContext, Input, Job, JobConfig, Ready, Registry, Result, Sink, SinkProvider, Table,
+    Batch, Connector, Graph, Input, InstanceContext, Job, JobConfig, Ready, Registry, Result, Sink,
+    SinkProvider, Table,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -102,7 +103,13 @@ pub(crate) fn start(
 }
 
 /// All rows of a bounded table, in whatever order they came.
-pub(crate) fn rows(connector: &dyn Connector, table: &Table, schema: &SchemaRef, workers: usize, batch: usize) -> RecordBatch {
+pub(crate) fn rows(
+    connector: &dyn Connector,
+    table: &Table,
+    schema: &SchemaRef,
+    workers: usize,
+    batch: usize,
+) -> RecordBatch {
     let config = JobConfig { workers, batch_rows_max: batch, ..JobConfig::default() };
     let (job, kept) = start(connector, table, schema, config).unwrap();
     job.wait().unwrap();

@@ -69,7 +69,8 @@ pub(crate) struct RandomText {
 impl RandomText {
     /// Letters from `alphabet`, each as likely as it occurs there.
     pub fn new(draws: Draws, alphabet: &[u8]) -> Self {
-        let letter = |n| alphabet.get(draws.below(n, alphabet.len() as u64) as usize).copied().unwrap_or(b'a');
+        let letter =
+            |n| alphabet.get(draws.below(n, alphabet.len() as u64) as usize).copied().unwrap_or(b'a');
         Self { letters: (0..TABLE_BYTES as u64).map(letter).collect() }
     }
 

@@ -50,7 +50,9 @@ pub(super) fn number(frame: &Frame<'_>, name: &str) -> Result<ScalarBuffer<i64>>
         "initialBid" => frame.numbers(kind, |event, _| tables.price(initial.unit(event.n))),
         "reserve" => {
             let above = tables.draws(Field::AuctionReserve);
-            frame.numbers(kind, |event, _| tables.price(initial.unit(event.n)) + tables.price(above.unit(event.n)))
+            frame.numbers(kind, |event, _| {
+                tables.price(initial.unit(event.n)) + tables.price(above.unit(event.n))
+            })
         }
         "seller" => {
             let (hot, id) = (tables.draws(Field::AuctionSeller), tables.draws(Field::AuctionSellerId));

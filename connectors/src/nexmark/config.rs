@@ -10,10 +10,25 @@ use crate::generator::{BaseTime, OutOfOrder, Plan, RateShape, Schedule};
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("first-event.rate", "integer", "10000", "Events a second of event time, at first."),
-    OptionSpec::new("next-event.rate", "integer", "first-event.rate", "The rate at the other end of 'rate.shape'."),
+    OptionSpec::new(
+        "next-event.rate",
+        "integer",
+        "first-event.rate",
+        "The rate at the other end of 'rate.shape'.",
+    ),
     OptionSpec::new("rate.shape", "square | sine", "square", "How the rate moves between its two ends."),
-    OptionSpec::new("rate.period", "duration", "600 s", "How long the rate takes to move once there and back."),
-    OptionSpec::new("rate.limited", "boolean", "false", "Give out events at their time, as 'max-emit-speed' = 'false' does."),
+    OptionSpec::new(
+        "rate.period",
+        "duration",
+        "600 s",
+        "How long the rate takes to move once there and back.",
+    ),
+    OptionSpec::new(
+        "rate.limited",
+        "boolean",
+        "false",
+        "Give out events at their time, as 'max-emit-speed' = 'false' does.",
+    ),
     OptionSpec::new("max-emit-speed", "boolean", "true", "Give out events as fast as they are taken."),
     OptionSpec::new("events.num", "integer", "0", "How many events there are; 0 for no end."),
     OptionSpec::new("stop-at", "integer", "-1", "End at this event, if it is not negative."),
@@ -21,12 +36,27 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("person.proportion", "integer", "1", "Persons in each cycle of events."),
     OptionSpec::new("auction.proportion", "integer", "3", "Auctions in each cycle of events."),
     OptionSpec::new("bid.proportion", "integer", "46", "Bids in each cycle of events."),
-    OptionSpec::new("person.avg-size", "size", "200b", "Average size of a person, filled up by 'extra'; at most 16 kb."),
+    OptionSpec::new(
+        "person.avg-size",
+        "size",
+        "200b",
+        "Average size of a person, filled up by 'extra'; at most 16 kb.",
+    ),
     OptionSpec::new("auction.avg-size", "size", "500b", "Average size of an auction; at most 16 kb."),
     OptionSpec::new("bid.avg-size", "size", "100b", "Average size of a bid; at most 16 kb."),
-    OptionSpec::new("bid.hot-ratio.auctions", "integer", "2", "One in so many bids is not for a hot auction."),
+    OptionSpec::new(
+        "bid.hot-ratio.auctions",
+        "integer",
+        "2",
+        "One in so many bids is not for a hot auction.",
+    ),
     OptionSpec::new("bid.hot-ratio.bidders", "integer", "4", "One in so many bids is not by a hot bidder."),
-    OptionSpec::new("auction.hot-ratio.sellers", "integer", "4", "One in so many auctions is not by a hot seller."),
+    OptionSpec::new(
+        "auction.hot-ratio.sellers",
+        "integer",
+        "4",
+        "One in so many auctions is not by a hot seller.",
+    ),
     OptionSpec::new("seed", "integer", "0", "Chooses another stream of events."),
     OptionSpec::new(
         "base-time",
@@ -36,7 +66,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::new("out-of-order", "number", "0", "Share of events that come late: '0.05' or '5 %'."),
     OptionSpec::new("out-of-order.max", "duration", "3 s", "How late they come at most."),
-    OptionSpec::new("projection.push-down", "boolean", "true", "Make only the columns and fields that are read."),
+    OptionSpec::new(
+        "projection.push-down",
+        "boolean",
+        "true",
+        "Make only the columns and fields that are read.",
+    ),
 ];
 
 /// Beam's base time: a fixed one, so that every run gives the same events.
@@ -76,7 +111,9 @@ impl Config {
         if proportions == [0; 3] {
             return Err(Error::config("all three proportions are 0, so there are no events")
                 .at(options.owner())
-                .remedy("give 'person.proportion', 'auction.proportion' or 'bid.proportion' a value above 0"));
+                .remedy(
+                    "give 'person.proportion', 'auction.proportion' or 'bid.proportion' a value above 0",
+                ));
         }
         let size = |key, default| match options.size_bytes(key)? {
             None => Ok(default),
@@ -86,7 +123,11 @@ impl Config {
         let config = Self {
             seed: at_least(options, "seed", 0, 0)?,
             proportions,
-            avg_bytes: [size("person.avg-size", 200)?, size("auction.avg-size", 500)?, size("bid.avg-size", 100)?],
+            avg_bytes: [
+                size("person.avg-size", 200)?,
+                size("auction.avg-size", 500)?,
+                size("bid.avg-size", 100)?,
+            ],
             hot_auction_ratio: at_least(options, "bid.hot-ratio.auctions", 1, 2)?,
             hot_bidder_ratio: at_least(options, "bid.hot-ratio.bidders", 1, 4)?,
             hot_seller_ratio: at_least(options, "auction.hot-ratio.sellers", 1, 4)?,
@@ -100,7 +141,8 @@ fn plan(options: &Options) -> Result<Plan> {
     let first_rate = at_least(options, "first-event.rate", 1, 10_000)?;
     let next_rate = at_least(options, "next-event.rate", 1, first_rate)?;
     let shape = options.choice("rate.shape", &[("square", RateShape::Square), ("sine", RateShape::Sine)])?;
-    let period_s = options.duration_ms("rate.period")?.unwrap_or(600_000).unsigned_abs().div_ceil(1_000).max(1);
+    let period_s =
+        options.duration_ms("rate.period")?.unwrap_or(600_000).unsigned_abs().div_ceil(1_000).max(1);
     let schedule = Schedule::shaped(shape.unwrap_or(RateShape::Square), first_rate, next_rate, period_s);
     let limited = options.bool("rate.limited")?.unwrap_or(false);
     let paced = limited || !options.bool("max-emit-speed")?.unwrap_or(true);

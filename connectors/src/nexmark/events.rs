@@ -208,7 +208,8 @@ impl Frame<'_> {
 
     fn row(&self, kind: Kind, fields: &Fields) -> Result<ArrayRef> {
         let nulls = self.is_of(kind);
-        let number = |values: ScalarBuffer<i64>| Arc::new(Int64Array::new(values, Some(nulls.clone()))) as ArrayRef;
+        let number =
+            |values: ScalarBuffer<i64>| Arc::new(Int64Array::new(values, Some(nulls.clone()))) as ArrayRef;
         let time = |values: ScalarBuffer<i64>| {
             Arc::new(PrimitiveArray::<TimestampMillisecondType>::new(values, Some(nulls.clone()))) as ArrayRef
         };
@@ -237,8 +238,11 @@ pub(super) fn no_field(name: &str) -> Error {
 impl Run {
     fn events(&self) -> impl Iterator<Item = Event> {
         let first = self.first;
-        (0..self.rows.len() as u64)
-            .map(move |step| Event { n: first.n + step, cycle: first.cycle, place: first.place + step as i64 })
+        (0..self.rows.len() as u64).map(move |step| Event {
+            n: first.n + step,
+            cycle: first.cycle,
+            place: first.place + step as i64,
+        })
     }
 }
 
@@ -265,7 +269,13 @@ impl Events {
                 *time -= out_of_order.delay_ms(draws, n);
             }
         }
-        Frame { tables: &self.tables, plan: &self.plan, len, runs: self.runs(first, len), times: times.into() }
+        Frame {
+            tables: &self.tables,
+            plan: &self.plan,
+            len,
+            runs: self.runs(first, len),
+            times: times.into(),
+        }
     }
 
     fn runs(&self, first: u64, len: usize) -> Vec<Run> {

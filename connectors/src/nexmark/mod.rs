@@ -64,7 +64,8 @@ impl SourceProvider for Provider {
         workers
     }
     fn create(&self, schema: SchemaRef, instance: usize, parallelism: usize) -> Result<Box<dyn Source>> {
-        let events = Events::new(Arc::clone(&self.tables), Arc::clone(&self.plan), schema, self.whole.clone());
+        let events =
+            Events::new(Arc::clone(&self.tables), Arc::clone(&self.plan), schema, self.whole.clone());
         Ok(Box::new(GeneratedSource::new(Arc::clone(&self.plan), events, instance, parallelism)))
     }
     fn describe(&self) -> String {
@@ -79,43 +80,53 @@ impl SourceProvider for Provider {
 fn columns() -> [Field; 4] {
     let time = || DataType::Timestamp(TimeUnit::Millisecond, None);
     let row = |name: &str, fields: &[(&str, DataType)]| {
-        let fields: Fields = fields.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
+        let fields: Fields =
+            fields.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
         Field::new(name, DataType::Struct(fields), true)
     };
     let (text, number) = (DataType::Utf8, DataType::Int64);
     [
         Field::new("event_type", DataType::Int32, true),
-        row("person", &[
-            ("id", number.clone()),
-            ("name", text.clone()),
-            ("emailAddress", text.clone()),
-            ("creditCard", text.clone()),
-            ("city", text.clone()),
-            ("state", text.clone()),
-            ("dateTime", time()),
-            ("extra", text.clone()),
-        ]),
-        row("auction", &[
-            ("id", number.clone()),
-            ("itemName", text.clone()),
-            ("description", text.clone()),
-            ("initialBid", number.clone()),
-            ("reserve", number.clone()),
-            ("dateTime", time()),
-            ("expires", time()),
-            ("seller", number.clone()),
-            ("category", number.clone()),
-            ("extra", text.clone()),
-        ]),
-        row("bid", &[
-            ("auction", number.clone()),
-            ("bidder", number.clone()),
-            ("price", number),
-            ("channel", text.clone()),
-            ("url", text.clone()),
-            ("dateTime", time()),
-            ("extra", text),
-        ]),
+        row(
+            "person",
+            &[
+                ("id", number.clone()),
+                ("name", text.clone()),
+                ("emailAddress", text.clone()),
+                ("creditCard", text.clone()),
+                ("city", text.clone()),
+                ("state", text.clone()),
+                ("dateTime", time()),
+                ("extra", text.clone()),
+            ],
+        ),
+        row(
+            "auction",
+            &[
+                ("id", number.clone()),
+                ("itemName", text.clone()),
+                ("description", text.clone()),
+                ("initialBid", number.clone()),
+                ("reserve", number.clone()),
+                ("dateTime", time()),
+                ("expires", time()),
+                ("seller", number.clone()),
+                ("category", number.clone()),
+                ("extra", text.clone()),
+            ],
+        ),
+        row(
+            "bid",
+            &[
+                ("auction", number.clone()),
+                ("bidder", number.clone()),
+                ("price", number),
+                ("channel", text.clone()),
+                ("url", text.clone()),
+                ("dateTime", time()),
+                ("extra", text),
+            ],
+        ),
     ]
 }
 
@@ -136,14 +147,21 @@ fn check_fields(owner: &str, what: &str, declared: &Fields, known: &Fields) -> R
                 .remedy(format!("{near}it has: {}", names.join(", "))));
         };
         match (field.data_type(), found.data_type()) {
+            (DataType::Struct(_), _) if !field.is_nullable() => {
+                return Err(Error::config(format!("column '{name}' is NULL in events of another kind"))
+                    .at(owner)
+                    .remedy("leave out its NOT NULL"));
+            }
             (DataType::Struct(declared), DataType::Struct(known)) => {
                 check_fields(owner, &format!("field of {name} called"), declared, known)?;
             }
             (declared, known) if declared == known => {}
             (declared, known) => {
-                return Err(Error::config(format!("{what} '{name}' of connector 'nexmark' is {known}, not {declared}"))
-                    .at(owner)
-                    .remedy("declare it as nexmark-flink's ddl_gen.sql does"));
+                return Err(Error::config(format!(
+                    "{what} '{name}' of connector 'nexmark' is {known}, not {declared}"
+                ))
+                .at(owner)
+                .remedy("declare it as nexmark-flink's ddl_gen.sql does"));
             }
         }
     }

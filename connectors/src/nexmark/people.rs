@@ -16,9 +16,19 @@ const LEAD: i64 = 10;
 
 const FIRST_NAMES: [&str; 11] =
     ["Peter", "Paul", "Luke", "John", "Saul", "Vicky", "Kate", "Julie", "Sarah", "Deiter", "Walter"];
-const LAST_NAMES: [&str; 9] = ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
+const LAST_NAMES: [&str; 9] =
+    ["Shultz", "Abrams", "Spencer", "White", "Bartels", "Walton", "Smith", "Jones", "Noris"];
 const CITIES: [&str; 10] = [
-    "Phoenix", "Los Angeles", "San Francisco", "Boise", "Portland", "Bend", "Redmond", "Seattle", "Kent", "Cheyenne",
+    "Phoenix",
+    "Los Angeles",
+    "San Francisco",
+    "Boise",
+    "Portland",
+    "Bend",
+    "Redmond",
+    "Seattle",
+    "Kent",
+    "Cheyenne",
 ];
 const STATES: [&str; 6] = ["AZ", "CA", "ID", "OR", "WA", "WY"];
 
@@ -65,7 +75,8 @@ impl<'a> People<'a> {
     }
 
     fn person(&self, n: u64) -> Person<'a> {
-        let pick = |list: &'static [&'static str], draw| list.get(below(draw, list.len() as u64) as usize).copied();
+        let pick =
+            |list: &'static [&'static str], draw| list.get(below(draw, list.len() as u64) as usize).copied();
         let (name, email) = (self.name.at(n), self.email.at(n));
         let letters = &self.tables.letters;
         Person {
@@ -110,8 +121,12 @@ pub(super) fn text(frame: &Frame<'_>, name: &str, nulls: &NullBuffer) -> Result<
             }
             texts.add(&digits);
         }),
-        "city" => frame.texts(kind, 13, nulls, |event, texts| texts.add(people.person(event.n).city.as_bytes())),
-        "state" => frame.texts(kind, 2, nulls, |event, texts| texts.add(people.person(event.n).state.as_bytes())),
+        "city" => {
+            frame.texts(kind, 13, nulls, |event, texts| texts.add(people.person(event.n).city.as_bytes()))
+        }
+        "state" => {
+            frame.texts(kind, 2, nulls, |event, texts| texts.add(people.person(event.n).state.as_bytes()))
+        }
         "extra" => frame.texts(kind, tables.config.avg_bytes[kind as usize], nulls, |event, texts| {
             let person = people.person(event.n);
             let name = person.first_name.len() + 1 + person.last_name.len();
