@@ -40,12 +40,14 @@ impl Series<f64> {
 impl Series<i128> {
     /// The number of `row`; of a DECIMAL, without its point.
     pub fn whole(&self, draws: Draws, row: &Row) -> i128 {
-        let between =
-            |min: i128, max: i128, at: f64| (min + ((max - min) as f64 * at).round() as i128).clamp(min, max);
+        let between = |min: i128, max: i128, at: f64| {
+            let height = (max as f64 - min as f64) * at;
+            min.saturating_add(height.round() as i128).clamp(min, max)
+        };
         match *self {
             Self::Random { min, max } => {
                 // The range may have more than 64 bits: each half is scaled by the draw.
-                let (range, draw) = ((max - min).unsigned_abs() + 1, u128::from(draws.at(row.n)));
+                let (range, draw) = (max.wrapping_sub(min).cast_unsigned() + 1, u128::from(draws.at(row.n)));
                 let scaled = (range >> 64) * draw + (((range & u128::from(u64::MAX)) * draw) >> 64);
                 min.saturating_add_unsigned(scaled)
             }
