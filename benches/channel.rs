@@ -11,18 +11,18 @@ use std::sync::Arc;
 
 use millstream::engine::channel::{Receiver, Sender, channel};
 use millstream::engine::park::Signal;
-use support::{flag, median_seconds, wanted};
+use support::{flag, rounds, wanted};
 
 fn main() {
     let count: u64 = flag("rows", 4_000_000);
     if wanted("stream") {
-        let seconds = median_seconds(|| stream(count));
-        println!("stream      {:>8.1} ns/element", seconds * 1e9 / count as f64);
+        let took = rounds(|| stream(count));
+        println!("stream      {:>8.1} ns/element", took.seconds * 1e9 / count as f64);
     }
     if wanted("ping-pong") {
         let count = count / 100;
-        let seconds = median_seconds(|| ping_pong(count));
-        println!("ping-pong   {:>8.1} ns/handover", seconds * 1e9 / count as f64 / 2.0);
+        let took = rounds(|| ping_pong(count));
+        println!("ping-pong   {:>8.1} ns/handover", took.seconds * 1e9 / count as f64 / 2.0);
     }
 }
 

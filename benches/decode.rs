@@ -18,7 +18,7 @@ use millstream::engine::dead_letter::{OnError, RowErrors};
 use millstream::engine::options::Options;
 use millstream::engine::{Batch, InstanceContext, Output, Result, Source, SourcePoll, SourceProvider};
 use millstream::sql::ProvidedTable;
-use support::{Random, flag, median_seconds, report, wanted};
+use support::{Random, flag, report, rounds, wanted};
 
 /// Payloads that are made; longer inputs repeat them.
 const POOL: usize = 100_000;
@@ -35,8 +35,8 @@ fn main() {
     for (columns, suffix) in [(ALL, ""), (TWO, "-two-columns")] {
         let name = format!("payloads{suffix}");
         if wanted(&name) {
-            let seconds = median_seconds(|| payloads(&pool, rows, workers, columns));
-            report(&name, workers, rows, seconds);
+            let took = rounds(|| payloads(&pool, rows, workers, columns));
+            report(&name, workers, rows, took);
         }
         let name = format!("file{suffix}");
         if wanted(&name) {
@@ -45,8 +45,8 @@ fn main() {
                 file.write_all(pool.payload(row)).and_then(|()| file.write_all(b"\n")).expect("room on disk");
             }
             let path = file.path().display().to_string();
-            let seconds = median_seconds(|| lines(&pool, &path, rows, workers, columns));
-            report(&name, workers, rows, seconds);
+            let took = rounds(|| lines(&pool, &path, rows, workers, columns));
+            report(&name, workers, rows, took);
         }
     }
 }

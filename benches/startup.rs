@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::{flag, median, seconds, wanted};
+use support::{cpu_seconds, flag, median, seconds, wanted};
 
 fn main() {
     if wanted("values") {
@@ -68,28 +68,21 @@ fn idle() {
     let mut child = start(&["sql", &query]);
     let length: u64 = flag("seconds", 5);
     std::thread::sleep(Duration::from_secs(1));
-    let before = cpu_ticks(child.id());
+    let pid = child.id().to_string();
+    let before = cpu_seconds(&pid);
     std::thread::sleep(Duration::from_secs(length));
-    let ticks = cpu_ticks(child.id()) - before;
-    let resident_kb = status_kb(child.id(), "VmRSS:");
+    let busy = cpu_seconds(&pid) - before;
+    let resident_kb = status_kb(&pid, "VmRSS:");
     child.kill().expect("it runs still");
     child.wait().expect("it ends");
-    // A tick is 10 ms everywhere Linux runs this.
     println!(
         "idle        {:.2} % of a core, {:.1} MB resident",
-        ticks as f64 / length as f64,
+        busy * 100.0 / length as f64,
         resident_kb as f64 / 1024.0
     );
 }
 
-/// User and system time of a process in ticks.
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let after = stat.rsplit(')').next().unwrap_or_default();
-    after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum()
-}
-
-fn status_kb(pid: u32, key: &str) -> u64 {
+fn status_kb(pid: &str, key: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0");
     line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)

@@ -37,19 +37,44 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Runs `body` once to warm up and `--rounds` times (5) for the median seconds.
-pub fn median_seconds(mut body: impl FnMut()) -> f64 {
+/// What rounds took.
+#[derive(Debug, Clone, Copy)]
+pub struct Took {
+    /// Median of the elapsed seconds.
+    pub seconds: f64,
+    /// Median of the processor seconds of all threads of the process; 0 where the system does not tell. On a machine
+    /// that others use too it is the steadier figure.
+    pub cpu_seconds: f64,
+}
+
+/// Runs `body` once to warm up and `--rounds` times (5) for the medians.
+pub fn rounds(mut body: impl FnMut()) -> Took {
     let rounds = flag("rounds", 5_usize).max(1);
     if rounds > 1 {
         body();
     }
-    median((0..rounds).map(|_| seconds(&mut body)).collect())
+    let (mut elapsed, mut cpu) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let before = cpu_seconds("self");
+        elapsed.push(seconds(&mut body));
+        cpu.push(cpu_seconds("self") - before);
+    }
+    Took { seconds: median(elapsed), cpu_seconds: median(cpu) }
 }
 
-/// Prints a case's rate.
-pub fn report(case: &str, workers: usize, rows: usize, seconds: f64) {
-    let (millions, ns) = (rows as f64 / seconds / 1e6, seconds * 1e9 / rows as f64);
-    println!("{case:<28} workers {workers}   {millions:>7.2} M rows/s   {ns:>7.1} ns/row");
+/// User and system time of process `pid` so far.
+pub fn cpu_seconds(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    // Ticks are hundredths of a second on every Linux that people run.
+    after_name.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>() as f64 / 100.0
+}
+
+/// Prints a case's rate, and the processor time a row.
+pub fn report(case: &str, workers: usize, rows: usize, took: Took) {
+    let millions = rows as f64 / took.seconds / 1e6;
+    let cpu_ns = took.cpu_seconds * 1e9 / rows as f64;
+    println!("{case:<28} workers {workers}   {millions:>7.2} M rows/s   {cpu_ns:>7.1} ns of processor a row");
 }
 
 /// A generator with a seed (SplitMix64), so that every run reads the same rows.

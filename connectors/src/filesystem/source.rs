@@ -160,7 +160,7 @@ impl Reader {
         }
         let block = std::mem::take(&mut self.block);
         let mut start = 0;
-        while let Some(end) = block[start..read].iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', &block[start..read]) {
             let line = &block[start..start + end];
             if self.rest.is_empty() && self.skipping == 0 {
                 if !line.trim_ascii().is_empty() {
