@@ -85,6 +85,14 @@ pub(crate) struct Given<'a> {
 }
 
 impl Given<'_> {
+    /// The constant string given as argument `index`.
+    pub fn text(&self, index: usize) -> Option<&str> {
+        match self.constants.get(index).copied().flatten()? {
+            ScalarValue::Utf8(Some(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The constant whole number given as argument `index`.
     pub fn whole(&self, index: usize) -> Option<i64> {
         let value = self.constants.get(index).copied().flatten()?;
@@ -97,6 +105,7 @@ impl Given<'_> {
 
 type Kernel = dyn Fn(&Call<'_>) -> Result<ArrayRef> + Send + Sync;
 type Returns = dyn Fn(&Given<'_>) -> Option<DataType> + Send + Sync;
+type Checks = dyn Fn(&Given<'_>) -> Result<(), PlanError> + Send + Sync;
 type Accepts = dyn Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync;
 
 /// See the module's page.
@@ -114,6 +123,7 @@ pub(crate) struct Function {
     optional: &'static [Kind],
     rest: Option<Kind>,
     accepts: Option<Box<Accepts>>,
+    checks: Option<Box<Checks>>,
     returns: Box<Returns>,
     kernel: Box<Kernel>,
     signature: Signature,
@@ -142,6 +152,7 @@ impl Function {
             optional: &[],
             rest: None,
             accepts: None,
+            checks: None,
             returns: Box::new(move |_| Some(returns.clone())),
             kernel: Box::new(kernel),
             signature: Signature::new(any, Volatility::Immutable),
@@ -174,6 +185,12 @@ impl Function {
     /// With a rule of its own for what arguments are cast to, after the parameters' kinds have been checked.
     pub fn accepts(mut self, accepts: impl Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync + 'static) -> Self {
         self.accepts = Some(Box::new(accepts));
+        self
+    }
+
+    /// With a look at types and constants while planning, where a unit or pattern that is none can still be placed.
+    pub fn checks(mut self, checks: impl Fn(&Given<'_>) -> Result<(), PlanError> + Send + Sync + 'static) -> Self {
+        self.checks = Some(Box::new(checks));
         self
     }
 
@@ -270,7 +287,11 @@ impl ScalarUDFImpl for Function {
     fn return_field_from_args(&self, given: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let fields: Vec<DataType> = given.arg_fields.iter().map(|field| field.data_type().clone()).collect();
         let types = self.arguments(&fields)?;
-        let returns = (self.returns)(&Given { types: &types, constants: given.scalar_arguments });
+        let constants = Given { types: &types, constants: given.scalar_arguments };
+        if let Some(checks) = &self.checks {
+            checks(&constants)?;
+        }
+        let returns = (self.returns)(&constants);
         let returns = returns.ok_or_else(|| self.refusal(&fields))?;
         Ok(Arc::new(Field::new(self.name, returns, true)))
     }

@@ -12,6 +12,7 @@
 mod call;
 mod function;
 mod names;
+pub(crate) mod time;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ pub struct FunctionContext {
 }
 
 /// Every function that has a name in SQL, subject by subject.
-fn all(_context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
-    [].concat()
+fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
+    [time::functions(context)].concat()
 }
 
 /// Every scalar function by its lower-case name.
