@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    self, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, SelectItem, Spanned, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
@@ -26,14 +26,22 @@ impl VisitorMut for Rewrite {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(call) = expr {
-            units_of(call);
+        match expr {
+            Expr::Function(call) => units_of(call),
+            Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
+                if let (Some(first), Some(second)) = (period(left), period(right)) {
+                    let span = expr.span();
+                    *expr = call("overlaps", first.into_iter().chain(second).collect(), span);
+                }
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let span = expr.span();
+        super::intervals::plain(expr);
         let replacement = match expr {
             Expr::Extract { field, expr, .. } => Some(call("extract_field", vec![unit(field), take(expr)], span)),
             Expr::Floor { expr, field } => Some(rounding("floor", take(expr), field, span)),
@@ -108,6 +116,22 @@ fn name_columns(items: &mut [SelectItem]) {
             *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::new(free) };
         }
     }
+}
+
+/// Start and end of a period `(start, end)` or `(start, INTERVAL …)`.
+fn period(tuple: &mut Expr) -> Option<[Expr; 2]> {
+    let Expr::Tuple(parts) = tuple else { return None };
+    let [start, end] = parts.as_mut_slice() else { return None };
+    let start = take(start);
+    let end = match end {
+        Expr::Interval(_) => Expr::BinaryOp {
+            left: Box::new(start.clone()),
+            op: BinaryOperator::Plus,
+            right: Box::new(take(end)),
+        },
+        other => take(other),
+    };
+    Some([start, end])
 }
 
 /// `TIMESTAMPADD(HOUR, 1, ts)`: the bare unit becomes a string.

@@ -16,11 +16,14 @@ mod formatter;
 mod pattern;
 mod rounding;
 mod simple;
+#[cfg(test)]
+mod tests;
 mod text;
 mod zone;
 
 use std::sync::Arc;
 
+use arrow_schema::{DataType, TimeUnit};
 use datafusion_common::ScalarValue;
 use datafusion_expr::{ColumnarValue, ScalarUDF};
 
@@ -65,6 +68,39 @@ pub(crate) fn literal_precision(kind: LiteralKind, text: &str) -> Option<usize> 
             date(day)?;
             time(clock)
         }
+    }
+}
+
+/// The value of a literal's text in a type of time without a zone, if it has one.
+pub(crate) fn literal_value(data_type: &DataType, text: &str) -> Option<ScalarValue> {
+    let time = |clock: &str| {
+        let moment = formatter::read_default(&format!("1970-01-01 {clock}"))?;
+        Some((moment.ms, moment.nanos))
+    };
+    match data_type {
+        DataType::Date32 => {
+            literal_precision(LiteralKind::Date, text)?;
+            Some(ScalarValue::Date32(Some(i32::try_from(text::date(text)?).ok()?)))
+        }
+        DataType::Time32(TimeUnit::Millisecond) => {
+            literal_precision(LiteralKind::Time, text)?;
+            Some(ScalarValue::Time32Millisecond(Some(i32::try_from(time(text)?.0).ok()?)))
+        }
+        DataType::Timestamp(unit, None) => {
+            literal_precision(LiteralKind::Timestamp, text)?;
+            let formatter::Moment { ms, nanos } = formatter::read_default(text)?;
+            Some(match unit {
+                TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(ms), None),
+                TimeUnit::Microsecond => {
+                    ScalarValue::TimestampMicrosecond(Some(ms.checked_mul(1_000)?.checked_add(nanos / 1_000)?), None)
+                }
+                TimeUnit::Nanosecond => {
+                    ScalarValue::TimestampNanosecond(Some(ms.checked_mul(1_000_000)?.checked_add(nanos)?), None)
+                }
+                TimeUnit::Second => return None,
+            })
+        }
+        _ => None,
     }
 }
 
