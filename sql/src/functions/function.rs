@@ -39,7 +39,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// What an argument of type `given` is cast to, if it is taken at all.
-    fn accepts(self, given: &DataType) -> Option<DataType> {
+    pub fn accepts(self, given: &DataType) -> Option<DataType> {
         use DataType as T;
         match (self, given) {
             (Self::Any | Self::Number, T::Null) => Some(T::Null),

@@ -10,8 +10,14 @@
 //! error of types names the function and what it takes.
 
 mod call;
+mod conditional;
 mod function;
+mod hash;
+mod kinds;
+mod math;
 mod names;
+mod text;
+mod typing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +26,7 @@ use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use names::type_name;
+pub(crate) use typing::{type_expression, type_plan};
 
 /// What functions may depend on beside their arguments.
 #[derive(Clone)]
@@ -33,8 +40,8 @@ pub struct FunctionContext {
 }
 
 /// Every function that has a name in SQL, subject by subject.
-fn all(_context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
-    [].concat()
+fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
+    [text::functions(), math::functions(context), conditional::functions(), hash::functions(), kinds::functions()].concat()
 }
 
 /// Every scalar function by its lower-case name.
