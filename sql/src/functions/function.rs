@@ -102,6 +102,8 @@ type Accepts = dyn Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync;
 /// See the module's page.
 pub(crate) struct Function {
     name: &'static str,
+    /// Tells functions of one name apart, such as casts.
+    detail: String,
     aliases: Vec<String>,
     /// `LPAD(string, length, pad)`.
     pub usage: &'static str,
@@ -133,6 +135,7 @@ impl Function {
         let any = TypeSignature::OneOf(vec![TypeSignature::VariadicAny, TypeSignature::Nullary]);
         Self {
             name,
+            detail: String::new(),
             aliases: Vec::new(),
             usage,
             about,
@@ -150,6 +153,12 @@ impl Function {
 
     pub fn aliases(mut self, aliases: &[&str]) -> Self {
         self.aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
+        self
+    }
+
+    /// Apart from others of its name.
+    pub fn detail(mut self, detail: String) -> Self {
+        self.detail = detail;
         self
     }
 
@@ -232,10 +241,10 @@ impl fmt::Debug for Function {
     }
 }
 
-// A name is one function in one compilation, and casts carry their types in their names.
+// A name and its detail are one function in one compilation.
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.usage == other.usage
+        self.name == other.name && self.detail == other.detail
     }
 }
 
@@ -244,7 +253,7 @@ impl Eq for Function {}
 impl Hash for Function {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
-        self.usage.hash(state);
+        self.detail.hash(state);
     }
 }
 

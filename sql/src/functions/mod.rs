@@ -10,6 +10,7 @@
 //! error of types names the function and what it takes.
 
 mod call;
+mod cast;
 mod conditional;
 mod function;
 mod hash;
@@ -56,6 +57,6 @@ pub fn scalar_functions(context: &FunctionContext) -> HashMap<String, Arc<Scalar
 }
 
 /// The function that casts where Flink's meaning differs from arrow's.
-pub fn cast(_from: &DataType, _to: &DataType, _try_cast: bool, _context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
-    None
+pub fn cast(from: &DataType, to: &DataType, try_cast: bool, context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
+    cast::function(from, to, try_cast, context)
 }

@@ -14,6 +14,7 @@ use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
+use super::cast::refused;
 use super::conditional;
 use super::function::Function;
 use super::math::decimal::{Operation, shape_of};
@@ -70,6 +71,10 @@ impl TreeNodeRewriter for Typing<'_> {
                 Some(function) => return self.call(function, &call).map(Transformed::yes),
                 None => Expr::ScalarFunction(call),
             },
+            Expr::Cast(_) | Expr::TryCast(_) => {
+                self.check_cast(&expr)?;
+                expr
+            }
             other => other,
         };
         TypeCoercionRewriter::new(self.schema).f_up(expr)
@@ -109,6 +114,21 @@ impl Typing<'_> {
                 self.type_of(&typed)?;
                 Ok(typed)
             }
+        }
+    }
+
+    fn check_cast(&self, expr: &Expr) -> Result<()> {
+        let (inner, to) = match expr {
+            Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
+            Expr::TryCast(cast) => (&cast.expr, cast.field.data_type()),
+            _ => return Ok(()),
+        };
+        let from = self.type_of(inner)?;
+        match refused(&from, to) {
+            Some(remedy) => {
+                Err(PlanError::new(format!("{} cannot be CAST to {}", type_name(&from), type_name(to))).remedy(remedy).into())
+            }
+            None => Ok(()),
         }
     }
 

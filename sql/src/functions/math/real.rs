@@ -57,8 +57,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         })
         .optional(ONE)
         .build(),
-        constant("pi", "PI()", "The ratio of a circle's circumference to its diameter; PI without brackets is the same.", std::f64::consts::PI),
-        constant("e", "E()", "The base of natural logarithms; E without brackets is the same.", std::f64::consts::E),
+        constant("pi", "PI()", "The ratio of a circle's circumference to its diameter.", std::f64::consts::PI),
+        constant("e", "E()", "The base of natural logarithms.", std::f64::consts::E),
     ]);
     all
 }

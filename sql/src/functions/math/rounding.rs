@@ -59,7 +59,7 @@ fn result_type(given: &Given<'_>, rounding: Rounding) -> Option<DataType> {
     let DataType::Decimal128(precision, scale) = given.types[0] else { return Some(given.types[0].clone()) };
     let whole = precision.saturating_sub(scale.unsigned_abs());
     Some(match rounding {
-        Rounding::HalfUp => {
+        Rounding::HalfUp | Rounding::Down => {
             let digits = if given.types.len() > 1 { given.whole(1) } else { Some(0) };
             match digits {
                 // Digits that vary from row to row keep the type.
@@ -73,7 +73,7 @@ fn result_type(given: &Given<'_>, rounding: Rounding) -> Option<DataType> {
             }
         }
         Rounding::Ceiling | Rounding::Floor => DataType::Decimal128(precision, 0),
-        Rounding::Down | Rounding::Abs | Rounding::Sign => DataType::Decimal128(precision, scale),
+        Rounding::Abs | Rounding::Sign => DataType::Decimal128(precision, scale),
     })
 }
 
