@@ -75,6 +75,7 @@ pub(crate) type Doubles<'a> = Values<'a, Float64Array, f64>;
 pub(crate) type Booleans<'a> = Values<'a, BooleanArray, bool>;
 
 impl<'a> Call<'a> {
+    /// How many arguments there are.
     pub fn len(&self) -> usize {
         self.arguments.len()
     }
@@ -127,6 +128,14 @@ impl<'a> Call<'a> {
             }
             other => unexpected(index, other),
         }
+    }
+
+    pub fn argument_type(&self, index: usize) -> Option<DataType> {
+        self.arguments.get(index).map(ColumnarValue::data_type)
+    }
+
+    pub fn is_whole(&self, index: usize) -> bool {
+        self.arguments.get(index).is_some_and(|value| value.data_type() == DataType::Int64)
     }
 
     /// An argument of any type as a column.

@@ -39,7 +39,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// What an argument of type `given` is cast to, if it is taken at all.
-    fn accepts(self, given: &DataType) -> Option<DataType> {
+    pub fn accepts(self, given: &DataType) -> Option<DataType> {
         use DataType as T;
         match (self, given) {
             (Self::Any | Self::Number, T::Null) => Some(T::Null),
@@ -111,6 +111,8 @@ type Accepts = dyn Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync;
 /// See the module's page.
 pub(crate) struct Function {
     name: &'static str,
+    /// Tells functions of one name apart, such as casts.
+    detail: String,
     aliases: Vec<String>,
     /// `LPAD(string, length, pad)`.
     pub usage: &'static str,
@@ -143,6 +145,7 @@ impl Function {
         let any = TypeSignature::OneOf(vec![TypeSignature::VariadicAny, TypeSignature::Nullary]);
         Self {
             name,
+            detail: String::new(),
             aliases: Vec::new(),
             usage,
             about,
@@ -161,6 +164,12 @@ impl Function {
 
     pub fn aliases(mut self, aliases: &[&str]) -> Self {
         self.aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
+        self
+    }
+
+    /// Apart from others of its name.
+    pub fn detail(mut self, detail: String) -> Self {
+        self.detail = detail;
         self
     }
 
@@ -249,10 +258,10 @@ impl fmt::Debug for Function {
     }
 }
 
-// A name is one function in one compilation, and casts carry their types in their names.
+// A name and its detail are one function in one compilation.
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.usage == other.usage
+        self.name == other.name && self.detail == other.detail
     }
 }
 
@@ -261,7 +270,7 @@ impl Eq for Function {}
 impl Hash for Function {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
-        self.usage.hash(state);
+        self.detail.hash(state);
     }
 }
 

@@ -10,9 +10,16 @@
 //! error of types names the function and what it takes.
 
 mod call;
+mod cast;
+mod conditional;
 mod function;
+mod hash;
+mod kinds;
+mod math;
 mod names;
+mod text;
 pub(crate) mod time;
+mod typing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +28,7 @@ use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use names::type_name;
+pub(crate) use typing::{type_expression, type_plan};
 
 /// What functions may depend on beside their arguments.
 #[derive(Clone)]
@@ -35,7 +43,15 @@ pub struct FunctionContext {
 
 /// Every function that has a name in SQL, subject by subject.
 fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
-    [time::functions(context)].concat()
+    [
+        text::functions(),
+        math::functions(context),
+        conditional::functions(),
+        hash::functions(),
+        kinds::functions(),
+        time::functions(context),
+    ]
+    .concat()
 }
 
 /// Every scalar function by its lower-case name.
@@ -50,6 +66,6 @@ pub fn scalar_functions(context: &FunctionContext) -> HashMap<String, Arc<Scalar
 }
 
 /// The function that casts where Flink's meaning differs from arrow's.
-pub fn cast(_from: &DataType, _to: &DataType, _try_cast: bool, _context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
-    None
+pub fn cast(from: &DataType, to: &DataType, try_cast: bool, context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
+    cast::function(from, to, try_cast, context)
 }

@@ -68,6 +68,32 @@ impl VisitorMut for Rewrite {
                 arguments.extend(trim_what.as_mut().map(|what| take(what)));
                 Some(call(name, arguments, span))
             }
+            // A type carries no length: text is cut to it or filled up here.
+            Expr::Cast { data_type, expr: inner, kind, .. } if length_of(data_type).is_some() => {
+                let (name, length) = length_of(data_type).unwrap_or_default();
+                let text = Expr::Cast {
+                    kind: kind.clone(),
+                    expr: Box::new(take(inner)),
+                    data_type: ast::DataType::String(None),
+                    array: false,
+                    format: None,
+                };
+                let mut arguments = vec![text, number(&length.to_string())];
+                if name == "rpad" {
+                    arguments.push(string(" ".into()));
+                }
+                Some(call(name, arguments, span))
+            }
+            // 1e3 is a DOUBLE, 1000.0 a DECIMAL.
+            Expr::Value(ast::ValueWithSpan { value: Value::Number(text, _), .. }) if text.to_string().contains(['e', 'E']) => {
+                Some(Expr::Cast {
+                    kind: ast::CastKind::Cast,
+                    expr: Box::new(string(text.to_string())),
+                    data_type: ast::DataType::Double(ast::ExactNumberInfo::None),
+                    array: false,
+                    format: None,
+                })
+            }
             // COUNT(*) counts rows, as COUNT of anything that is never NULL does.
             Expr::Function(count) if count.name.to_string().eq_ignore_ascii_case("count") => {
                 if let FunctionArguments::List(list) = &mut count.args {
@@ -85,6 +111,22 @@ impl VisitorMut for Rewrite {
             *expr = replacement;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The function that gives text the length of CHAR(n) or VARCHAR(n), and the length.
+fn length_of(data_type: &ast::DataType) -> Option<(&'static str, u64)> {
+    use ast::{CharacterLength, DataType as T};
+    match data_type {
+        T::Char(Some(CharacterLength::IntegerLength { length, .. })) | T::Character(Some(CharacterLength::IntegerLength { length, .. })) => {
+            Some(("rpad", *length))
+        }
+        T::Varchar(Some(CharacterLength::IntegerLength { length, .. })) | T::CharVarying(Some(CharacterLength::IntegerLength { length, .. }))
+            if i32::try_from(*length).is_ok_and(|length| length < i32::MAX) =>
+        {
+            Some(("left", *length))
+        }
+        _ => None,
     }
 }
 
