@@ -1,10 +1,34 @@
-//! Scalar functions with Flink's meaning.
+//! Scalar functions with Flink's meaning: the registry of everything a query can call by name, the casts, and the
+//! names of types.
+//!
+//! A module here is a subject (text, math, …) and contributes through one line in [`all`]. One function is one
+//! [`Function`]: its names, what it takes, its sentence in docs/functions.md, and a kernel over whole columns. Names
+//! reach a query through plan/context.rs; typing.rs gives every call of a plan its types before DataFusion's own
+//! coercion sees it; lower/columns.rs puts [`cast`] in the place of casts.
+//!
+//! Invariants: a kernel never panics on a value, a constant argument is worked out once and not once a row, and an
+//! error of types names the function and what it takes.
+
+mod call;
+mod cast;
+mod conditional;
+mod function;
+mod hash;
+mod kinds;
+mod math;
+mod names;
+mod text;
+pub(crate) mod time;
+mod typing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
+
+pub(crate) use names::type_name;
+pub(crate) use typing::{type_expression, type_plan};
 
 /// What functions may depend on beside their arguments.
 #[derive(Clone)]
@@ -17,17 +41,31 @@ pub struct FunctionContext {
     pub seed: u64,
 }
 
+/// Every function that has a name in SQL, subject by subject.
+fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
+    [
+        text::functions(),
+        math::functions(context),
+        conditional::functions(),
+        hash::functions(),
+        kinds::functions(),
+        time::functions(context),
+    ]
+    .concat()
+}
+
 /// Every scalar function by its lower-case name.
-pub fn scalar_functions(_context: &FunctionContext) -> HashMap<String, Arc<ScalarUDF>> {
-    HashMap::new()
+pub fn scalar_functions(context: &FunctionContext) -> HashMap<String, Arc<ScalarUDF>> {
+    let mut named = HashMap::new();
+    for function in all(context) {
+        for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
+            named.insert(name.to_ascii_lowercase(), Arc::clone(&function));
+        }
+    }
+    named
 }
 
 /// The function that casts where Flink's meaning differs from arrow's.
-pub fn cast(_from: &DataType, _to: &DataType, _try_cast: bool, _context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
-    None
-}
-
-/// SQL's name of a type.
-pub fn type_name(data_type: &DataType) -> String {
-    data_type.to_string()
+pub fn cast(from: &DataType, to: &DataType, try_cast: bool, context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
+    cast::function(from, to, try_cast, context)
 }

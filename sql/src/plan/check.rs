@@ -108,6 +108,9 @@ impl Visitor for Check<'_> {
                 refuse("a subquery in a condition is a join, which is not supported yet", expr.span(), "list the values: IN ('a', 'b')")
             }
             Expr::Function(call) => self.function(call),
+            Expr::Interval(_) | Expr::TypedString(_) => {
+                super::intervals::check(expr).map_or(ControlFlow::Continue(()), ControlFlow::Break)
+            }
             _ => ControlFlow::Continue(()),
         }
     }

@@ -7,8 +7,10 @@ mod check;
 mod context;
 pub(crate) mod error;
 pub(crate) mod fields;
+mod intervals;
 mod literals;
 mod rewrite;
+mod temporal;
 mod types;
 pub(crate) mod windows;
 
@@ -27,6 +29,8 @@ use sqlparser::ast;
 use context::Context;
 pub(crate) use context::Functions;
 use error::PlanError;
+
+use crate::functions::{type_expression, type_plan};
 
 /// Plans the queries and expressions of one compilation.
 pub(crate) struct Planner {
@@ -48,7 +52,7 @@ impl Planner {
         let plan = SqlToRel::new_with_options(&context, parser_options())
             .sql_statement_to_plan(ast::Statement::Query(query))
             .map_err(|error| first_error(&context, error))?;
-        let plan = literals::plan_with_int_literals(plan)?;
+        let plan = type_plan(temporal::plan(literals::plan_with_int_literals(plan)?)?)?;
         Ok(TypeCoercion::new().analyze(plan, &self.options)?)
     }
 
@@ -60,7 +64,7 @@ impl Planner {
         let expr = SqlToRel::new_with_options(&context, parser_options())
             .sql_to_expr(expr, schema, &mut PlannerContext::new())
             .map_err(|error| first_error(&context, error))?;
-        let expr = literals::int_literals(expr)?.data;
+        let expr = type_expression(temporal::expression(literals::int_literals(expr)?.data, schema)?.data, schema)?;
         Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
     }
 }

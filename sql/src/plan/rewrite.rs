@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    self, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, SelectItem, Spanned, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
@@ -26,14 +26,22 @@ impl VisitorMut for Rewrite {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(call) = expr {
-            units_of(call);
+        match expr {
+            Expr::Function(call) => units_of(call),
+            Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
+                if let (Some(first), Some(second)) = (period(left), period(right)) {
+                    let span = expr.span();
+                    *expr = call("overlaps", first.into_iter().chain(second).collect(), span);
+                }
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let span = expr.span();
+        super::intervals::plain(expr);
         let replacement = match expr {
             Expr::Extract { field, expr, .. } => Some(call("extract_field", vec![unit(field), take(expr)], span)),
             Expr::Floor { expr, field } => Some(rounding("floor", take(expr), field, span)),
@@ -60,6 +68,32 @@ impl VisitorMut for Rewrite {
                 arguments.extend(trim_what.as_mut().map(|what| take(what)));
                 Some(call(name, arguments, span))
             }
+            // A type carries no length: text is cut to it or filled up here.
+            Expr::Cast { data_type, expr: inner, kind, .. } if length_of(data_type).is_some() => {
+                let (name, length) = length_of(data_type).unwrap_or_default();
+                let text = Expr::Cast {
+                    kind: kind.clone(),
+                    expr: Box::new(take(inner)),
+                    data_type: ast::DataType::String(None),
+                    array: false,
+                    format: None,
+                };
+                let mut arguments = vec![text, number(&length.to_string())];
+                if name == "rpad" {
+                    arguments.push(string(" ".into()));
+                }
+                Some(call(name, arguments, span))
+            }
+            // 1e3 is a DOUBLE, 1000.0 a DECIMAL.
+            Expr::Value(ast::ValueWithSpan { value: Value::Number(text, _), .. }) if text.to_string().contains(['e', 'E']) => {
+                Some(Expr::Cast {
+                    kind: ast::CastKind::Cast,
+                    expr: Box::new(string(text.to_string())),
+                    data_type: ast::DataType::Double(ast::ExactNumberInfo::None),
+                    array: false,
+                    format: None,
+                })
+            }
             // COUNT(*) counts rows, as COUNT of anything that is never NULL does.
             Expr::Function(count) if count.name.to_string().eq_ignore_ascii_case("count") => {
                 if let FunctionArguments::List(list) = &mut count.args {
@@ -77,6 +111,22 @@ impl VisitorMut for Rewrite {
             *expr = replacement;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The function that gives text the length of CHAR(n) or VARCHAR(n), and the length.
+fn length_of(data_type: &ast::DataType) -> Option<(&'static str, u64)> {
+    use ast::{CharacterLength, DataType as T};
+    match data_type {
+        T::Char(Some(CharacterLength::IntegerLength { length, .. })) | T::Character(Some(CharacterLength::IntegerLength { length, .. })) => {
+            Some(("rpad", *length))
+        }
+        T::Varchar(Some(CharacterLength::IntegerLength { length, .. })) | T::CharVarying(Some(CharacterLength::IntegerLength { length, .. }))
+            if i32::try_from(*length).is_ok_and(|length| length < i32::MAX) =>
+        {
+            Some(("left", *length))
+        }
+        _ => None,
     }
 }
 
@@ -108,6 +158,22 @@ fn name_columns(items: &mut [SelectItem]) {
             *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::new(free) };
         }
     }
+}
+
+/// Start and end of a period `(start, end)` or `(start, INTERVAL …)`.
+fn period(tuple: &mut Expr) -> Option<[Expr; 2]> {
+    let Expr::Tuple(parts) = tuple else { return None };
+    let [start, end] = parts.as_mut_slice() else { return None };
+    let start = take(start);
+    let end = match end {
+        Expr::Interval(_) => Expr::BinaryOp {
+            left: Box::new(start.clone()),
+            op: BinaryOperator::Plus,
+            right: Box::new(take(end)),
+        },
+        other => take(other),
+    };
+    Some([start, end])
 }
 
 /// `TIMESTAMPADD(HOUR, 1, ts)`: the bare unit becomes a string.

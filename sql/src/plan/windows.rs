@@ -15,9 +15,10 @@ use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlanner
 use datafusion_expr::{Expr, LogicalPlan};
 use millstream_engine::suggest::did_you_mean;
 use millstream_operators::WindowAssigner;
-use sqlparser::ast::{self, DateTimeField, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, TableFactor};
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, TableFactor};
 
 use super::error::PlanError;
+use super::intervals::{Interval, interval};
 use crate::parse::types::LTZ;
 
 /// A window table function in a logical plan.
@@ -289,35 +290,13 @@ fn with_offset(window: WindowAssigner, offset: i64) -> WindowAssigner {
 /// Milliseconds of an interval literal.
 fn interval_ms(expr: &ast::Expr) -> Result<i64, PlanError> {
     let wrong = |message: &str| PlanError::at(message, expr.span()).remedy("write INTERVAL '10' SECOND, or MINUTE, HOUR, DAY");
-    let interval = match expr {
-        ast::Expr::Interval(interval) => interval,
-        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => return Ok(-interval_ms(expr)?),
-        ast::Expr::Nested(inner) => return interval_ms(inner),
-        _ => return Err(wrong("an interval is expected here")),
-    };
-    let text = match interval.value.as_ref() {
-        ast::Expr::Value(value) => value.value.clone().into_string().unwrap_or_else(|| value.value.to_string()),
-        other => other.to_string(),
-    };
-    if interval.last_field.is_some() {
-        return Err(wrong("an interval over several units is not supported here"));
+    match expr {
+        ast::Expr::Interval(literal) => match interval(literal)? {
+            Interval::Ms(ms) => Ok(ms),
+            Interval::Months(_) => Err(wrong("a window cannot be measured in months or years, which differ in length")),
+        },
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => Ok(-interval_ms(expr)?),
+        ast::Expr::Nested(inner) => interval_ms(inner),
+        _ => Err(wrong("an interval is expected here")),
     }
-    use DateTimeField as Unit;
-    let unit_ms = match &interval.leading_field {
-        Some(Unit::Second | Unit::Seconds) | None => 1_000,
-        Some(Unit::Millisecond | Unit::Milliseconds) => 1,
-        Some(Unit::Minute | Unit::Minutes) => 60_000,
-        Some(Unit::Hour | Unit::Hours) => 3_600_000,
-        Some(Unit::Day | Unit::Days) => 86_400_000,
-        Some(Unit::Week(_) | Unit::Weeks) => 7 * 86_400_000,
-        Some(_) => return Err(wrong("a window cannot be measured in months or years, which differ in length")),
-    };
-    let (negative, digits) = text.trim().strip_prefix('-').map_or((false, text.trim()), |rest| (true, rest));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole: i64 = whole.parse().map_err(|_| wrong("the interval is not a number"))?;
-    let scale = 10_i64.checked_pow(u32::try_from(fraction.len()).unwrap_or(99));
-    let part: i64 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| wrong("the interval is not a number"))? };
-    let value = whole.checked_mul(unit_ms).zip(scale).and_then(|(ms, scale)| ms.checked_add(part.checked_mul(unit_ms)? / scale));
-    let value = value.ok_or_else(|| wrong("the interval is too long"))?;
-    Ok(if negative { -value } else { value })
 }

@@ -1,0 +1,21 @@
+//! Functions of strings. A character is a Unicode code point everywhere, as in Flink's own string type.
+
+mod encoding;
+mod pattern;
+mod pieces;
+mod search;
+mod shape;
+mod similar;
+mod url;
+
+use std::sync::Arc;
+
+use datafusion_expr::ScalarUDF;
+
+pub(super) use encoding::push_hex;
+pub(super) use pattern::{like, similar_to};
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    [shape::functions(), search::functions(), pieces::functions(), pattern::functions(), encoding::functions(), url::functions()]
+        .concat()
+}

@@ -1,0 +1,90 @@
+//! PARSE_URL: parts of a URL, cut as Java's URL class cuts them.
+
+use std::sync::Arc;
+
+use arrow_schema::DataType;
+use datafusion_expr::ScalarUDF;
+
+use crate::functions::function::{Function, Kind, Subject};
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    use Kind::Text;
+    vec![
+        Function::new(Subject::Text, "parse_url", "PARSE_URL(url, part [, key])", "A part of a URL: 'HOST', 'PATH', 'QUERY', 'REF', 'PROTOCOL', 'FILE', 'AUTHORITY' or 'USERINFO'; with 'QUERY' and a key, the key's value. NULL without it.", &[Text, Text], DataType::Utf8, |call| {
+            let (urls, parts) = (call.texts(0)?, call.texts(1)?);
+            let keys = if call.len() > 2 { Some(call.texts(2)?) } else { None };
+            call.piece(|row| {
+                let (url, part) = (Url::cut(urls.get(row)?)?, parts.get(row)?);
+                match &keys {
+                    None => url.part(part),
+                    Some(keys) => {
+                        let key = keys.get(row)?;
+                        let query = url.query.filter(|_| part == "QUERY")?;
+                        query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+                    }
+                }
+            })
+        })
+        .optional(&[Text])
+        .build(),
+    ]
+}
+
+/// The pieces of a URL.
+struct Url<'a> {
+    protocol: &'a str,
+    authority: Option<&'a str>,
+    path: &'a str,
+    /// Path and query.
+    file: &'a str,
+    query: Option<&'a str>,
+    reference: Option<&'a str>,
+}
+
+impl<'a> Url<'a> {
+    fn cut(text: &'a str) -> Option<Self> {
+        let (protocol, rest) = text.trim().split_once(':')?;
+        // Java knows these without further libraries; of others it says that the URL is malformed.
+        if !["http", "https", "ftp", "file", "jar"].iter().any(|known| known.eq_ignore_ascii_case(protocol)) {
+            return None;
+        }
+        let (rest, reference) = match rest.split_once('#') {
+            Some((rest, reference)) => (rest, Some(reference)),
+            None => (rest, None),
+        };
+        let (authority, file) = match rest.strip_prefix("//") {
+            Some(rest) => {
+                let end = rest.find(['/', '?']).unwrap_or(rest.len());
+                (Some(&rest[..end]), &rest[end..])
+            }
+            None => (None, rest),
+        };
+        let (path, query) = match file.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (file, None),
+        };
+        Some(Self { protocol, authority, path, file, query, reference })
+    }
+
+    fn part(&self, name: &str) -> Option<&'a str> {
+        match name {
+            "PROTOCOL" => Some(self.protocol),
+            "AUTHORITY" => self.authority,
+            "HOST" => {
+                let Some(authority) = self.authority else { return Some("") };
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                // The colons of an IPv6 address stand in brackets.
+                match host.rfind(']') {
+                    Some(end) => host.get(..=end),
+                    None => host.split(':').next(),
+                }
+            }
+            "USERINFO" => self.authority?.rsplit_once('@').map(|(user, _)| user),
+            "PATH" => Some(self.path),
+            "FILE" => Some(self.file),
+            "QUERY" => self.query,
+            "REF" => self.reference,
+            _ => None,
+        }
+    }
+}

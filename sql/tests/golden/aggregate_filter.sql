@@ -1,0 +1,5 @@
+CREATE TABLE mixed (device STRING, ts TIMESTAMP(3), x DOUBLE, price DECIMAL(10, 2), n INT, big BIGINT, tiny SMALLINT, name STRING, ok BOOLEAN,
+ info ROW<site STRING, pos ROW<lat DOUBLE, lon INT>>, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/mixed.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT window_start, COUNT(*) FILTER (WHERE x > 2) AS a, SUM(n) FILTER (WHERE device = 'a') AS b, AVG(x) FILTER (WHERE ok) AS c, MAX(name) FILTER (WHERE n IS NULL) AS d,
+ COUNT(DISTINCT device) FILTER (WHERE n > 1) AS e, MIN(price) FILTER (WHERE price > 2) AS f FROM TABLE(TUMBLE(TABLE mixed, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end;

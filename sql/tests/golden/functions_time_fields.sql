@@ -1,0 +1,26 @@
+CREATE TABLE times (id INT, s STRING, ts TIMESTAMP(3), d DATE, t TIME, ms BIGINT, n INT)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/times.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id,
+ YEAR(d) AS e0,
+ QUARTER(d) AS e1,
+ MONTH(d) AS e2,
+ WEEK(d) AS e3,
+ DAYOFYEAR(d) AS e4,
+ DAYOFMONTH(d) AS e5,
+ DAYOFWEEK(d) AS e6,
+ YEAR(ts) AS e7,
+ QUARTER(ts) AS e8,
+ MONTH(ts) AS e9,
+ WEEK(ts) AS e10,
+ DAYOFYEAR(ts) AS e11,
+ DAYOFMONTH(ts) AS e12,
+ DAYOFWEEK(ts) AS e13,
+ HOUR(ts) AS e14,
+ MINUTE(ts) AS e15,
+ SECOND(ts) AS e16,
+ HOUR(t) AS e17,
+ EXTRACT(DAY FROM INTERVAL '3 10:20:30' DAY TO SECOND) AS e18,
+ EXTRACT(HOUR FROM INTERVAL '3 10:20:30' DAY TO SECOND) AS e19,
+ EXTRACT(YEAR FROM INTERVAL '2-10' YEAR TO MONTH) AS e20,
+ EXTRACT(MONTH FROM INTERVAL '2-10' YEAR TO MONTH) AS e21
+FROM times;

@@ -1,0 +1,26 @@
+CREATE TABLE times (id INT, s STRING, ts TIMESTAMP(3), d DATE, t TIME, ms BIGINT, n INT)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/times.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id,
+ DATE_FORMAT(ts, 'yyyy-MM-dd HH:mm:ss.SSS') AS e0,
+ DATE_FORMAT(ts, 'yy y u uuuu') AS e1,
+ DATE_FORMAT(ts, 'M MM MMM MMMM MMMMM L LLL') AS e2,
+ DATE_FORMAT(ts, 'd dd D DDD') AS e3,
+ DATE_FORMAT(ts, 'E EEE EEEE EEEEE e ee eee c') AS e4,
+ DATE_FORMAT(ts, 'a h hh K KK k kk') AS e5,
+ DATE_FORMAT(ts, 'H HH m mm s ss') AS e6,
+ DATE_FORMAT(ts, 'S SS SSS SSSSSS SSSSSSSSS') AS e7,
+ DATE_FORMAT(ts, 'A n N') AS e8,
+ DATE_FORMAT(ts, 'Q QQ QQQ QQQQ q') AS e9,
+ DATE_FORMAT(ts, 'w ww W F') AS e10,
+ DATE_FORMAT(ts, 'YYYY-''W''ww') AS e11,
+ DATE_FORMAT(ts, 'G GGGG') AS e12,
+ DATE_FORMAT(ts, '''it''''s'' yyyy') AS e13,
+ DATE_FORMAT(ts, 'yyyy年MM月') AS e14,
+ DATE_FORMAT(ts, 'yyyy-MM-dd[ HH:mm]') AS e15,
+ DATE_FORMAT(ts, CAST(NULL AS STRING)) AS e16,
+ DATE_FORMAT(s, 'yyyy-MM-dd HH:mm:ss z Z X XXX SSSSSS') AS e17,
+ DATE_FORMAT(s, 'YYYY ww W D F u E EEEE') AS e18,
+ FROM_UNIXTIME(ms / 1000) AS e19,
+ FROM_UNIXTIME(ms / 1000, 'yyyy.MM.dd G ''at'' HH:mm:ss z') AS e20,
+ FROM_UNIXTIME(n) AS e21
+FROM times WHERE id < 15;

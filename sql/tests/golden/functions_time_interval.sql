@@ -1,0 +1,28 @@
+CREATE TABLE times (id INT, s STRING, ts TIMESTAMP(3), d DATE, t TIME, ms BIGINT, n INT)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/times.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id,
+ ts + INTERVAL '1' DAY AS e0,
+ ts - INTERVAL '5' SECOND AS e1,
+ ts + INTERVAL '1 10:00' DAY TO MINUTE AS e2,
+ ts - INTERVAL '1 10:20:30.123' DAY TO SECOND(3) AS e3,
+ ts + INTERVAL '10:30' HOUR TO MINUTE AS e4,
+ ts + INTERVAL '30:15' MINUTE TO SECOND AS e5,
+ ts + INTERVAL '3 04' DAY TO HOUR AS e6,
+ ts + INTERVAL -'3' DAY AS e7,
+ ts + INTERVAL '-3' DAY AS e8,
+ ts - INTERVAL '1' MONTH AS e9,
+ ts + INTERVAL '2-3' YEAR TO MONTH AS e10,
+ ts - INTERVAL '1' YEAR AS e11,
+ d + INTERVAL '1' DAY AS e12,
+ d - INTERVAL '1' MONTH AS e13,
+ d + INTERVAL '1' YEAR AS e14,
+ d + INTERVAL '2-3' YEAR TO MONTH AS e15,
+ t + INTERVAL '13' HOUR AS e16,
+ t - INTERVAL '13' HOUR AS e17,
+ INTERVAL '1' HOUR + ts AS e18,
+ ts + 2 * INTERVAL '1' HOUR AS e19,
+ ts + INTERVAL '2' DAY - INTERVAL '3' HOUR AS e20,
+ ts + INTERVAL '0.5' SECOND(2, 3) AS e21,
+ ts + INTERVAL '5' SECONDS AS e22,
+ ts + INTERVAL '400' DAY(3) AS e23
+FROM times WHERE id < 15;

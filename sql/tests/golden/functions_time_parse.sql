@@ -1,0 +1,26 @@
+CREATE TABLE times (id INT, s STRING, ts TIMESTAMP(3), d DATE, t TIME, ms BIGINT, n INT)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/times.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id,
+ TO_TIMESTAMP(s) AS e0,
+ TO_TIMESTAMP(s, 'yyyy-MM-dd HH:mm:ss') AS e1,
+ TO_TIMESTAMP(s, 'yyyy-MM-dd HH:mm:ss.SSS') AS e2,
+ TO_TIMESTAMP(s, 'dd/MM/yyyy') AS e3,
+ TO_DATE(s) AS e4,
+ UNIX_TIMESTAMP(s) AS e5,
+ UNIX_TIMESTAMP(s, 'yyyy-MM-dd') AS e6,
+ DATE_FORMAT(s, 'yyyy/MM/dd HH-mm') AS e7,
+ DATE_FORMAT(s, 'EEE, d MMM yyyy h:mm a') AS e8,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'yyyyMMddHHmmssSSS'), 'yyyyMMddHHmmssSSS') AS e9,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'EEE, d MMM yyyy h:mm:ss a'), 'EEE, d MMM yyyy h:mm:ss a') AS e10,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'yy/M/d k:m:s'), 'yy/M/d k:m:s') AS e11,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'yyyy-DDD'), 'yyyy-DDD') AS e12,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'HH:mm'), 'HH:mm') AS e13,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'EEEE MMMM dd uuuu'), 'EEEE MMMM dd uuuu') AS e14,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'yyyy-MM-dd''T''HH:mm:ss''Z'''), 'yyyy-MM-dd''T''HH:mm:ss''Z''') AS e15,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'yyyy-MM'), 'yyyy-MM') AS e16,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'yyyy-MM-dd'), 'yyyy-MM-dd[ HH:mm]') AS e17,
+ TO_TIMESTAMP(DATE_FORMAT(ts, 'yyyy-MM-dd HH:mm:ss') || '+02:00', 'yyyy-MM-dd HH:mm:ssXXX') AS e18,
+ TO_DATE(DATE_FORMAT(ts, 'dd.MM.yyyy'), 'dd.MM.yyyy') AS e19,
+ TO_DATE(DATE_FORMAT(ts, 'yyyyMMdd'), 'yyyyMMdd') AS e20,
+ TO_DATE(DATE_FORMAT(ts, 'd MMM yyyy'), 'd MMM yyyy') AS e21
+FROM times WHERE id < 14;
