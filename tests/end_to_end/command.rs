@@ -96,7 +96,7 @@ fn check_and_explain_run_nothing() {
 
 #[test]
 fn settings_win_over_the_file_and_environment_mirrors_flags() {
-    let explain = "EXPLAIN SELECT window_end, COUNT(*) FROM TABLE(TUMBLE(TABLE w, DESCRIPTOR(p), INTERVAL '1' SECOND)) GROUP BY window_start, window_end";
+    let explain = "EXPLAIN SELECT window_end, n, COUNT(*) FROM TABLE(TUMBLE(TABLE w, DESCRIPTOR(p), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, n";
     let table = "CREATE TABLE w (n BIGINT, p AS PROCTIME()) WITH ('connector' = 'datagen');";
     let text = format!("SET 'parallelism.default' = '1'; {table} {explain}");
     let file_says = run(&["sql", &text]);

@@ -297,15 +297,18 @@ fn run(rows: &[Reading], window: Window, workers: usize, batch_rows: usize, kill
         Job::start(&program.graph, config).unwrap()
     };
     let mut job = start(workers, None);
+    // A restored job's counters begin at nothing.
+    let mut restored_rows = 0;
     for (batch, workers) in kills {
         let reached = (*batch).min(count);
         *gate.lock() = reached;
         job.wake();
         let polled = || job.metrics().iter().find(|m| m.operator == "t").map_or(0, |m| m.rows_out.get());
-        let wanted = (reached * batch_rows).min(rows.len()) as u64;
-        while polled() < wanted {
+        let read_rows = (reached * batch_rows).min(rows.len());
+        while polled() < (read_rows - restored_rows) as u64 {
             std::thread::yield_now();
         }
+        restored_rows = read_rows;
         job.checkpoint().unwrap();
         // What is read now is lost with the job, and read again.
         *gate.lock() = (reached + 2).min(count.saturating_sub(1)).max(reached);

@@ -166,7 +166,8 @@ impl Publisher {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut body = vec![0, 4];
-        body.extend(b"MQTT\x04\x02\x00\x00");
+        // A clean session, and a keep-alive of a minute.
+        body.extend(b"MQTT\x04\x02\x00\x3c");
         let id = format!("test-{}", address.port());
         body.extend((id.len() as u16).to_be_bytes());
         body.extend(id.bytes());
