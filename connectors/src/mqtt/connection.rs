@@ -89,7 +89,7 @@ impl Connection {
         payload_bytes_max: usize,
         clock: &ClockRef,
     ) -> Result<Self> {
-        let opening = Self::shake_hands(link, hello, payload_bytes_max, clock);
+        let opening = Self::dial(link, hello, payload_bytes_max, clock);
         match timeout(link.connect_timeout, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::unavailable(format!("no answer within {:?}", link.connect_timeout)).remedy(
@@ -98,7 +98,7 @@ impl Connection {
         }
     }
 
-    async fn shake_hands(
+    async fn dial(
         link: &Link,
         hello: &Hello<'_>,
         payload_bytes_max: usize,
@@ -111,10 +111,22 @@ impl Connection {
         // Acknowledgements are small and must not wait for each other.
         stream.set_nodelay(true).map_err(|error| lost(&error))?;
         let (reader, writer) = stream.into_split();
-        let mut connection = Self {
+        let connection = Self::over(reader, writer, link.version, payload_bytes_max, clock);
+        connection.shake_hands(link, hello).await
+    }
+
+    /// A connection over any transport, before CONNECT.
+    fn over(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        version: Version,
+        payload_bytes_max: usize,
+        clock: &ClockRef,
+    ) -> Self {
+        Self {
             reader: Box::new(reader),
             writer: Box::new(writer),
-            version: link.version,
+            version,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
             written: 0,
@@ -133,7 +145,11 @@ impl Connection {
             closed_by_broker: false,
             broken: None,
             clock: ClockRef::clone(clock),
-        };
+        }
+    }
+
+    async fn shake_hands(mut self, link: &Link, hello: &Hello<'_>) -> Result<Self> {
+        let connection = &mut self;
         link.version.write_connect(&mut connection.outgoing, hello)?;
         connection.welcome = loop {
             if link.version == Version::V5 && is_v311_refusal(&connection.incoming) {
@@ -157,8 +173,8 @@ impl Connection {
             Some(seconds) => Duration::from_secs(seconds.into()),
             None => link.keep_alive,
         };
-        connection.keep_alive = KeepAlive::new(keep_alive, clock.monotonic_ns());
-        Ok(connection)
+        connection.keep_alive = KeepAlive::new(keep_alive, connection.clock.monotonic_ns());
+        Ok(self)
     }
 
     /// Lets the next [`Connection::next`] answer `error`, after what was read before it has been seen to.
@@ -309,6 +325,9 @@ fn frame(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use millstream_engine::ManualClock;
+    use proptest::prelude::*;
 
     #[test]
     fn frames_are_found_at_every_length() {
@@ -330,5 +349,71 @@ mod tests {
         alive.deaf = true;
         assert!(!alive.is_dead_at(30));
         assert!(alive.is_dead_at(40));
+    }
+
+    /// What is read of `bytes` when they arrive in pieces, and whether that ended in an error.
+    async fn read_in_pieces(bytes: &[u8], piece: usize, payload_bytes_max: usize) -> (Vec<Incoming>, bool) {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (reader, writer) = tokio::io::split(near);
+        let clock: ClockRef = ManualClock::at(0);
+        let mut connection = Connection::over(reader, writer, Version::V5, payload_bytes_max, &clock);
+        let mut packets = Vec::new();
+        for piece in bytes.chunks(piece) {
+            far.write_all(piece).await.unwrap();
+            let mut left = piece.len();
+            while left > 0 {
+                let before = connection.incoming.len();
+                connection.attend(true).await.unwrap();
+                left -= connection.incoming.len() - before;
+                loop {
+                    match connection.next() {
+                        Ok(Some(packet)) => packets.push(packet),
+                        Ok(None) => break,
+                        Err(_) => return (packets, true),
+                    }
+                }
+                assert!(connection.incoming.len() <= payload_bytes_max + 2 * HEAD_BYTES_MAX);
+            }
+        }
+        (packets, false)
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        #[test]
+        fn messages_are_the_same_in_whatever_pieces_they_arrive(
+            sizes in prop::collection::vec(prop_oneof![8 => 0..300_usize, 1 => 130_000..600_000_usize], 1..8),
+            piece in prop_oneof![1..100_usize, 1_000..70_000_usize],
+        ) {
+            let payload_bytes_max = 1_000;
+            let (mut bytes, topic) = (BytesMut::new(), Bytes::from_static(b"a/b"));
+            for (number, size) in (1..).zip(&sizes) {
+                let payload = Bytes::from(vec![b'x'; *size]);
+                Version::V5.write_publish(&mut bytes, &topic, &payload, number, false, false).unwrap();
+                Version::write_puback(&mut bytes, number);
+            }
+            let (packets, failed) = runtime().block_on(read_in_pieces(&bytes, piece, payload_bytes_max));
+            prop_assert!(!failed);
+            prop_assert_eq!(packets.len(), 2 * sizes.len());
+            for (number, (pair, size)) in packets.chunks(2).zip(&sizes).enumerate() {
+                let Incoming::Publish(message) = &pair[0] else { panic!("no publish") };
+                prop_assert_eq!(usize::from(message.packet_id), number + 1);
+                prop_assert_eq!((&message.topic, message.payload_bytes), (&topic, *size));
+                let whole = message.payload.len() == *size;
+                prop_assert!(whole || *size > payload_bytes_max);
+                prop_assert!(message.payload.len() <= HEAD_BYTES_MAX + payload_bytes_max);
+                let is_taken = matches!(pair[1], Incoming::PubAck { refusal: None, .. });
+                prop_assert!(is_taken);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1..50_usize) {
+            runtime().block_on(read_in_pieces(&bytes, piece, 100));
+        }
     }
 }
