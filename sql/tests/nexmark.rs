@@ -36,7 +36,7 @@ CREATE VIEW bid AS SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.u
     FROM ${NEXMARK_TABLE} WHERE event_type = 2;
 ";
 
-const EVENTS: u64 = 20_000;
+const EVENTS: u64 = 10_000;
 
 /// The rows of a query over the views.
 fn run(query: &str, workers: usize) -> Vec<Value> {
@@ -64,7 +64,7 @@ fn run(query: &str, workers: usize) -> Vec<Value> {
     job.wait().unwrap();
     let text = String::from_utf8(written.lock().clone()).unwrap();
     let mut rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    rows.sort_by_key(ToString::to_string);
+    rows.sort_by_cached_key(ToString::to_string);
     rows
 }
 
