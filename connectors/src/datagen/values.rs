@@ -17,7 +17,7 @@ use super::fields::{Column, Fleet, Values};
 use crate::generator::{Draws, Texts, below, unit};
 
 const DAY_MS: i64 = 86_400_000;
-const HEX: &[u8; 16] = b"0123456789abcdef";
+const HEX: &str = "0123456789abcdef";
 
 /// What a row's values are made from.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +37,8 @@ pub(super) fn make(column: &Column, data_type: &DataType, fleet: &Fleet, rows: &
         Values::Device if *data_type == DataType::Utf8 => {
             let digits = fleet.digits;
             texts(rows, fleet.prefix.len() + digits, nulls, |row, text| {
-                text.add(fleet.prefix.as_bytes());
-                text.add(format!("{:0digits$}", row.device).as_bytes());
+                text.add(&fleet.prefix);
+                text.add(&format!("{:0digits$}", row.device));
             })?
         }
         Values::Device => whole(data_type, rows, nulls, |row| i128::from(row.device))?,
@@ -56,15 +56,15 @@ pub(super) fn make(column: &Column, data_type: &DataType, fleet: &Fleet, rows: &
         }
         Values::Pick(list) => texts(rows, 16, nulls, |row, text| {
             let value = list.get(draws.below(row.n, list.len() as u64) as usize);
-            text.add(value.map_or(&[], |value| value.as_bytes()));
+            text.add(value.map_or("", String::as_str));
         })?,
         Values::SequenceText { start } => {
-            texts(rows, 8, nulls, |row, text| text.add((start + i128::from(row.n)).to_string().as_bytes()))?
+            texts(rows, 8, nulls, |row, text| text.add(&(start + i128::from(row.n)).to_string()))?
         }
         Values::Random { len, var_len } if *data_type == DataType::Utf8 => {
             texts(rows, *len, nulls, |row, text| {
                 random_bytes(draws, row.n, length(draws, row.n, *len, *var_len), |byte| {
-                    text.add(&[HEX[usize::from(byte & 15)]]);
+                    text.add(&HEX[usize::from(byte & 15)..][..1]);
                 });
             })?
         }

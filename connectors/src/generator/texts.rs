@@ -11,7 +11,7 @@ use super::{Draws, below};
 /// A text column under construction.
 pub(crate) struct Texts {
     offsets: Vec<i32>,
-    bytes: Vec<u8>,
+    bytes: String,
 }
 
 impl Texts {
@@ -19,13 +19,13 @@ impl Texts {
     pub fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self { offsets, bytes: Vec::with_capacity(bytes) }
+        Self { offsets, bytes: String::with_capacity(bytes) }
     }
 
     /// Adds to the text of the row under way.
     #[inline]
-    pub fn add(&mut self, text: &[u8]) {
-        self.bytes.extend_from_slice(text);
+    pub fn add(&mut self, text: &str) {
+        self.bytes.push_str(text);
     }
 
     /// Ends the row under way.
@@ -44,14 +44,21 @@ impl Texts {
     /// The column.
     ///
     /// # Errors
-    /// If it is larger than Arrow's limit of 2 GiB, or not UTF-8.
+    /// If it is larger than Arrow's limit of 2 GiB.
     pub fn finish(self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         if i32::try_from(self.bytes.len()).is_err() {
             return Err(Error::internal("a generated text column is larger than 2 GiB"));
         }
+        let rows = self.offsets.len() - 1;
+        if nulls.as_ref().is_some_and(|nulls| nulls.len() != rows) {
+            return Err(Error::internal("a generated text column has another length than its nulls"));
+        }
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        let column = StringArray::try_new(offsets, Buffer::from_vec(self.bytes), nulls)
-            .map_err(|error| Error::internal(format!("a generated text is malformed: {error}")))?;
+        let bytes = Buffer::from_vec(self.bytes.into_bytes());
+        // SAFETY: the bytes are those of a `String`; the offsets are its lengths after whole `&str`s were added, so
+        // they rise, lie on character boundaries, and end within it (they did not wrap, being below 2 GiB). Checking
+        // that again for every row took an eighth of the time of making a bid.
+        let column = unsafe { StringArray::new_unchecked(offsets, bytes, nulls) };
         Ok(Arc::new(column))
     }
 }
@@ -63,20 +70,22 @@ const PIECE_BYTES_MAX: usize = 1 << 12;
 
 /// Random letters, of which texts are slices.
 pub(crate) struct RandomText {
-    letters: Vec<u8>,
+    letters: String,
 }
 
 impl RandomText {
-    /// Letters from `alphabet`, each as likely as it occurs there.
+    /// Letters from `alphabet`, which is ASCII, each as likely as it occurs there.
     pub fn new(draws: Draws, alphabet: &[u8]) -> Self {
-        let letter =
-            |n| alphabet.get(draws.below(n, alphabet.len() as u64) as usize).copied().unwrap_or(b'a');
+        let letter = |n| {
+            let letter = alphabet.get(draws.below(n, alphabet.len() as u64) as usize);
+            letter.copied().map_or('a', char::from)
+        };
         Self { letters: (0..TABLE_BYTES as u64).map(letter).collect() }
     }
 
     /// A slice of `len` letters, at most [`PIECE_BYTES_MAX`], chosen by `draw`.
     #[inline]
-    pub fn slice(&self, draw: u64, len: usize) -> &[u8] {
+    pub fn slice(&self, draw: u64, len: usize) -> &str {
         let from = below(draw, (TABLE_BYTES - PIECE_BYTES_MAX) as u64) as usize;
         &self.letters[from..from + len.min(PIECE_BYTES_MAX)]
     }
@@ -111,7 +120,7 @@ mod tests {
         text.fill(&mut texts, 12_345, 10_000);
         texts.end();
         texts.skip(2);
-        texts.add(b"x");
+        texts.add("x");
         texts.end();
         let column = texts.finish(Some(NullBuffer::from(vec![true, false, false, true]))).unwrap();
         let column = column.as_string::<i32>();

@@ -74,7 +74,7 @@ pub(super) fn number(frame: &Frame<'_>, name: &str) -> Result<ScalarBuffer<i64>>
 }
 
 /// Words of 3 to `max - 1` letters.
-fn words(tables: &Tables, draws: Draws, n: u64, max: u64) -> &[u8] {
+fn words(tables: &Tables, draws: Draws, n: u64, max: u64) -> &str {
     let draw = draws.at(n);
     tables.words.slice(draw, 3 + below(draw.rotate_left(32), max - 3) as usize).trim_ascii()
 }

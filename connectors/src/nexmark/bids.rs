@@ -95,18 +95,18 @@ pub(super) struct Channels {
 /// Texts one after the other.
 #[derive(Default)]
 struct List {
-    bytes: Vec<u8>,
+    bytes: String,
     ends: Vec<usize>,
 }
 
 impl List {
     fn push(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push_str(text);
         self.ends.push(self.bytes.len());
     }
 
     #[inline]
-    fn get(&self, index: usize) -> &[u8] {
+    fn get(&self, index: usize) -> &str {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.bytes[start..self.ends[index]]
     }

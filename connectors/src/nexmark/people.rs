@@ -48,8 +48,8 @@ pub(super) fn ids(frame: &Frame<'_>) -> ScalarBuffer<i64> {
 struct Person<'a> {
     first_name: &'a str,
     last_name: &'a str,
-    mailbox: &'a [u8],
-    host: &'a [u8],
+    mailbox: &'a str,
+    host: &'a str,
     city: &'a str,
     state: &'a str,
 }
@@ -101,16 +101,16 @@ pub(super) fn text(frame: &Frame<'_>, name: &str, nulls: &NullBuffer) -> Result<
     match name {
         "name" => frame.texts(kind, 16, nulls, |event, texts| {
             let person = people.person(event.n);
-            texts.add(person.first_name.as_bytes());
-            texts.add(b" ");
-            texts.add(person.last_name.as_bytes());
+            texts.add(person.first_name);
+            texts.add(" ");
+            texts.add(person.last_name);
         }),
         "emailAddress" => frame.texts(kind, 16, nulls, |event, texts| {
             let person = people.person(event.n);
             texts.add(person.mailbox);
-            texts.add(b"@");
+            texts.add("@");
             texts.add(person.host);
-            texts.add(b".com");
+            texts.add(".com");
         }),
         "creditCard" => frame.texts(kind, CARD_BYTES, nulls, |event, texts| {
             let mut number = card.below(event.n, 10_000_000_000_000_000);
@@ -119,14 +119,10 @@ pub(super) fn text(frame: &Frame<'_>, name: &str, nulls: &NullBuffer) -> Result<
                 digits[at] = b'0' + (number % 10) as u8;
                 number /= 10;
             }
-            texts.add(&digits);
+            texts.add(str::from_utf8(&digits).unwrap_or_default());
         }),
-        "city" => {
-            frame.texts(kind, 13, nulls, |event, texts| texts.add(people.person(event.n).city.as_bytes()))
-        }
-        "state" => {
-            frame.texts(kind, 2, nulls, |event, texts| texts.add(people.person(event.n).state.as_bytes()))
-        }
+        "city" => frame.texts(kind, 13, nulls, |event, texts| texts.add(people.person(event.n).city)),
+        "state" => frame.texts(kind, 2, nulls, |event, texts| texts.add(people.person(event.n).state)),
         "extra" => frame.texts(kind, tables.config.avg_bytes[kind as usize], nulls, |event, texts| {
             let person = people.person(event.n);
             let name = person.first_name.len() + 1 + person.last_name.len();
