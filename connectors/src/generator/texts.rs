@@ -57,7 +57,7 @@ impl Texts {
         let bytes = Buffer::from_vec(self.bytes.into_bytes());
         // SAFETY: the bytes are those of a `String`; the offsets are its lengths after whole `&str`s were added, so
         // they rise, lie on character boundaries, and end within it (they did not wrap, being below 2 GiB). Checking
-        // that again for every row took an eighth of the time of making a bid.
+        // that again for every row took a sixth of the instructions of making all columns of nexmark.
         let column = unsafe { StringArray::new_unchecked(offsets, bytes, nulls) };
         Ok(Arc::new(column))
     }
