@@ -12,11 +12,15 @@
 mod call;
 mod cast;
 mod conditional;
+#[cfg(test)]
+mod docs;
 mod function;
 mod hash;
 mod kinds;
 mod math;
 mod names;
+#[cfg(test)]
+mod tests;
 mod text;
 pub(crate) mod time;
 mod typing;
@@ -66,6 +70,11 @@ pub fn scalar_functions(context: &FunctionContext) -> HashMap<String, Arc<Scalar
 }
 
 /// The function that casts where Flink's meaning differs from arrow's.
-pub fn cast(from: &DataType, to: &DataType, try_cast: bool, context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
+pub fn cast(
+    from: &DataType,
+    to: &DataType,
+    try_cast: bool,
+    context: &FunctionContext,
+) -> Option<Arc<ScalarUDF>> {
     cast::function(from, to, try_cast, context)
 }
