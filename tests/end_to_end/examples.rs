@@ -72,7 +72,7 @@ fn fleet_alerts_at_once_and_after_a_window_by_each_devices_clock() {
         send("fast", &format!("2026-01-01T12:00:{second:02}"), if second == 3 { 91.0 } else { 21.0 });
         send("slow", &format!("2026-01-01T11:00:{second:02}"), 70.0);
     }
-    wait_until("three alerts", || receiver.requests().len() >= 3);
+    wait_until("an alert at once and one of a window", || receiver.requests().len() >= 2);
     signal(&child, "INT");
     let ran = ended(child);
     assert!(ran.code == Some(0) && !ran.err.contains("late"), "{ran:?}");

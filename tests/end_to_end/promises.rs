@@ -154,14 +154,12 @@ fn batches(rows: &[Reading], size: usize) -> Vec<RecordBatch> {
 /// it exactly there.
 struct Gated {
     inner: MemorySource,
-    batches: usize,
     gate: Arc<Mutex<usize>>,
 }
 
 struct GatedInstance {
     inner: Box<dyn Source>,
     polled: usize,
-    batches: usize,
     gate: Arc<Mutex<usize>>,
 }
 
@@ -171,13 +169,13 @@ impl SourceProvider for Gated {
     }
     fn create(&self, schema: SchemaRef, instance: usize, parallelism: usize) -> Result<Box<dyn Source>> {
         let inner = self.inner.create(schema, instance, parallelism)?;
-        Ok(Box::new(GatedInstance { inner, polled: 0, batches: self.batches, gate: Arc::clone(&self.gate) }))
+        Ok(Box::new(GatedInstance { inner, polled: 0, gate: Arc::clone(&self.gate) }))
     }
 }
 
 impl Source for GatedInstance {
     fn poll(&mut self, out: &mut Output<'_>) -> Result<SourcePoll> {
-        if self.polled < self.batches && self.polled >= *self.gate.lock() {
+        if self.polled >= *self.gate.lock() {
             return Ok(SourcePoll::Waiting);
         }
         self.polled += 1;
@@ -286,7 +284,7 @@ fn run(rows: &[Reading], window: Window, workers: usize, batch_rows: usize, kill
     let columns = [("s", DataType::Timestamp(TimeUnit::Millisecond, None)), ("e", DataType::Timestamp(TimeUnit::Millisecond, None)), ("device", DataType::Utf8), ("c", DataType::Int64), ("k", DataType::Int64), ("v", DataType::Int64), ("m", DataType::Int64)];
     let output: SchemaRef = Arc::new(Schema::new(columns.map(|(name, kind)| Field::new(name, kind, true)).to_vec()));
     let start = |workers: usize, restore| {
-        let source = Gated { inner: MemorySource::bounded(schema(), batches.clone(), 1), batches: count, gate: Arc::clone(&gate) };
+        let source = Gated { inner: MemorySource::bounded(schema(), batches.clone(), 1), gate: Arc::clone(&gate) };
         let tables = vec![
             ProvidedTable { name: "t".into(), schema: schema(), watermark: Some(TableWatermark { column: "ts".into(), delay_ms: DELAY_MS }), source: Some(Arc::new(source)), sink: None },
             ProvidedTable { name: "o".into(), schema: Arc::clone(&output), watermark: None, source: None, sink: Some(Arc::new(out.clone())) },

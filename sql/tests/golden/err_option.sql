@@ -1,4 +1,4 @@
 CREATE TABLE readings (device STRING, ts TIMESTAMP(3), temperature DOUBLE, n INT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
 WITH ('connector' = 'filesystem', 'path' = '${DATA}/readings.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
-CREATE TABLE out_t (device STRING) WITH ('connector' = 'webhook', 'urll' = 'http://localhost');
+CREATE TABLE out_t (device STRING) WITH ('connector' = 'filesystem', 'pathh' = '/tmp/x');
 INSERT INTO out_t SELECT device FROM readings;
