@@ -29,7 +29,10 @@ pub(super) fn check(expr: &Expr) -> Option<PlanError> {
             let text = literal.value.value.clone().into_string().unwrap_or_default();
             let wrong = literal_precision(kind, &text).is_none();
             let name = form.split(' ').next().unwrap_or(form);
-            wrong.then(|| PlanError::at(format!("'{text}' is no {name}"), literal.value.span).remedy(format!("write {form}")))
+            wrong.then(|| {
+                PlanError::at(format!("'{text}' is no {name}"), literal.value.span)
+                    .remedy(format!("write {form}"))
+            })
         }
         _ => None,
     }
@@ -58,7 +61,8 @@ pub(super) fn plain(expr: &mut Expr) {
         Expr::TypedString(literal) => {
             let ast::DataType::Timestamp(precision @ None, _) = &mut literal.data_type else { return };
             let text = literal.value.value.clone().into_string().unwrap_or_default();
-            *precision = literal_precision(LiteralKind::Timestamp, &text).and_then(|digits| u64::try_from(digits).ok());
+            *precision = literal_precision(LiteralKind::Timestamp, &text)
+                .and_then(|digits| u64::try_from(digits).ok());
         }
         _ => {}
     }
@@ -137,14 +141,18 @@ impl Unit {
 /// With its place, if it is none.
 pub(super) fn interval(literal: &ast::Interval) -> Result<Interval, PlanError> {
     let wrong = |message: String| {
-        PlanError::at(message, literal.value.span())
-            .remedy("write INTERVAL '10' SECOND, INTERVAL '1 10:00' DAY TO MINUTE or INTERVAL '1-6' YEAR TO MONTH")
+        PlanError::at(message, literal.value.span()).remedy(
+            "write INTERVAL '10' SECOND, INTERVAL '1 10:00' DAY TO MINUTE or INTERVAL '1-6' YEAR TO MONTH",
+        )
     };
-    let (mut negative, text) = text_of(&literal.value).ok_or_else(|| wrong("an interval is a string and a unit".into()))?;
+    let (mut negative, text) =
+        text_of(&literal.value).ok_or_else(|| wrong("an interval is a string and a unit".into()))?;
     let none = || wrong(format!("'{text}' is no interval of that unit"));
     let unit = match &literal.leading_field {
         None => return Err(wrong(format!("the interval '{text}' has no unit"))),
-        Some(field) => Unit::of(field).ok_or_else(|| wrong(format!("an interval cannot be measured in {field}")))?,
+        Some(field) => {
+            Unit::of(field).ok_or_else(|| wrong(format!("an interval cannot be measured in {field}")))?
+        }
     };
     let mut rest = text.trim();
     if let Some(digits) = rest.strip_prefix(['-', '+']) {
@@ -153,9 +161,11 @@ pub(super) fn interval(literal: &ast::Interval) -> Result<Interval, PlanError> {
     }
     let parts = match &literal.last_field {
         None => vec![(unit, ' ')],
-        Some(last) => Unit::of(last)
-            .and_then(|last| unit.parts(last))
-            .ok_or_else(|| wrong(format!("there is no interval of {} TO {last}", format!("{unit:?}").to_uppercase())))?,
+        Some(last) => {
+            let first = literal.leading_field.as_ref().map(ToString::to_string).unwrap_or_default();
+            let parts = Unit::of(last).and_then(|last| unit.parts(last));
+            parts.ok_or_else(|| wrong(format!("there is no interval of {first} TO {last}")))?
+        }
     };
     let mut total = 0_i64;
     let (by_month, _) = unit.length();
@@ -240,9 +250,15 @@ mod tests {
 
     #[test]
     fn what_is_no_interval_says_so() {
-        assert_eq!(of("INTERVAL '1 25:00' DAY TO MINUTE"), Err("'1 25:00' is no interval of that unit".into()));
+        assert_eq!(
+            of("INTERVAL '1 25:00' DAY TO MINUTE"),
+            Err("'1 25:00' is no interval of that unit".into())
+        );
         assert_eq!(of("INTERVAL 'x' DAY"), Err("'x' is no interval of that unit".into()));
-        assert_eq!(of("INTERVAL '1:00' MINUTE TO HOUR"), Err("there is no interval of MINUTE TO HOUR".into()));
+        assert_eq!(
+            of("INTERVAL '1:00' MINUTE TO HOUR"),
+            Err("there is no interval of MINUTE TO HOUR".into())
+        );
         assert_eq!(of("INTERVAL '5'"), Err("the interval '5' has no unit".into()));
         assert_eq!(of("INTERVAL '5' CENTURY"), Err("an interval cannot be measured in CENTURY".into()));
     }

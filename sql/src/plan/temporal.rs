@@ -54,13 +54,19 @@ fn arithmetic(binary: &BinaryExpr, schema: &DFSchema) -> Result<Option<Expr>> {
     if !matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply) {
         return Ok(None);
     }
-    let (Ok(left), Ok(right)) = (binary.left.get_type(schema), binary.right.get_type(schema)) else { return Ok(None) };
+    let (Ok(left), Ok(right)) = (binary.left.get_type(schema), binary.right.get_type(schema)) else {
+        return Ok(None);
+    };
     let (a, b) = (binary.left.as_ref().clone(), binary.right.as_ref().clone());
     let times = |interval: Expr, count: Expr| interval_times().call(vec![interval, count]);
     let is_point = |data_type: &DataType| matches!(data_type, T::Date32 | T::Time32(_) | T::Timestamp(..));
     Ok(match (&left, binary.op, &right) {
-        (left, Operator::Plus, right) if *left == TIME && *right == INTERVAL => Some(time_plus_interval().call(vec![a, b])),
-        (left, Operator::Plus, right) if *left == INTERVAL && *right == TIME => Some(time_plus_interval().call(vec![b, a])),
+        (left, Operator::Plus, right) if *left == TIME && *right == INTERVAL => {
+            Some(time_plus_interval().call(vec![a, b]))
+        }
+        (left, Operator::Plus, right) if *left == INTERVAL && *right == TIME => {
+            Some(time_plus_interval().call(vec![b, a]))
+        }
         (left, Operator::Minus, right) if *left == TIME && *right == INTERVAL => {
             Some(time_plus_interval().call(vec![a, times(b, lit(-1))]))
         }

@@ -111,7 +111,14 @@ fn check_unit(given: &Given<'_>) -> Result<(), PlanError> {
     let unit = unit_named(given.text(0))?;
     if matches!(
         unit,
-        Unit::Second | Unit::Minute | Unit::Hour | Unit::Day | Unit::Week | Unit::Month | Unit::Quarter | Unit::Year
+        Unit::Second
+            | Unit::Minute
+            | Unit::Hour
+            | Unit::Day
+            | Unit::Week
+            | Unit::Month
+            | Unit::Quarter
+            | Unit::Year
     ) {
         return Ok(());
     }
@@ -121,8 +128,10 @@ fn check_unit(given: &Given<'_>) -> Result<(), PlanError> {
 
 fn check_point(name: &str, data_type: &DataType) -> Result<(), PlanError> {
     match Sort::of(data_type) {
-        Some(Sort::Interval) | None => Err(PlanError::new(format!("'{name}' does not take {}", type_name(data_type)))
-            .remedy("give DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ; TO_TIMESTAMP makes one of a string")),
+        Some(Sort::Interval) | None => {
+            Err(PlanError::new(format!("'{name}' does not take {}", type_name(data_type)))
+                .remedy("give DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ; TO_TIMESTAMP makes one of a string"))
+        }
         Some(_) => Ok(()),
     }
 }

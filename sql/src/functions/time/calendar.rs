@@ -215,7 +215,8 @@ pub(super) fn months_between(later_ms: i64, earlier_ms: i64) -> i64 {
 /// A field of a date.
 pub(super) fn date_field(unit: Unit, days: i64) -> Option<i64> {
     let Civil { year, month, day } = civil(days);
-    let spans = |length: i64| if year > 0 { (year + length - 1) / length } else { (year - length + 1) / length };
+    let spans =
+        |length: i64| if year > 0 { (year + length - 1) / length } else { (year - length + 1) / length };
     Some(match unit {
         Unit::Year => year,
         Unit::Quarter => (month + 2) / 3,

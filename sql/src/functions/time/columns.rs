@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float64Type, Int64Type, IntervalMonthDayNanoType, Time32MillisecondType, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType,
+    Date32Type, Float64Type, Int64Type, IntervalMonthDayNanoType, Time32MillisecondType,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
 };
 use arrow_array::{
-    Array, ArrayRef, Date32Array, Float64Array, Int64Array, IntervalMonthDayNanoArray, Time32MillisecondArray,
-    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    Array, ArrayRef, Date32Array, Float64Array, Int64Array, IntervalMonthDayNanoArray,
+    Time32MillisecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 use datafusion_common::{Result, internal_err};
@@ -99,7 +99,9 @@ impl Moments {
                 Column::Us(array.as_primitive::<TimestampMicrosecondType>().clone())
             }
             DataType::Timestamp(..) => Column::Ns(array.as_primitive::<TimestampNanosecondType>().clone()),
-            DataType::Interval(_) => Column::Interval(array.as_primitive::<IntervalMonthDayNanoType>().clone()),
+            DataType::Interval(_) => {
+                Column::Interval(array.as_primitive::<IntervalMonthDayNanoType>().clone())
+            }
             _ => Column::Null,
         };
         Ok(Self { column, constant, sort })
@@ -110,7 +112,9 @@ impl Moments {
         let row = if self.constant { 0 } else { row };
         let whole = |ms: i64| Moment { ms, nanos: 0 };
         match &self.column {
-            Column::Date(column) => column.is_valid(row).then(|| whole(i64::from(column.value(row)) * DAY_MS)),
+            Column::Date(column) => {
+                column.is_valid(row).then(|| whole(i64::from(column.value(row)) * DAY_MS))
+            }
             Column::Time(column) => column.is_valid(row).then(|| whole(i64::from(column.value(row)))),
             Column::Ms(column) => column.is_valid(row).then(|| whole(column.value(row))),
             Column::Us(column) => column.is_valid(row).then(|| {
@@ -130,7 +134,9 @@ impl Moments {
         match &self.column {
             Column::Interval(column) => column.is_valid(row).then(|| {
                 let value = column.value(row);
-                let ms = i64::from(value.days).saturating_mul(DAY_MS).saturating_add(value.nanoseconds / 1_000_000);
+                let ms = i64::from(value.days)
+                    .saturating_mul(DAY_MS)
+                    .saturating_add(value.nanoseconds / 1_000_000);
                 Interval { months: i64::from(value.months), ms }
             }),
             _ => None,
@@ -202,7 +208,8 @@ pub(super) fn collect(
                 .collect::<Time32MillisecondArray>(),
         ),
         DataType::Timestamp(TimeUnit::Millisecond, zone) => {
-            let array = (0..rows).map(|row| of(row).map(|moment| moment.ms)).collect::<TimestampMillisecondArray>();
+            let array =
+                (0..rows).map(|row| of(row).map(|moment| moment.ms)).collect::<TimestampMillisecondArray>();
             Arc::new(array.with_timezone_opt(zone.clone()))
         }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {

@@ -83,9 +83,9 @@ fn extract(call: &Call<'_>, index: usize, unit: Unit, zone: Zone) -> Result<Arra
     let sort = moments.sort;
     let of = |row: usize| match sort {
         Sort::Interval => moments.interval(row).and_then(|interval| of_interval(unit, interval)),
-        Sort::Local => {
-            moments.get(row).and_then(|moment| of_moment(unit, Moment { ms: zone.to_local(moment.ms), ..moment }))
-        }
+        Sort::Local => moments
+            .get(row)
+            .and_then(|moment| of_moment(unit, Moment { ms: zone.to_local(moment.ms), ..moment })),
         _ => moments.get(row).and_then(|moment| of_moment(unit, moment)),
     };
     Ok(Arc::new((0..call.rows).map(of).collect::<Int64Array>()))

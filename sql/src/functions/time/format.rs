@@ -6,7 +6,17 @@ use super::pattern::{Field, Item, OffsetStyle, Pattern, Sign, Style};
 use super::zone::Zone;
 
 pub(super) const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 pub(super) const WEEKDAYS: [&str; 7] =
@@ -53,8 +63,12 @@ impl Writer<'_> {
         for item in items {
             match item {
                 Item::Literal(text) => out.push_str(text),
-                Item::Number { field, least, sign, .. } => self.number(self.field(*field), *least, *sign, out),
-                Item::TwoDigitYear { field, .. } => push_padded(self.field(*field).rem_euclid(100).unsigned_abs(), 2, out),
+                Item::Number { field, least, sign, .. } => {
+                    self.number(self.field(*field), *least, *sign, out)
+                }
+                Item::TwoDigitYear { field, .. } => {
+                    push_padded(self.field(*field).rem_euclid(100).unsigned_abs(), 2, out)
+                }
                 Item::Name { field, style } => self.name(*field, *style, out),
                 Item::Fraction { least, most, point, .. } => self.fraction(*least, *most, *point, out),
                 Item::Offset(style) => self.offset(*style, out),
@@ -70,7 +84,13 @@ impl Writer<'_> {
         let from_1 = |hour: i64, of: i64| if hour % of == 0 { of } else { hour % of };
         match field {
             Field::Era => i64::from(year > 0),
-            Field::YearOfEra => if year > 0 { year } else { 1 - year },
+            Field::YearOfEra => {
+                if year > 0 {
+                    year
+                } else {
+                    1 - year
+                }
+            }
             Field::Year => year,
             Field::WeekYear => us_week(self.days).0,
             Field::Quarter => (month + 2) / 3,
@@ -100,7 +120,8 @@ impl Writer<'_> {
     fn number(&self, value: i64, least: usize, sign: Sign, out: &mut String) {
         if value < 0 {
             out.push('-');
-        } else if sign == Sign::ExceedsPad && value.checked_ilog10().map_or(1, |log| log as usize + 1) > least {
+        } else if sign == Sign::ExceedsPad && value.checked_ilog10().map_or(1, |log| log as usize + 1) > least
+        {
             out.push('+');
         }
         push_padded(value.unsigned_abs(), least, out);

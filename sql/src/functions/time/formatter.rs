@@ -18,7 +18,8 @@ pub(super) struct Moment {
 
 /// What TO_TIMESTAMP reads without a pattern: `2024-2-9`, `2024-02-09 1:2:3.456789`.
 static DEFAULT: LazyLock<Option<Pattern>> = LazyLock::new(|| {
-    let mut pattern = Pattern::compile("yyyy-[MM][M]-[dd][d][ [HH][H]:[mm][m]:[ss][s]]", Flavour::Formatter).ok()?;
+    let mut pattern =
+        Pattern::compile("yyyy-[MM][M]-[dd][d][ [HH][H]:[mm][m]:[ss][s]]", Flavour::Formatter).ok()?;
     if let Some(Item::Optional(time)) = pattern.items.last_mut() {
         time.push(Item::Fraction { least: 0, most: 9, point: true, adjacent: Adjacent::Leaves(0) });
     }
@@ -34,7 +35,9 @@ pub(super) fn read_default(text: &str) -> Option<Moment> {
 fn read_usual(text: &[u8]) -> Option<Moment> {
     let (date, rest) = text.split_at_checked(19)?;
     let number = |range: std::ops::Range<usize>| {
-        date[range].iter().try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+        date[range]
+            .iter()
+            .try_fold(0_i64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
     };
     let punctuation = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':')];
     if punctuation.iter().any(|(at, byte)| date[*at] != *byte) {
@@ -50,8 +53,8 @@ fn read_usual(text: &[u8]) -> Option<Moment> {
     };
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let usual = year > 0 && (1..=12).contains(&month) && (1..=28).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    usual.then(|| Moment {
+    let usual = year > 0 && (1..=12).contains(&month) && hour < 24 && minute < 60 && second < 60;
+    (usual && (1..=last_day(year, month)).contains(&day)).then(|| Moment {
         ms: days_of(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1_000 + fraction,
         nanos: 0,
     })
@@ -80,13 +83,15 @@ fn read_fallback(text: &str) -> Option<Moment> {
         fits.then(|| part.parse::<i64>().ok()).flatten()
     };
     let mut parts = date.split('-');
-    let (year, month, day) = (digits(parts.next()?, 4..=4)?, digits(parts.next()?, 1..=2)?, digits(parts.next()?, 1..=2)?);
+    let (year, month, day) =
+        (digits(parts.next()?, 4..=4)?, digits(parts.next()?, 1..=2)?, digits(parts.next()?, 1..=2)?);
     if parts.next().is_some() || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     let days = days_of(year, month, day);
     let Some(time) = time else { return Some(Moment { ms: days * DAY_MS, nanos: 0 }) };
-    let (time, fraction) = time.split_once('.').map_or((time, None), |(time, fraction)| (time, Some(fraction)));
+    let (time, fraction) =
+        time.split_once('.').map_or((time, None), |(time, fraction)| (time, Some(fraction)));
     let mut parts = time.split(':');
     let mut next = || digits(parts.next()?, 1..=9);
     let (hour, minute, second) = (next()?, next()?, next()?);
@@ -158,11 +163,13 @@ impl Fields {
             }
         };
         let whole_date = year.is_some() && month.is_some() && day.is_some();
-        if whole_date && self.get(Field::IsoDayOfWeek).is_some_and(|weekday| weekday != iso_day_of_week(days)) {
+        if whole_date && self.get(Field::IsoDayOfWeek).is_some_and(|weekday| weekday != iso_day_of_week(days))
+        {
             return None;
         }
         let half = self.get(Field::AmPm);
-        let of_half = self.get(Field::HourOfHalf).or_else(|| self.get(Field::HourOfHalfFrom1).map(|hour| hour % 12));
+        let of_half =
+            self.get(Field::HourOfHalf).or_else(|| self.get(Field::HourOfHalfFrom1).map(|hour| hour % 12));
         let hour = self
             .get(Field::Hour)
             .or_else(|| self.get(Field::HourFrom1).map(|hour| hour % 24))
@@ -181,9 +188,10 @@ impl Fields {
         let (ms_of_day, nanos) = match (self.get(Field::NanosecondOfDay), self.get(Field::MillisecondOfDay)) {
             (Some(nanos), _) => (nanos / 1_000_000, nanos % 1_000_000),
             (None, Some(ms)) => (ms, 0),
-            (None, None) => {
-                (((hour * 60 + minute) * 60 + second) * 1_000 + nanosecond / 1_000_000, nanosecond % 1_000_000)
-            }
+            (None, None) => (
+                ((hour * 60 + minute) * 60 + second) * 1_000 + nanosecond / 1_000_000,
+                nanosecond % 1_000_000,
+            ),
         };
         Some(Moment { ms: days * DAY_MS + ms_of_day, nanos })
     }
@@ -218,7 +226,9 @@ fn range(field: Field) -> std::ops::RangeInclusive<i64> {
 fn items(items_: &[Item], text: &str, mut at: usize, fields: &mut Fields) -> Option<usize> {
     for item in items_ {
         at = match item {
-            Item::Literal(literal) => text.get(at..)?.starts_with(literal.as_str()).then_some(at + literal.len())?,
+            Item::Literal(literal) => {
+                text.get(at..)?.starts_with(literal.as_str()).then_some(at + literal.len())?
+            }
             Item::Number { field, least, most, sign, adjacent } => {
                 let (value, end) = number(text, at, *least, *most, *sign, *adjacent)?;
                 fields.set(*field, value)?;
@@ -255,7 +265,14 @@ fn items(items_: &[Item], text: &str, mut at: usize, fields: &mut Fields) -> Opt
     Some(at)
 }
 
-fn number(text: &str, at: usize, least: usize, most: usize, sign: Sign, adjacent: Adjacent) -> Option<(i64, usize)> {
+fn number(
+    text: &str,
+    at: usize,
+    least: usize,
+    most: usize,
+    sign: Sign,
+    adjacent: Adjacent,
+) -> Option<(i64, usize)> {
     let bytes = text.as_bytes();
     let (negative, plus, start) = match bytes.get(at)? {
         b'-' if sign != Sign::Never => (true, false, at + 1),
@@ -264,11 +281,14 @@ fn number(text: &str, at: usize, least: usize, most: usize, sign: Sign, adjacent
     };
     let run = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let taken = match adjacent {
-        Adjacent::Fixed if least == most => run.min(most),
         Adjacent::Fixed => run.min(most),
         Adjacent::Leaves(reserved) => {
             let available = run.min(most.saturating_add(reserved));
-            if reserved > 0 { least.max(available.saturating_sub(reserved)).min(available) } else { available }
+            if reserved > 0 {
+                least.max(available.saturating_sub(reserved)).min(available)
+            } else {
+                available
+            }
         }
     };
     if taken < least.max(1) || taken > 18 {
@@ -317,7 +337,8 @@ fn name(text: &str, at: usize, field: Field, style: Style) -> Option<(i64, usize
         Field::Era if style == Style::Short => choose(&["BC", "AD"], 0),
         Field::Era => choose(&["Before Christ", "Anno Domini"], 0),
         Field::Quarter if style == Style::Short => {
-            let (value, end) = number(text, at + usize::from(rest.starts_with('Q')), 1, 1, Sign::Never, Adjacent::Fixed)?;
+            let (value, end) =
+                number(text, at + usize::from(rest.starts_with('Q')), 1, 1, Sign::Never, Adjacent::Fixed)?;
             (rest.starts_with('Q')).then_some((value, end))
         }
         _ => None,
@@ -334,15 +355,22 @@ fn offset(text: &str, at: usize, style: OffsetStyle) -> Option<usize> {
             if !matches!(bytes.first(), Some(b'+' | b'-')) {
                 return None;
             }
-            let digits = |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
+            let digits = |range: std::ops::Range<usize>| {
+                bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
+            };
             match style {
-                OffsetStyle::Iso(3) => (digits(1..3) && bytes.get(3) == Some(&b':') && digits(4..6)).then_some(at + 6),
+                OffsetStyle::Iso(3) => {
+                    (digits(1..3) && bytes.get(3) == Some(&b':') && digits(4..6)).then_some(at + 6)
+                }
                 OffsetStyle::Iso(1) => digits(1..3).then(|| at + if digits(3..5) { 5 } else { 3 }),
                 _ => (digits(1..5)).then_some(at + 5),
             }
         }
         OffsetStyle::Name | OffsetStyle::Id => {
-            let run = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"/_+-:".contains(byte)).count();
+            let run = rest
+                .bytes()
+                .take_while(|byte| byte.is_ascii_alphanumeric() || b"/_+-:".contains(byte))
+                .count();
             super::zone::Zone::named(&rest[..run]).map(|_| at + run)
         }
     }
@@ -358,11 +386,19 @@ mod tests {
 
     #[test]
     fn the_quick_way_reads_what_the_default_pattern_reads() {
-        for text in ["2024-02-09 01:02:03", "2024-02-09 01:02:03.4", "1969-12-28 23:59:59.999", "0001-01-01 00:00:00"] {
+        for text in
+            ["2024-02-09 01:02:03", "2024-02-09 01:02:03.4", "1969-12-28 23:59:59.999", "0001-01-01 00:00:00"]
+        {
             assert_eq!(read_usual(text.as_bytes()), read(DEFAULT.as_ref().unwrap(), text), "{text}");
             assert!(read_usual(text.as_bytes()).is_some(), "{text}");
         }
-        for text in ["2024-02-09T01:02:03", "2024-13-09 01:02:03", "2024-02-09 24:00:01", "2024-02-09 01:02:03.", "2024-02"] {
+        for text in [
+            "2024-02-09T01:02:03",
+            "2024-13-09 01:02:03",
+            "2024-02-09 24:00:01",
+            "2024-02-09 01:02:03.",
+            "2024-02",
+        ] {
             assert_eq!(read_usual(text.as_bytes()), None, "{text}");
         }
         assert_eq!(read_default("2024-2-30"), read_default("2024-02-29 00:00:00"));

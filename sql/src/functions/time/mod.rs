@@ -14,6 +14,7 @@ mod extract;
 mod format;
 mod formatter;
 mod pattern;
+mod patterns;
 mod rounding;
 mod simple;
 #[cfg(test)]
@@ -47,16 +48,21 @@ pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
 
 /// Whether `text` is a value of a literal DATE, TIME or TIMESTAMP; the digits of a second's fraction of the last two.
 pub(crate) fn literal_precision(kind: LiteralKind, text: &str) -> Option<usize> {
-    let two = |part: &str, most: u32| part.len() == 2 && part.parse().is_ok_and(|value: u32| value <= most);
+    let digits = |part: &str, width: std::ops::RangeInclusive<usize>| {
+        width.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let two =
+        |part: &str, most: u32| digits(part, 1..=2) && part.parse().is_ok_and(|value: u32| value <= most);
     let time = |text: &str| {
         let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
         let parts: Vec<&str> = clock.split(':').collect();
         let valid = matches!(parts[..], [h, m, s] if two(h, 23) && two(m, 59) && two(s, 59));
-        let digits = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());
-        (valid && digits && !text.ends_with('.')).then_some(fraction.len())
+        (valid && digits(fraction, 0..=9) && !text.ends_with('.')).then_some(fraction.len())
     };
     let date = |text: &str| {
-        let usual = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let parts: Vec<&str> = text.split('-').collect();
+        let usual =
+            matches!(parts[..], [y, m, d] if digits(y, 4..=4) && digits(m, 1..=2) && digits(d, 1..=2));
         // February 30 is no literal, though TO_TIMESTAMP would read it.
         (usual && text::date(text).is_some()).then_some(0)
     };
@@ -91,12 +97,14 @@ pub(crate) fn literal_value(data_type: &DataType, text: &str) -> Option<ScalarVa
             let formatter::Moment { ms, nanos } = formatter::read_default(text)?;
             Some(match unit {
                 TimeUnit::Millisecond => ScalarValue::TimestampMillisecond(Some(ms), None),
-                TimeUnit::Microsecond => {
-                    ScalarValue::TimestampMicrosecond(Some(ms.checked_mul(1_000)?.checked_add(nanos / 1_000)?), None)
-                }
-                TimeUnit::Nanosecond => {
-                    ScalarValue::TimestampNanosecond(Some(ms.checked_mul(1_000_000)?.checked_add(nanos)?), None)
-                }
+                TimeUnit::Microsecond => ScalarValue::TimestampMicrosecond(
+                    Some(ms.checked_mul(1_000)?.checked_add(nanos / 1_000)?),
+                    None,
+                ),
+                TimeUnit::Nanosecond => ScalarValue::TimestampNanosecond(
+                    Some(ms.checked_mul(1_000_000)?.checked_add(nanos)?),
+                    None,
+                ),
                 TimeUnit::Second => return None,
             })
         }

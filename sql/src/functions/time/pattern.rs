@@ -4,11 +4,6 @@
 //! They share their syntax (letters, `'quotes'`) and differ in what letters mean. A pattern is compiled to a list of
 //! [`Item`]s once; format.rs writes with it, formatter.rs and simple.rs read with it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-
 /// Which of Java's classes a pattern is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Flavour {
@@ -91,12 +86,29 @@ pub(super) enum OffsetStyle {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Item {
     Literal(String),
-    Number { field: Field, least: usize, most: usize, sign: Sign, adjacent: Adjacent },
+    Number {
+        field: Field,
+        least: usize,
+        most: usize,
+        sign: Sign,
+        adjacent: Adjacent,
+    },
     /// The last two digits of a year.
-    TwoDigitYear { field: Field, adjacent: Adjacent },
-    Name { field: Field, style: Style },
+    TwoDigitYear {
+        field: Field,
+        adjacent: Adjacent,
+    },
+    Name {
+        field: Field,
+        style: Style,
+    },
     /// Digits of the fraction of a second.
-    Fraction { least: usize, most: usize, point: bool, adjacent: Adjacent },
+    Fraction {
+        least: usize,
+        most: usize,
+        point: bool,
+        adjacent: Adjacent,
+    },
     Offset(OffsetStyle),
     /// May be missing when reading.
     Optional(Vec<Item>),
@@ -162,7 +174,9 @@ impl Pattern {
                 },
                 '[' if flavour == Flavour::Formatter => compiler.open()?,
                 ']' if flavour == Flavour::Formatter => compiler.close()?,
-                '{' | '}' | '#' if flavour == Flavour::Formatter => return Err(format!("'{letter}' is reserved, quote it")),
+                '{' | '}' | '#' if flavour == Flavour::Formatter => {
+                    return Err(format!("'{letter}' is reserved, quote it"));
+                }
                 other => compiler.literal(other),
             }
         }
@@ -257,9 +271,7 @@ impl Compiler {
             self.items().push(item);
             return;
         }
-        if let Some(own) = before.and_then(|first| self.items().get_mut(first)).and_then(adjacent)
-            && *own == Adjacent::Leaves(0)
-        {
+        if let Some(own) = before.and_then(|first| self.items().get_mut(first)).and_then(adjacent) {
             *own = Adjacent::Fixed;
         }
         self.items().push(item);
@@ -290,7 +302,10 @@ impl Compiler {
                         if count > 19 {
                             return too_many();
                         }
-                        self.number(Item::Number { field, least: count, most: 19, sign, adjacent: leaves }, None);
+                        self.number(
+                            Item::Number { field, least: count, most: 19, sign, adjacent: leaves },
+                            None,
+                        );
                     }
                 }
             }
@@ -346,10 +361,16 @@ impl Compiler {
             'D' if count <= 3 => {
                 let (most, sign) = if count == 1 { (19, Sign::Normal) } else { (3, Sign::Never) };
                 let fixed = (count == 3).then_some(3);
-                self.number(Item::Number { field: Field::DayOfYear, least: count, most, sign, adjacent: leaves }, fixed);
+                self.number(
+                    Item::Number { field: Field::DayOfYear, least: count, most, sign, adjacent: leaves },
+                    fixed,
+                );
             }
             'S' if count <= 9 => {
-                self.number(Item::Fraction { least: count, most: count, point: false, adjacent: leaves }, Some(count));
+                self.number(
+                    Item::Fraction { least: count, most: count, point: false, adjacent: leaves },
+                    Some(count),
+                );
             }
             'A' | 'n' | 'N' if count <= 19 => {
                 let field = match letter {
@@ -357,7 +378,10 @@ impl Compiler {
                     'n' => Field::Nanosecond,
                     _ => Field::NanosecondOfDay,
                 };
-                self.number(Item::Number { field, least: count, most: 19, sign: Sign::Never, adjacent: leaves }, None);
+                self.number(
+                    Item::Number { field, least: count, most: 19, sign: Sign::Never, adjacent: leaves },
+                    None,
+                );
             }
             'X' if count <= 3 => self.plain(Item::Offset(OffsetStyle::Iso(count))),
             'Z' if count <= 3 => self.plain(Item::Offset(OffsetStyle::Plain)),
@@ -392,7 +416,11 @@ impl Compiler {
         let item = match letter {
             'y' | 'Y' => {
                 let field = if letter == 'y' { Field::YearOfEra } else { Field::WeekYear };
-                if count == 2 { Item::TwoDigitYear { field, adjacent: Adjacent::Leaves(0) } } else { number(field) }
+                if count == 2 {
+                    Item::TwoDigitYear { field, adjacent: Adjacent::Leaves(0) }
+                } else {
+                    number(field)
+                }
             }
             'M' | 'L' if count >= 3 => name(Field::Month),
             'M' | 'L' => number(Field::Month),
@@ -429,7 +457,8 @@ const WIDTH_MAX: usize = 40;
 /// SimpleDateFormat reads a number that another follows without a gap in its exact width.
 fn obey_counts(items: &mut [Item]) {
     for at in 0..items.len() {
-        let next_is_number = matches!(items.get(at + 1), Some(Item::Number { .. } | Item::TwoDigitYear { .. }));
+        let next_is_number =
+            matches!(items.get(at + 1), Some(Item::Number { .. } | Item::TwoDigitYear { .. }));
         if next_is_number && let Some(own) = adjacent(&mut items[at]) {
             *own = Adjacent::Fixed;
         }
@@ -438,35 +467,10 @@ fn obey_counts(items: &mut [Item]) {
 
 fn adjacent(item: &mut Item) -> Option<&mut Adjacent> {
     match item {
-        Item::Number { adjacent, .. } | Item::TwoDigitYear { adjacent, .. } | Item::Fraction { adjacent, .. } => {
-            Some(adjacent)
-        }
+        Item::Number { adjacent, .. }
+        | Item::TwoDigitYear { adjacent, .. }
+        | Item::Fraction { adjacent, .. } => Some(adjacent),
         _ => None,
-    }
-}
-
-/// Patterns by their text, so that each is compiled once. It holds 256 of them; a query with more, which makes patterns
-/// of its rows, starts over.
-#[derive(Default)]
-pub(super) struct Patterns {
-    known: Mutex<HashMap<(Flavour, String), Result<Arc<Pattern>, String>>>,
-}
-
-const PATTERNS_MAX: usize = 256;
-
-impl Patterns {
-    pub fn get(&self, text: &str, flavour: Flavour) -> Result<Arc<Pattern>, String> {
-        let mut known = self.known.lock();
-        let key = (flavour, text.to_owned());
-        if let Some(pattern) = known.get(&key) {
-            return pattern.clone();
-        }
-        if known.len() >= PATTERNS_MAX {
-            known.clear();
-        }
-        let pattern = Pattern::compile(text, flavour).map(Arc::new);
-        known.insert(key, pattern.clone());
-        pattern
     }
 }
 
@@ -477,7 +481,8 @@ mod tests {
     #[test]
     fn digits_in_a_run_are_shared_out() {
         let pattern = Pattern::compile("yyyyMMdd", Flavour::Formatter).unwrap();
-        let widths: Vec<_> = pattern.items.iter().cloned().map(|mut item| *adjacent(&mut item).unwrap()).collect();
+        let widths: Vec<_> =
+            pattern.items.iter().cloned().map(|mut item| *adjacent(&mut item).unwrap()).collect();
         assert_eq!(widths, [Adjacent::Leaves(4), Adjacent::Fixed, Adjacent::Fixed]);
     }
 

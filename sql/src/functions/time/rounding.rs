@@ -31,8 +31,18 @@ pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
             .build()
     };
     vec![
-        function("floor_time", "FLOOR(temporal TO unit)", "The beginning of the unit that a time is in.", false),
-        function("ceil_time", "CEIL(temporal TO unit)", "A time, or the beginning of the unit after it.", true),
+        function(
+            "floor_time",
+            "FLOOR(temporal TO unit)",
+            "The beginning of the unit that a time is in.",
+            false,
+        ),
+        function(
+            "ceil_time",
+            "CEIL(temporal TO unit)",
+            "A time, or the beginning of the unit after it.",
+            true,
+        ),
     ]
 }
 
@@ -41,8 +51,11 @@ fn check(given: &Given<'_>) -> Result<(), PlanError> {
     let sort = Sort::of(&given.types[1]).filter(|sort| *sort != Sort::Interval);
     let rounds = match (sort, unit.ms(), unit.months()) {
         (None, ..) => {
-            return Err(PlanError::new(format!("{} cannot be rounded to a unit of time", type_name(&given.types[1])))
-                .remedy("FLOOR(x TO unit) takes DATE, TIME, TIMESTAMP and TIMESTAMP_LTZ"));
+            return Err(PlanError::new(format!(
+                "{} cannot be rounded to a unit of time",
+                type_name(&given.types[1])
+            ))
+            .remedy("FLOOR(x TO unit) takes DATE, TIME, TIMESTAMP and TIMESTAMP_LTZ"));
         }
         (Some(Sort::Time), Some(ms), _) => ms < DAY_MS,
         (Some(Sort::Time), None, _) => false,

@@ -49,8 +49,10 @@ impl Fields {
         };
         let half = || 12 * i64::from(self.afternoon.unwrap_or(false)) + self.hour_of_half.unwrap_or(0);
         let hour = self.hour.unwrap_or_else(half);
-        let seconds = hour.checked_mul(3_600)?.checked_add(self.minute.checked_mul(60)?)?.checked_add(self.second)?;
-        let local_ms = days.checked_mul(DAY_MS)?.checked_add(seconds.checked_mul(1_000)?)?.checked_add(self.ms)?;
+        let seconds =
+            hour.checked_mul(3_600)?.checked_add(self.minute.checked_mul(60)?)?.checked_add(self.second)?;
+        let local_ms =
+            days.checked_mul(DAY_MS)?.checked_add(seconds.checked_mul(1_000)?)?.checked_add(self.ms)?;
         match self.offset_ms {
             Some(offset) => local_ms.checked_sub(offset),
             None => Some(zone.to_utc(local_ms, Overlap::Later)),
@@ -116,7 +118,8 @@ impl Reader<'_> {
         let bytes = self.text.as_bytes();
         let negative = bytes.get(self.at) == Some(&b'-');
         let start = self.at + usize::from(negative);
-        let most = if adjacent == Adjacent::Fixed { width - usize::from(negative).min(width) } else { usize::MAX };
+        let most =
+            if adjacent == Adjacent::Fixed { width - usize::from(negative).min(width) } else { usize::MAX };
         if adjacent == Adjacent::Fixed && self.at + width > bytes.len() {
             return None;
         }
@@ -182,7 +185,8 @@ fn offset(text: &str) -> Option<(i64, usize)> {
             return None;
         }
         let hours: i64 = plain[..2].parse().ok()?;
-        let minutes: i64 = plain.get(2..).filter(|rest| !rest.is_empty()).map_or(Some(0), |rest| rest.parse().ok())?;
+        let minutes: i64 =
+            plain.get(2..).filter(|rest| !rest.is_empty()).map_or(Some(0), |rest| rest.parse().ok())?;
         let ms = (hours * 60 + minutes) * 60_000;
         return (hours <= 23 && minutes <= 59).then_some((if word.starts_with('-') { -ms } else { ms }, run));
     }

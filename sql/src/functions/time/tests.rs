@@ -16,7 +16,8 @@ fn rows_at(text: &str, clock: ClockRef) -> Result<Vec<String>, SqlError> {
     let options = CompileOptions {
         clock,
         results: Some(Arc::new(move |_| {
-            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() }) as Arc<dyn SinkProvider>
+            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() })
+                as Arc<dyn SinkProvider>
         })),
         ..CompileOptions::default()
     };
@@ -32,7 +33,9 @@ fn rows(text: &str) -> Vec<String> {
 
 /// The value of an expression as JSON, in the session's zone.
 fn value_in(zone: &str, expression: &str) -> String {
-    let rows = rows(&format!("SET 'table.local-time-zone' = '{zone}'; SELECT {expression} AS v FROM (VALUES (1)) AS t(a)"));
+    let rows = rows(&format!(
+        "SET 'table.local-time-zone' = '{zone}'; SELECT {expression} AS v FROM (VALUES (1)) AS t(a)"
+    ));
     let [row] = rows.as_slice() else { panic!("{expression} gives {rows:?}") };
     row.strip_prefix("{\"v\":").and_then(|row| row.strip_suffix('}')).unwrap().trim_matches('"').to_owned()
 }
@@ -95,7 +98,10 @@ fn clocks_that_are_changed() {
     assert_eq!(value_in("Europe/Berlin", "UNIX_TIMESTAMP('2024-03-31 02:30:00')"), "1711848600");
     assert_eq!(value_in("Europe/Berlin", "UNIX_TIMESTAMP('2024-10-27 02:30:00')"), "1729992600");
     assert_eq!(value_in("Europe/Berlin", "HOUR(TO_TIMESTAMP_LTZ(1711846800000, 3))"), "3");
-    assert_eq!(value_in("Europe/Berlin", "FLOOR(TO_TIMESTAMP_LTZ(1711846800000, 3) TO DAY)"), "2024-03-30T22:00:00Z");
+    assert_eq!(
+        value_in("Europe/Berlin", "FLOOR(TO_TIMESTAMP_LTZ(1711846800000, 3) TO DAY)"),
+        "2024-03-30T22:00:00Z"
+    );
     assert_eq!(value_in("Europe/Berlin", "DATE_FORMAT(TO_TIMESTAMP_LTZ(0, 3), 'HH:mm')"), "01:00");
     assert_eq!(value("CONVERT_TZ('2024-10-27 02:30:00', 'Europe/Berlin', 'UTC')"), "2024-10-27 01:30:00");
 }
@@ -108,14 +114,16 @@ fn the_clock_is_read_when_rows_pass() {
     let options = CompileOptions {
         clock: clock.clone(),
         results: Some(Arc::new(move |_| {
-            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() }) as Arc<dyn SinkProvider>
+            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() })
+                as Arc<dyn SinkProvider>
         })),
         ..CompileOptions::default()
     };
     let text = "SET 'table.local-time-zone' = 'Asia/Tokyo';
         SELECT NOW() AS a, CURRENT_TIMESTAMP AS b, LOCALTIMESTAMP AS c, LOCALTIME AS d, CURRENT_DATE AS e, PROCTIME() AS f,
           UNIX_TIMESTAMP() AS g, CURRENT_ROW_TIMESTAMP() AS h, CURRENT_TIME AS i FROM (VALUES (1)) AS t(x)";
-    let program = compile(text, &millstream_connectors::registry(), &options).unwrap_or_else(|error| panic!("{error}"));
+    let program =
+        compile(text, &millstream_connectors::registry(), &options).unwrap_or_else(|error| panic!("{error}"));
     clock.advance(86_400_000);
     Job::start(&program.graph, JobConfig::default()).unwrap().wait().unwrap();
     assert_eq!(
@@ -164,7 +172,10 @@ fn what_is_no_pattern_or_zone_is_told_at_its_place() {
 #[test]
 fn what_is_no_unit_is_told_at_its_place() {
     let told = error("SELECT TIMESTAMPADD(MONTHH, 1, DATE '2024-01-01')");
-    assert!(told.contains("there is no unit of time 'MONTHH'") && told.contains("did you mean MONTH?"), "{told}");
+    assert!(
+        told.contains("there is no unit of time 'MONTHH'") && told.contains("did you mean MONTH?"),
+        "{told}"
+    );
     assert!(told.contains("q.sql:1:21"), "{told}");
     let told = error("SELECT TIMESTAMPDIFF(DOW, DATE '2024-01-01', DATE '2024-01-02')");
     assert!(told.contains("times cannot be counted in 'DOW'"), "{told}");
@@ -196,4 +207,31 @@ fn precisions_of_numbers() {
     assert_eq!(value("TO_TIMESTAMP_LTZ(253402300800000, 3)"), "null");
     let told = error("SELECT TO_TIMESTAMP_LTZ(1700000000, 6)");
     assert!(told.contains("TO_TIMESTAMP_LTZ takes precision 0 or 3, not 6"), "{told}");
+}
+
+/// A table over twelve rows of ms since 1970 and n.
+fn epochs(columns: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/data/epochs.jsonl");
+    format!(
+        "CREATE TABLE t (ms BIGINT, n INT, {columns}) WITH ('connector' = 'filesystem', 'path' = '{path}', 'format' = 'json');"
+    )
+}
+
+#[test]
+fn windows_go_by_a_computed_time() {
+    let text = epochs("ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND")
+        + "SELECT COUNT(*) AS c, MIN(n) AS first FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start, window_end";
+    assert_eq!(rows(&text), ["{\"c\":11,\"first\":0}", "{\"c\":1,\"first\":11}"]);
+}
+
+#[test]
+fn windows_go_by_the_processing_time() {
+    let text = epochs("p AS PROCTIME()")
+        + "SELECT COUNT(*) AS c, window_start FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(p), INTERVAL '1' HOUR)) GROUP BY window_start, window_end";
+    let rows = rows_at(&text, SystemClock::shared()).unwrap_or_else(|error| panic!("{error}"));
+    let counted: i64 = rows
+        .iter()
+        .map(|row| row.trim_start_matches("{\"c\":").split(',').next().unwrap().parse::<i64>().unwrap())
+        .sum();
+    assert_eq!(counted, 12, "{rows:?}");
 }

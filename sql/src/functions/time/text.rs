@@ -18,15 +18,16 @@ use super::calendar::{DAY_MS, civil, days_of, last_day};
 use super::columns::{Moments, Numbers, Sort, collect, local_ms_type};
 use super::format::{Shown, write};
 use super::formatter::{Moment, read_default, read_with_fallback};
-use super::pattern::{Flavour, Pattern, Patterns};
+use super::pattern::{Flavour, Pattern};
+use super::patterns::Patterns;
 use super::simple;
 use super::zone::{Overlap, Zone};
 use crate::functions::FunctionContext;
 use crate::functions::call::{Call, Texts};
 use crate::functions::function::{Function, Given, Kind, Subject};
 use crate::functions::type_name;
-use crate::plan::error::PlanError;
 use crate::parse::types::LTZ;
+use crate::plan::error::PlanError;
 
 /// SimpleDateFormat's pattern where none is given.
 const USUAL: &str = "yyyy-MM-dd HH:mm:ss";
@@ -158,8 +159,10 @@ fn no_pattern(text: &str, reason: &str) -> PlanError {
 fn check_zone(given: &Given<'_>, index: usize) -> Result<(), PlanError> {
     match given.text(index) {
         // Java takes a name it does not know for GMT; a misspelt constant is better told.
-        Some(name) if Zone::named(name).is_none() => Err(PlanError::new(format!("there is no time zone '{name}'"))
-            .remedy("write a name such as 'Europe/Berlin', 'UTC' or 'GMT+05:30'")),
+        Some(name) if Zone::named(name).is_none() => {
+            Err(PlanError::new(format!("there is no time zone '{name}'"))
+                .remedy("write a name such as 'Europe/Berlin', 'UTC' or 'GMT+05:30'"))
+        }
         _ => Ok(()),
     }
 }
@@ -205,6 +208,23 @@ fn check_date_format(given: &Given<'_>) -> Result<(), PlanError> {
     }
 }
 
+/// The patterns of the rows of a call.
+enum RowPatterns<'a> {
+    Constant(Option<Arc<Pattern>>),
+    Column { text: &'a Text, texts: Texts<'a>, flavour: Flavour },
+}
+
+impl RowPatterns<'_> {
+    fn get(&self, row: usize) -> Result<Option<Arc<Pattern>>> {
+        match self {
+            Self::Constant(pattern) => Ok(pattern.clone()),
+            Self::Column { text, texts, flavour } => {
+                texts.get(row).map(|pattern| text.compile(pattern, *flavour)).transpose()
+            }
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Text {
     patterns: Arc<Patterns>,
@@ -213,16 +233,21 @@ struct Text {
 }
 
 impl Text {
-    /// The pattern of a row: argument `index`, or the usual one. `None` where the argument is NULL.
-    fn pattern(&self, texts: Option<&Texts<'_>>, row: usize, flavour: Flavour) -> Result<Option<Arc<Pattern>>> {
-        let text = match texts {
-            None => USUAL,
-            Some(texts) => match texts.get(row) {
-                Some(text) => text,
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(self.patterns.get(text, flavour).map_err(|reason| no_pattern(text, &reason))?))
+    /// The patterns of argument `index`, or the usual one where it is left out.
+    fn patterns<'a>(&'a self, call: &Call<'a>, index: usize, flavour: Flavour) -> Result<RowPatterns<'a>> {
+        if index >= call.len() {
+            return Ok(RowPatterns::Constant(Some(self.compile(USUAL, flavour)?)));
+        }
+        Ok(match call.texts(index)? {
+            Texts::Constant(text) => {
+                RowPatterns::Constant(text.map(|text| self.compile(text, flavour)).transpose()?)
+            }
+            texts @ Texts::Column(_) => RowPatterns::Column { text: self, texts, flavour },
+        })
+    }
+
+    fn compile(&self, pattern: &str, flavour: Flavour) -> Result<Arc<Pattern>> {
+        Ok(self.patterns.get(pattern, flavour).map_err(|reason| no_pattern(pattern, &reason))?)
     }
 
     fn this_year(&self) -> i64 {
@@ -253,7 +278,8 @@ impl Text {
     }
 
     fn to_timestamp_ltz(&self, call: &Call<'_>) -> Result<ArrayRef> {
-        let is_text = |index: usize| call.arguments.get(index).is_some_and(|value| value.data_type() == DataType::Utf8);
+        let is_text =
+            |index: usize| call.arguments.get(index).is_some_and(|value| value.data_type() == DataType::Utf8);
         if is_text(0) || is_text(1) {
             if call.arguments[0].data_type().is_null() {
                 return Ok(arrow_array::new_null_array(call.returns, call.rows));
@@ -275,7 +301,9 @@ impl Text {
                 ScalarValue::Int64(value) => value,
                 _ => None,
             },
-            Some(ColumnarValue::Array(_)) => return exec_err!("the precision of TO_TIMESTAMP_LTZ is a constant, 0 or 3"),
+            Some(ColumnarValue::Array(_)) => {
+                return exec_err!("the precision of TO_TIMESTAMP_LTZ is a constant, 0 or 3");
+            }
         };
         if let (Some(3), Some(ColumnarValue::Array(column))) = (precision, call.arguments.first())
             && let Some(array) = whole_milliseconds(column)
@@ -303,9 +331,9 @@ impl Text {
         if call.len() < 2 {
             return collect(call.returns, call.rows, |row| date(texts.get(row)?).map(day));
         }
-        let (patterns, this_year) = (call.texts(1)?, self.this_year());
+        let (patterns, this_year) = (self.patterns(call, 1, Flavour::Simple)?, self.this_year());
         let read = |row: usize| -> Result<Option<Moment>> {
-            let Some(pattern) = self.pattern(Some(&patterns), row, Flavour::Simple)? else { return Ok(None) };
+            let Some(pattern) = patterns.get(row)? else { return Ok(None) };
             let ms = texts.get(row).and_then(|text| simple::read(&pattern, text, Zone::UTC, this_year));
             Ok(ms.map(|ms| day(ms.div_euclid(DAY_MS))))
         };
@@ -314,33 +342,29 @@ impl Text {
     }
 
     fn date_format(&self, call: &Call<'_>) -> Result<ArrayRef> {
-        let patterns = call.texts(1)?;
         if call.arguments[0].data_type().is_null() {
             return Ok(arrow_array::new_null_array(call.returns, call.rows));
         }
         if call.arguments[0].data_type() == DataType::Utf8 {
             let (texts, this_year) = (call.texts(0)?, self.this_year());
-            let usual = self.pattern(None, 0, Flavour::Simple)?;
+            let patterns = self.patterns(call, 1, Flavour::Simple)?;
+            let usual = self.compile(USUAL, Flavour::Simple)?;
             return call.text(|row, out| {
-                let pattern = self.pattern(Some(&patterns), row, Flavour::Simple)?;
-                let (Some(text), Some(pattern), Some(usual)) = (texts.get(row), pattern, &usual) else { return Ok(false) };
-                let Some(ms) = simple::read(usual, text, Zone::UTC, this_year) else { return Ok(false) };
+                let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)?) else {
+                    return Ok(false);
+                };
+                let Some(ms) = simple::read(&usual, text, Zone::UTC, this_year) else { return Ok(false) };
                 write(&pattern, &Shown::at(ms, Zone::UTC), out);
                 Ok(true)
             });
         }
         let moments = Moments::of(call, 0)?;
         let zone = if moments.sort == Sort::Local { self.zone } else { Zone::UTC };
-        let constant = match &patterns {
-            Texts::Constant(_) => self.pattern(Some(&patterns), 0, Flavour::Formatter)?,
-            Texts::Column(_) => None,
-        };
+        let patterns = self.patterns(call, 1, Flavour::Formatter)?;
         call.text(|row, out| {
-            let pattern = match &constant {
-                Some(pattern) => Some(Arc::clone(pattern)),
-                None => self.pattern(Some(&patterns), row, Flavour::Formatter)?,
+            let (Some(moment), Some(pattern)) = (moments.get(row), patterns.get(row)?) else {
+                return Ok(false);
             };
-            let (Some(moment), Some(pattern)) = (moments.get(row), pattern) else { return Ok(false) };
             if pattern.needs_zone() {
                 return exec_err!("a pattern of DATE_FORMAT shows a time zone, which a timestamp has not");
             }
@@ -351,9 +375,9 @@ impl Text {
 
     fn from_unixtime(&self, call: &Call<'_>) -> Result<ArrayRef> {
         let seconds = Numbers::of(call, 0)?;
-        let patterns = if call.len() > 1 { Some(call.texts(1)?) } else { None };
+        let patterns = self.patterns(call, 1, Flavour::Simple)?;
         call.text(|row, out| {
-            let pattern = self.pattern(patterns.as_ref(), row, Flavour::Simple)?;
+            let pattern = patterns.get(row)?;
             let ms = seconds.whole(row).and_then(|seconds| seconds.checked_mul(1_000));
             let (Some(pattern), Some(ms)) = (pattern, ms) else { return Ok(false) };
             write(&pattern, &Shown::at(ms, self.zone), out);
@@ -366,11 +390,10 @@ impl Text {
             return Ok(Arc::new(Int64Array::from(vec![self.clock.now_ms().div_euclid(1_000); call.rows])));
         }
         let texts = call.texts(0)?;
-        let patterns = if call.len() > 1 { Some(call.texts(1)?) } else { None };
+        let patterns = self.patterns(call, 1, Flavour::Simple)?;
         let this_year = self.this_year();
         let read = |row: usize| -> Result<Option<i64>> {
-            let pattern = self.pattern(patterns.as_ref(), row, Flavour::Simple)?;
-            let (Some(pattern), Some(text)) = (pattern, texts.get(row)) else { return Ok(None) };
+            let (Some(pattern), Some(text)) = (patterns.get(row)?, texts.get(row)) else { return Ok(None) };
             let ms = simple::read(&pattern, text, self.zone, this_year);
             Ok(Some(ms.map_or(i64::MIN, |ms| ms / 1_000)))
         };
@@ -380,13 +403,13 @@ impl Text {
     fn convert_tz(&self, call: &Call<'_>) -> Result<ArrayRef> {
         let (texts, from, to) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
         let this_year = self.this_year();
-        let Some(usual) = self.pattern(None, 0, Flavour::Simple)? else {
-            return Ok(arrow_array::new_null_array(call.returns, call.rows));
-        };
+        let usual = self.compile(USUAL, Flavour::Simple)?;
         // As in Java, a name in a column that is none means GMT.
         let zone = |name: &str| Zone::named(name).unwrap_or(Zone::UTC);
         call.text(|row, out| {
-            let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row)) else { return Ok(false) };
+            let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row)) else {
+                return Ok(false);
+            };
             let Some(ms) = simple::read(&usual, text, zone(from), this_year) else { return Ok(false) };
             write(&usual, &Shown::at(ms, zone(to)), out);
             Ok(true)

@@ -78,8 +78,9 @@ impl Zone {
     pub fn offset_ms(self, utc_ms: i64) -> i64 {
         match self {
             Self::Fixed(offset) => offset,
-            Self::Named(zone) => naive(utc_ms)
-                .map_or(0, |utc| i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * 1_000),
+            Self::Named(zone) => naive(utc_ms).map_or(0, |utc| {
+                i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * 1_000
+            }),
         }
     }
 
@@ -140,7 +141,9 @@ fn custom_offset_ms(text: &str) -> Option<i64> {
         None if digits.len() > 2 => digits.split_at_checked(digits.len() - 2)?,
         None => (digits, "0"),
     };
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten();
+    let number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten()
+    };
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (hours <= 23 && minutes <= 59).then(|| sign * (hours * 60 + minutes) * 60_000)
 }
