@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::aggregates::aggregates;
 use super::error::PlanError;
 use super::fields::FieldPlanner;
+use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
 use super::windows::WindowPlanner;
 use crate::functions::{FunctionContext, scalar_functions};
@@ -65,7 +66,7 @@ impl<'a> Context<'a> {
             functions,
             options,
             field_error: Arc::clone(&fields.error),
-            expr_planners: vec![Arc::new(fields)],
+            expr_planners: vec![Arc::new(fields), Arc::new(TemporalPlanner)],
             relation_planners: vec![Arc::new(WindowPlanner)],
             type_planner: Arc::new(FlinkTypes),
         }
