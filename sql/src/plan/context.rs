@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::aggregates::aggregates;
 use super::error::PlanError;
 use super::fields::FieldPlanner;
+use super::named_casts;
 use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
 use super::windows::WindowPlanner;
@@ -101,6 +102,9 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == named_casts::NAME {
+            return Some(Arc::new(named_casts::function()));
+        }
         self.functions.scalar(name)
     }
 

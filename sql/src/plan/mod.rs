@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod fields;
 mod intervals;
 mod literals;
+pub(crate) mod named_casts;
 mod rewrite;
 mod temporal;
 mod types;
