@@ -1,9 +1,9 @@
 //! What a kernel sees of a call: its arguments, each a column or a constant, by row.
 
+use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray};
-use arrow_array::builder::StringBuilder;
 use arrow_schema::DataType;
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::ColumnarValue;

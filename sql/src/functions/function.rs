@@ -11,7 +11,8 @@ use arrow_array::ArrayRef;
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use super::call::Call;
@@ -175,13 +176,19 @@ impl Function {
     }
 
     /// With a result type that follows from the arguments; `None` refuses them.
-    pub fn returns(mut self, returns: impl Fn(&Given<'_>) -> Option<DataType> + Send + Sync + 'static) -> Self {
+    pub fn returns(
+        mut self,
+        returns: impl Fn(&Given<'_>) -> Option<DataType> + Send + Sync + 'static,
+    ) -> Self {
         self.returns = Box::new(returns);
         self
     }
 
     /// With a rule of its own for what arguments are cast to, after the parameters' kinds have been checked.
-    pub fn accepts(mut self, accepts: impl Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync + 'static) -> Self {
+    pub fn accepts(
+        mut self,
+        accepts: impl Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync + 'static,
+    ) -> Self {
         self.accepts = Some(Box::new(accepts));
         self
     }
@@ -273,7 +280,8 @@ impl ScalarUDFImpl for Function {
     fn return_type(&self, given: &[DataType]) -> Result<DataType> {
         let types = self.arguments(given)?;
         let constants = vec![None; types.len()];
-        (self.returns)(&Given { types: &types, constants: &constants }).ok_or_else(|| self.refusal(given).into())
+        (self.returns)(&Given { types: &types, constants: &constants })
+            .ok_or_else(|| self.refusal(given).into())
     }
 
     fn return_field_from_args(&self, given: ReturnFieldArgs<'_>) -> Result<FieldRef> {

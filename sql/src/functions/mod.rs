@@ -12,11 +12,15 @@
 mod call;
 mod cast;
 mod conditional;
+#[cfg(test)]
+mod docs;
 mod function;
 mod hash;
 mod kinds;
 mod math;
 mod names;
+#[cfg(test)]
+mod tests;
 mod text;
 mod typing;
 
@@ -42,7 +46,14 @@ pub struct FunctionContext {
 
 /// Every function that has a name in SQL, subject by subject.
 fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
-    [text::functions(), math::functions(context), conditional::functions(), hash::functions(), kinds::functions()].concat()
+    [
+        text::functions(),
+        math::functions(context),
+        conditional::functions(),
+        hash::functions(),
+        kinds::functions(),
+    ]
+    .concat()
 }
 
 /// Every scalar function by its lower-case name.
@@ -57,6 +68,11 @@ pub fn scalar_functions(context: &FunctionContext) -> HashMap<String, Arc<Scalar
 }
 
 /// The function that casts where Flink's meaning differs from arrow's.
-pub fn cast(from: &DataType, to: &DataType, try_cast: bool, context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
+pub fn cast(
+    from: &DataType,
+    to: &DataType,
+    try_cast: bool,
+    context: &FunctionContext,
+) -> Option<Arc<ScalarUDF>> {
     cast::function(from, to, try_cast, context)
 }

@@ -25,8 +25,12 @@ pub(super) fn kernel(to: &DataType, try_cast: bool, zone: Tz) -> Option<Kernel> 
         T::Int16 => |texts, to, lenient, _| whole::<Int16Type>(texts, to, lenient),
         T::Int32 => |texts, to, lenient, _| whole::<Int32Type>(texts, to, lenient),
         T::Int64 => |texts, to, lenient, _| whole::<Int64Type>(texts, to, lenient),
-        T::Float32 => |texts, to, lenient, _| primitive::<Float32Type>(texts, to, lenient, |text| java_number(text)?.parse().ok()),
-        T::Float64 => |texts, to, lenient, _| primitive::<Float64Type>(texts, to, lenient, |text| java_number(text)?.parse().ok()),
+        T::Float32 => |texts, to, lenient, _| {
+            primitive::<Float32Type>(texts, to, lenient, |text| java_number(text)?.parse().ok())
+        },
+        T::Float64 => |texts, to, lenient, _| {
+            primitive::<Float64Type>(texts, to, lenient, |text| java_number(text)?.parse().ok())
+        },
         T::Boolean => boolean,
         T::Decimal128(..) => decimal,
         T::Timestamp(..) | T::Date32 | T::Time32(_) => times,
@@ -48,7 +52,12 @@ fn missing<T>(text: &str, to: &DataType, try_cast: bool) -> Result<Option<T>> {
     exec_err!("'{shown}' is no {}", type_name(to))
 }
 
-fn primitive<T: ArrowPrimitiveType>(texts: &StringArray, to: &DataType, try_cast: bool, read: impl Fn(&str) -> Option<T::Native>) -> Result<ArrayRef> {
+fn primitive<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    to: &DataType,
+    try_cast: bool,
+    read: impl Fn(&str) -> Option<T::Native>,
+) -> Result<ArrayRef> {
     let values = texts.iter().map(|text| match text {
         None => Ok(None),
         Some(text) => match read(text) {
@@ -159,7 +168,9 @@ fn date(text: &str) -> Option<NaiveDate> {
 fn clock(text: &str) -> Option<NaiveTime> {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut parts = clock.splitn(3, ':');
-    let mut number = || -> Option<Option<u32>> { parts.next().map(|part| number_in(part)).map_or(Some(None), |part| part.map(Some)) };
+    let mut number = || -> Option<Option<u32>> {
+        parts.next().map(|part| number_in(part)).map_or(Some(None), |part| part.map(Some))
+    };
     let (hour, minute, second) = (number()??, number()?.unwrap_or(0), number()?.unwrap_or(0));
     NaiveTime::from_hms_nano_opt(hour, minute, second, nanoseconds(fraction)?)
 }
@@ -190,7 +201,8 @@ fn timestamp(text: &str) -> Option<NaiveDateTime> {
     if !(1..=31).contains(&day) {
         return None;
     }
-    let date = (28..=day.max(28)).rev().find_map(|last| NaiveDate::from_ymd_opt(year, month, last.min(day)))?;
+    let date =
+        (28..=day.max(28)).rev().find_map(|last| NaiveDate::from_ymd_opt(year, month, last.min(day)))?;
     let time = match time {
         None => NaiveTime::MIN,
         Some(time) if time.matches(':').count() == 2 => clock(time)?,

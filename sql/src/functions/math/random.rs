@@ -12,9 +12,9 @@ use datafusion_common::{Result, exec_err};
 use datafusion_expr::ScalarUDF;
 use parking_lot::Mutex;
 
+use crate::functions::FunctionContext;
 use crate::functions::call::Wholes;
 use crate::functions::function::{Function, Kind, Subject};
-use crate::functions::FunctionContext;
 
 /// `java.util.Random`: 48 bits, linear congruential.
 pub(super) struct JavaRandom(u64);
@@ -63,7 +63,12 @@ const SEEDS_KEPT: usize = 64;
 
 impl Generators {
     /// Asks the generator of each row's seed; a seed that varies from row to row starts anew at each change.
-    fn each<T>(&self, rows: usize, seed: &dyn Fn(usize) -> Option<i64>, mut of: impl FnMut(usize, &mut JavaRandom) -> Result<Option<T>>) -> Result<Vec<Option<T>>> {
+    fn each<T>(
+        &self,
+        rows: usize,
+        seed: &dyn Fn(usize) -> Option<i64>,
+        mut of: impl FnMut(usize, &mut JavaRandom) -> Result<Option<T>>,
+    ) -> Result<Vec<Option<T>>> {
         let mut kept = self.0.lock();
         let mut results = Vec::with_capacity(rows);
         for row in 0..rows {
@@ -90,46 +95,85 @@ impl Generators {
 pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
     use Kind::Whole;
     let session = context.seed.cast_signed();
-    let (doubles, integers, uuids) = (Generators::default(), Generators::default(), Mutex::new(JavaRandom::new(session ^ 0x7575)));
+    let (doubles, integers, uuids) =
+        (Generators::default(), Generators::default(), Mutex::new(JavaRandom::new(session ^ 0x7575)));
     let seed_of = move |seeds: Option<Wholes<'_>>, row: usize| match seeds {
         Some(seeds) => seeds.get(row),
         None => Some(session),
     };
     vec![
-        Function::new(Subject::Math, "rand", "RAND([seed])", "A random number from 0 to below 1; the same ones for the same seed.", &[], DataType::Float64, move |call| {
-            let seed = |row: usize| if call.len() > 0 { seed_of(call.wholes(0).ok(), row) } else { seed_of(None, row) };
-            Ok(Arc::new(Float64Array::from(doubles.each(call.rows, &seed, |_, random| Ok(Some(random.double())))?)))
-        })
+        Function::new(
+            Subject::Math,
+            "rand",
+            "RAND([seed])",
+            "A random number from 0 to below 1; the same ones for the same seed.",
+            &[],
+            DataType::Float64,
+            move |call| {
+                let seed = |row: usize| {
+                    if call.len() > 0 { seed_of(call.wholes(0).ok(), row) } else { seed_of(None, row) }
+                };
+                Ok(Arc::new(Float64Array::from(
+                    doubles.each(call.rows, &seed, |_, random| Ok(Some(random.double())))?,
+                )))
+            },
+        )
         .optional(&[Whole])
         .volatile()
         .build(),
-        Function::new(Subject::Math, "rand_integer", "RAND_INTEGER([seed,] bound)", "A random whole number from 0 to below the bound.", &[Whole], DataType::Int32, move |call| {
-            let bounds = call.wholes(call.len() - 1)?;
-            let seed = |row: usize| if call.len() > 1 { seed_of(call.wholes(0).ok(), row) } else { seed_of(None, row) };
-            let values = integers.each(call.rows, &seed, |row, random| match bounds.get(row) {
-                None => Ok(None),
-                Some(bound) => match i32::try_from(bound) {
-                    Ok(bound) if bound > 0 => Ok(Some(random.below(bound))),
-                    _ => exec_err!("RAND_INTEGER takes a bound from 1 to 2147483647, not {bound}"),
-                },
-            })?;
-            Ok(Arc::new(Int32Array::from(values)))
-        })
+        Function::new(
+            Subject::Math,
+            "rand_integer",
+            "RAND_INTEGER([seed,] bound)",
+            "A random whole number from 0 to below the bound.",
+            &[Whole],
+            DataType::Int32,
+            move |call| {
+                let bounds = call.wholes(call.len() - 1)?;
+                let seed = |row: usize| {
+                    if call.len() > 1 { seed_of(call.wholes(0).ok(), row) } else { seed_of(None, row) }
+                };
+                let values = integers.each(call.rows, &seed, |row, random| match bounds.get(row) {
+                    None => Ok(None),
+                    Some(bound) => match i32::try_from(bound) {
+                        Ok(bound) if bound > 0 => Ok(Some(random.below(bound))),
+                        _ => exec_err!("RAND_INTEGER takes a bound from 1 to 2147483647, not {bound}"),
+                    },
+                })?;
+                Ok(Arc::new(Int32Array::from(values)))
+            },
+        )
         .optional(&[Whole])
         .volatile()
         .build(),
-        Function::new(Subject::Math, "uuid", "UUID()", "A random identifier, RFC 4122 version 4.", &[], DataType::Utf8, move |call| {
-            let mut random = uuids.lock();
-            let mut next = || (u64::from(random.bits(32)) << 32) | u64::from(random.bits(32));
-            let mut text = String::new();
-            let values = (0..call.rows).map(|_| {
-                let (high, low) = ((next() & !0xf000) | 0x4000, (next() >> 2) | (0b10 << 62));
-                text.clear();
-                let _ = write!(text, "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff);
-                Some(text.clone())
-            });
-            Ok(Arc::new(values.collect::<StringArray>()))
-        })
+        Function::new(
+            Subject::Math,
+            "uuid",
+            "UUID()",
+            "A random identifier, RFC 4122 version 4.",
+            &[],
+            DataType::Utf8,
+            move |call| {
+                let mut random = uuids.lock();
+                let mut next = || (u64::from(random.bits(32)) << 32) | u64::from(random.bits(32));
+                let mut text = String::new();
+                let values = (0..call.rows).map(|_| {
+                    let (high, low) = ((next() & !0xf000) | 0x4000, (next() >> 2) | (0b10 << 62));
+                    text.clear();
+                    let _ = write!(
+                        text,
+                        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                        high >> 32,
+                        (high >> 16) & 0xffff,
+                        high & 0xffff,
+                        low >> 48,
+                        low & 0xffff_ffff_ffff
+                    );
+                    Some(text.clone())
+                });
+                Ok(Arc::new(values.collect::<StringArray>()))
+            },
+        )
         .volatile()
         .build(),
     ]
