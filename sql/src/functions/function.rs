@@ -285,7 +285,16 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_field_from_args(&self, given: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let fields: Vec<DataType> = given.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        // A whole number of the text is an INT where it fits, also before its type has been set.
+        let fields: Vec<DataType> = given
+            .arg_fields
+            .iter()
+            .zip(given.scalar_arguments)
+            .map(|(field, constant)| match constant {
+                Some(ScalarValue::Int64(Some(value))) if i32::try_from(*value).is_ok() => DataType::Int32,
+                _ => field.data_type().clone(),
+            })
+            .collect();
         let types = self.arguments(&fields)?;
         let returns = (self.returns)(&Given { types: &types, constants: given.scalar_arguments });
         let returns = returns.ok_or_else(|| self.refusal(&fields))?;

@@ -116,6 +116,15 @@ impl Typing<'_> {
         let arguments =
             call.args.iter().cloned().zip(&wanted).map(|(argument, to)| self.as_type(argument, to));
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
+        if call.func.name() == "mod"
+            && let [left, right] = arguments.as_slice()
+        {
+            let binary = BinaryExpr::new(Box::new(left.clone()), Operator::Modulo, Box::new(right.clone()));
+            return match self.arithmetic(&binary)? {
+                Some(typed) => Ok(typed),
+                None => Ok(TypeCoercionRewriter::new(self.schema).f_up(Expr::BinaryExpr(binary))?.data),
+            };
+        }
         match conditional::as_case(call.func.name(), &arguments) {
             Some(case) => self.case(case),
             None => {

@@ -158,25 +158,29 @@ fn date(text: &str) -> Option<NaiveDate> {
         _ => text,
     };
     let mut parts = text.splitn(3, '-').map(str::trim);
-    let year: i32 = parts.next()?.parse().ok()?;
-    let month = parts.next().map_or(Some(1), |month| month.parse().ok())?;
-    let day = parts.next().map_or(Some(1), |day| day.parse().ok())?;
+    let year = i32::try_from(number_in(parts.next()?)?).ok()?;
+    let month = parts.next().map_or(Some(1), number_in)?;
+    let day = parts.next().map_or(Some(1), number_in)?;
     NaiveDate::from_ymd_opt(year, month, day).filter(|_| (0..=9999).contains(&year))
 }
 
-/// `12:34`, `12:34:56`, `12:34:56.789`
+/// `12`, `12:34`, `12:34:56`, `12:34:56.789`
 fn clock(text: &str) -> Option<NaiveTime> {
-    let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let mut parts = clock.splitn(3, ':');
-    let mut number = || -> Option<Option<u32>> {
-        parts.next().map(|part| number_in(part)).map_or(Some(None), |part| part.map(Some))
+    let (clock, fraction) = match text.split_once('.') {
+        // Only seconds have a fraction.
+        Some((clock, fraction)) if clock.matches(':').count() == 2 => (clock, fraction),
+        Some(_) => return None,
+        None => (text, ""),
     };
-    let (hour, minute, second) = (number()??, number()?.unwrap_or(0), number()?.unwrap_or(0));
+    let mut parts = clock.splitn(3, ':');
+    let hour = number_in(parts.next()?)?;
+    let (minute, second) = (parts.next().map_or(Some(0), number_in)?, parts.next().map_or(Some(0), number_in)?);
     NaiveTime::from_hms_nano_opt(hour, minute, second, nanoseconds(fraction)?)
 }
 
 fn number_in(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
 }
 
 fn nanoseconds(fraction: &str) -> Option<u32> {

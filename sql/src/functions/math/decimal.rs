@@ -206,11 +206,6 @@ fn one(
     within(value, precision)
 }
 
-/// A scale as arrow has it.
-pub(in crate::functions) fn scale_of(scale: i32) -> i8 {
-    i8::try_from(scale.clamp(0, i32::from(arrow_schema::DECIMAL128_MAX_SCALE))).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,7 +213,7 @@ mod tests {
     #[test]
     fn result_types_are_flinks() {
         assert_eq!(Operation::Plus.shape((10, 3), (10, 0)), (14, 3));
-        assert_eq!(Operation::Divide.shape((10, 0), (2, 1)), (14, 6));
+        assert_eq!(Operation::Divide.shape((10, 0), (2, 1)), (17, 6));
         assert_eq!(Operation::Times.shape((38, 10), (38, 10)), (38, 6));
     }
 
