@@ -19,6 +19,7 @@ mod hash;
 mod kinds;
 mod math;
 mod names;
+mod operators;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -31,6 +32,7 @@ use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use names::type_name;
+pub(crate) use operators::OperatorPlanner;
 pub(crate) use typing::{type_expression, type_plan};
 
 /// What functions may depend on beside their arguments.

@@ -186,16 +186,6 @@ impl Typing<'_> {
             _ => return Ok(None),
         };
         let (left, right) = (self.type_of(&binary.left)?, self.type_of(&binary.right)?);
-        if left.is_string() || right.is_string() {
-            return Err(PlanError::new(format!(
-                "'{}' does not take {} and {}",
-                binary.op,
-                type_name(&left),
-                type_name(&right)
-            ))
-            .remedy("CAST text to a number first; || puts strings together")
-            .into());
-        }
         let real = |kind: &DataType| matches!(kind, DataType::Float32 | DataType::Float64);
         let decimal = |kind: &DataType| matches!(kind, DataType::Decimal128(..));
         let (a, b) = (binary.left.as_ref().clone(), binary.right.as_ref().clone());

@@ -16,7 +16,7 @@ use super::error::PlanError;
 use super::fields::FieldPlanner;
 use super::types::FlinkTypes;
 use super::windows::WindowPlanner;
-use crate::functions::{FunctionContext, scalar_functions};
+use crate::functions::{FunctionContext, OperatorPlanner, scalar_functions};
 
 /// The functions of a compilation.
 pub(crate) struct Functions {
@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
             functions,
             options,
             field_error: Arc::clone(&fields.error),
-            expr_planners: vec![Arc::new(fields)],
+            expr_planners: vec![Arc::new(fields), Arc::new(OperatorPlanner)],
             relation_planners: vec![Arc::new(WindowPlanner)],
             type_planner: Arc::new(FlinkTypes),
         }

@@ -174,7 +174,8 @@ fn clock(text: &str) -> Option<NaiveTime> {
     };
     let mut parts = clock.splitn(3, ':');
     let hour = number_in(parts.next()?)?;
-    let (minute, second) = (parts.next().map_or(Some(0), number_in)?, parts.next().map_or(Some(0), number_in)?);
+    let (minute, second) =
+        (parts.next().map_or(Some(0), number_in)?, parts.next().map_or(Some(0), number_in)?);
     NaiveTime::from_hms_nano_opt(hour, minute, second, nanoseconds(fraction)?)
 }
 

@@ -22,7 +22,9 @@ pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
 fn remainder() -> Arc<ScalarUDF> {
     let about = "The remainder, as number % divisor.";
     let takes = &[Kind::Number, Kind::Number];
-    Function::new(Subject::Math, "mod", "MOD(number, divisor)", about, takes, DataType::Null, |_| internal_err!("MOD is %"))
-        .returns(|given| given.types.get(1).cloned())
-        .build()
+    Function::new(Subject::Math, "mod", "MOD(number, divisor)", about, takes, DataType::Null, |_| {
+        internal_err!("MOD is %")
+    })
+    .returns(|given| given.types.get(1).cloned())
+    .build()
 }

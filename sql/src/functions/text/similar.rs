@@ -141,7 +141,9 @@ fn beyond_us(pattern: &str) -> Option<&'static str> {
             }
             '[' => depth += 1,
             ']' => depth = depth.saturating_sub(1),
-            '*' | '+' | '?' | '}' if depth == 0 && next == Some('+') => return Some("a possessive quantifier"),
+            '*' | '+' | '?' | '}' if depth == 0 && next == Some('+') => {
+                return Some("a possessive quantifier");
+            }
             '(' if depth == 0 => {
                 let rest: String = chars.clone().take(3).collect();
                 if rest.starts_with("?>") {
