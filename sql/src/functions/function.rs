@@ -97,6 +97,7 @@ impl Given<'_> {
 }
 
 type Kernel = dyn Fn(&Call<'_>) -> Result<ArrayRef> + Send + Sync;
+type Remake = dyn Fn() -> Arc<ScalarUDF> + Send + Sync;
 type Returns = dyn Fn(&Given<'_>) -> Option<DataType> + Send + Sync;
 type Accepts = dyn Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync;
 
@@ -119,6 +120,8 @@ pub(crate) struct Function {
     accepts: Option<Box<Accepts>>,
     returns: Box<Returns>,
     kernel: Box<Kernel>,
+    /// Makes another one, for calls with state of their own.
+    per_call: Option<(usize, Box<Remake>)>,
     signature: Signature,
 }
 
@@ -148,6 +151,7 @@ impl Function {
             accepts: None,
             returns: Box::new(move |_| Some(returns.clone())),
             kernel: Box::new(kernel),
+            per_call: None,
             signature: Signature::new(any, Volatility::Immutable),
         }
     }
@@ -197,6 +201,21 @@ impl Function {
     pub fn volatile(mut self) -> Self {
         self.signature.volatility = Volatility::Volatile;
         self
+    }
+
+    /// Calls with at least so many arguments get a function of their own, as its kernel keeps state.
+    pub fn per_call(
+        mut self,
+        arguments: usize,
+        remake: impl Fn() -> Arc<ScalarUDF> + Send + Sync + 'static,
+    ) -> Self {
+        self.per_call = Some((arguments, Box::new(remake)));
+        self
+    }
+
+    /// The function of its own that a call of so many arguments gets.
+    pub fn of_its_own(&self, arguments: usize) -> Option<Arc<ScalarUDF>> {
+        self.per_call.as_ref().filter(|(least, _)| arguments >= *least).map(|(_, remake)| remake())
     }
 
     /// Is none of Flink's.

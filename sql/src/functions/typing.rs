@@ -128,10 +128,9 @@ impl Typing<'_> {
         match conditional::as_case(call.func.name(), &arguments) {
             Some(case) => self.case(case),
             None => {
-                let typed = Expr::ScalarFunction(ScalarFunction {
-                    func: std::sync::Arc::clone(&call.func),
-                    args: arguments,
-                });
+                let func =
+                    function.of_its_own(arguments.len()).unwrap_or_else(|| std::sync::Arc::clone(&call.func));
+                let typed = Expr::ScalarFunction(ScalarFunction { func, args: arguments });
                 // Refuses arguments that the function takes one by one but not together.
                 self.type_of(&typed)?;
                 Ok(typed)

@@ -13,8 +13,11 @@ use crate::functions::function::{Function, Kind, Subject};
 const ONE: &[Kind] = &[Kind::Double];
 const TWO: &[Kind] = &[Kind::Double, Kind::Double];
 
+/// Name, usage, sentence and what it does.
+type Unary = (&'static str, &'static str, &'static str, fn(f64) -> f64);
+
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let one: [(&'static str, &'static str, &'static str, fn(f64) -> f64); 22] = [
+    let one: [Unary; 22] = [
         ("sqrt", "SQRT(number)", "The square root.", f64::sqrt),
         ("ln", "LN(number)", "The natural logarithm.", f64::ln),
         ("log10", "LOG10(number)", "The logarithm to base 10.", f64::log10),
