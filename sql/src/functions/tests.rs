@@ -156,6 +156,21 @@ fn casts() {
     ]);
 }
 
+/// docs/divergences/casts_and_types.md and functions.md.
+#[test]
+fn what_differs_from_flink_on_purpose() {
+    check(&[
+        ("TYPEOF(CAST(1 AS FLOAT) * CAST(1 AS DOUBLE))", json!("DOUBLE")),
+        ("CAST(CAST('2026-01-01 00:00:10.123' AS TIMESTAMP(0)) AS STRING)", json!("2026-01-01 00:00:10.123")),
+        ("CAST(CAST(1e18 AS FLOAT) AS STRING)", json!("1.0E18")),
+        ("CAST(1e21 AS BIGINT)", json!(i64::MAX)),
+        ("CAST(CAST(CAST('1969-12-31 23:00:00' AS TIMESTAMP(3)) AS TIME) AS STRING)", json!("23:00:00")),
+        ("GREATEST(CAST(NULL AS DECIMAL(5, 2)), 2)", Value::Null),
+        ("5.5e0 % 2", json!(1.5)),
+        ("CASE WHEN TRUE THEN 1 ELSE 'x' END", json!("1")),
+    ]);
+}
+
 #[test]
 fn an_instant_is_shown_in_the_zone_of_the_session() {
     let query = "SET 'table.local-time-zone' = 'Europe/Berlin'; SELECT CAST(CAST(TIMESTAMP '2026-07-01 12:00:00' AS TIMESTAMP_LTZ(3)) AS STRING) AS v, CAST(CAST(CAST('2026-07-01 12:00:00' AS TIMESTAMP_LTZ(3)) AS TIMESTAMP(3)) AS STRING) AS w";
