@@ -1,9 +1,9 @@
 //! What a kernel sees of a call: its arguments, each a column or a constant, by row.
 
+use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray};
-use arrow_array::builder::StringBuilder;
 use arrow_schema::DataType;
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::ColumnarValue;
@@ -59,20 +59,10 @@ impl Values<'_, Float64Array, f64> {
     }
 }
 
-impl Values<'_, BooleanArray, bool> {
-    pub fn get(&self, row: usize) -> Option<bool> {
-        match self {
-            Self::Constant(value) => *value,
-            Self::Column(column) => column.is_valid(row).then(|| column.value(row)),
-        }
-    }
-}
-
 pub(crate) type Texts<'a> = Values<'a, StringArray, &'a str>;
 pub(crate) type Bytes<'a> = Values<'a, BinaryArray, &'a [u8]>;
 pub(crate) type Wholes<'a> = Values<'a, Int64Array, i64>;
 pub(crate) type Doubles<'a> = Values<'a, Float64Array, f64>;
-pub(crate) type Booleans<'a> = Values<'a, BooleanArray, bool>;
 
 impl<'a> Call<'a> {
     /// How many arguments there are.
@@ -115,16 +105,6 @@ impl<'a> Call<'a> {
             Some(ColumnarValue::Scalar(ScalarValue::Float64(value))) => Ok(Values::Constant(*value)),
             Some(ColumnarValue::Array(column)) if column.data_type() == &DataType::Float64 => {
                 Ok(Values::Column(column.as_primitive::<Float64Type>()))
-            }
-            other => unexpected(index, other),
-        }
-    }
-
-    pub fn booleans(&self, index: usize) -> Result<Booleans<'a>> {
-        match self.arguments.get(index) {
-            Some(ColumnarValue::Scalar(ScalarValue::Boolean(value))) => Ok(Values::Constant(*value)),
-            Some(ColumnarValue::Array(column)) if column.data_type() == &DataType::Boolean => {
-                Ok(Values::Column(column.as_boolean()))
             }
             other => unexpected(index, other),
         }

@@ -11,7 +11,8 @@ use arrow_array::ArrayRef;
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use super::call::Call;
@@ -104,6 +105,7 @@ impl Given<'_> {
 }
 
 type Kernel = dyn Fn(&Call<'_>) -> Result<ArrayRef> + Send + Sync;
+type Remake = dyn Fn() -> Arc<ScalarUDF> + Send + Sync;
 type Returns = dyn Fn(&Given<'_>) -> Option<DataType> + Send + Sync;
 type Checks = dyn Fn(&Given<'_>) -> Result<(), PlanError> + Send + Sync;
 type Accepts = dyn Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync;
@@ -128,6 +130,8 @@ pub(crate) struct Function {
     checks: Option<Box<Checks>>,
     returns: Box<Returns>,
     kernel: Box<Kernel>,
+    /// Makes another one, for calls with state of their own.
+    per_call: Option<(usize, Box<Remake>)>,
     signature: Signature,
 }
 
@@ -158,6 +162,7 @@ impl Function {
             checks: None,
             returns: Box::new(move |_| Some(returns.clone())),
             kernel: Box::new(kernel),
+            per_call: None,
             signature: Signature::new(any, Volatility::Immutable),
         }
     }
@@ -186,13 +191,19 @@ impl Function {
     }
 
     /// With a result type that follows from the arguments; `None` refuses them.
-    pub fn returns(mut self, returns: impl Fn(&Given<'_>) -> Option<DataType> + Send + Sync + 'static) -> Self {
+    pub fn returns(
+        mut self,
+        returns: impl Fn(&Given<'_>) -> Option<DataType> + Send + Sync + 'static,
+    ) -> Self {
         self.returns = Box::new(returns);
         self
     }
 
     /// With a rule of its own for what arguments are cast to, after the parameters' kinds have been checked.
-    pub fn accepts(mut self, accepts: impl Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync + 'static) -> Self {
+    pub fn accepts(
+        mut self,
+        accepts: impl Fn(&[DataType]) -> Option<Vec<DataType>> + Send + Sync + 'static,
+    ) -> Self {
         self.accepts = Some(Box::new(accepts));
         self
     }
@@ -207,6 +218,21 @@ impl Function {
     pub fn volatile(mut self) -> Self {
         self.signature.volatility = Volatility::Volatile;
         self
+    }
+
+    /// Calls with at least so many arguments get a function of their own, as its kernel keeps state.
+    pub fn per_call(
+        mut self,
+        arguments: usize,
+        remake: impl Fn() -> Arc<ScalarUDF> + Send + Sync + 'static,
+    ) -> Self {
+        self.per_call = Some((arguments, Box::new(remake)));
+        self
+    }
+
+    /// The function of its own that a call of so many arguments gets.
+    pub fn of_its_own(&self, arguments: usize) -> Option<Arc<ScalarUDF>> {
+        self.per_call.as_ref().filter(|(least, _)| arguments >= *least).map(|(_, remake)| remake())
     }
 
     /// Is none of Flink's.
@@ -290,11 +316,21 @@ impl ScalarUDFImpl for Function {
     fn return_type(&self, given: &[DataType]) -> Result<DataType> {
         let types = self.arguments(given)?;
         let constants = vec![None; types.len()];
-        (self.returns)(&Given { types: &types, constants: &constants }).ok_or_else(|| self.refusal(given).into())
+        (self.returns)(&Given { types: &types, constants: &constants })
+            .ok_or_else(|| self.refusal(given).into())
     }
 
     fn return_field_from_args(&self, given: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let fields: Vec<DataType> = given.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        // A whole number of the text is an INT where it fits, also before its type has been set.
+        let fields: Vec<DataType> = given
+            .arg_fields
+            .iter()
+            .zip(given.scalar_arguments)
+            .map(|(field, constant)| match constant {
+                Some(ScalarValue::Int64(Some(value))) if i32::try_from(*value).is_ok() => DataType::Int32,
+                _ => field.data_type().clone(),
+            })
+            .collect();
         let types = self.arguments(&fields)?;
         let constants = Given { types: &types, constants: given.scalar_arguments };
         if let Some(checks) = &self.checks {

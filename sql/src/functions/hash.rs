@@ -25,7 +25,16 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         make("sha256", "SHA256(string)", "The SHA-256 digest, 64 digits.", digest::<Sha256>).build(),
         make("sha384", "SHA384(string)", "The SHA-384 digest, 96 digits.", digest::<Sha384>).build(),
         make("sha512", "SHA512(string)", "The SHA-512 digest, 128 digits.", digest::<Sha512>).build(),
-        Function::new(Subject::Hash, "sha2", "SHA2(string, bits)", "The SHA-2 digest of 224, 256, 384 or 512 bits.", &[Kind::Text, Kind::Whole], DataType::Utf8, sha2).build(),
+        Function::new(
+            Subject::Hash,
+            "sha2",
+            "SHA2(string, bits)",
+            "The SHA-2 digest of 224, 256, 384 or 512 bits.",
+            &[Kind::Text, Kind::Whole],
+            DataType::Utf8,
+            sha2,
+        )
+        .build(),
     ]
 }
 

@@ -11,10 +11,18 @@ use super::names::type_name;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
-        Function::new(Subject::Type, "typeof", "TYPEOF(value)", "The name of the value's type; lengths of strings and NOT NULL are not shown.", &[Kind::Any], DataType::Utf8, |call| {
-            let name = call.argument_type(0).map(|kind| type_name(&kind));
-            Ok(Arc::new((0..call.rows).map(|_| name.as_deref()).collect::<StringArray>()))
-        })
+        Function::new(
+            Subject::Type,
+            "typeof",
+            "TYPEOF(value)",
+            "The name of the value's type; lengths of strings and NOT NULL are not shown.",
+            &[Kind::Any],
+            DataType::Utf8,
+            |call| {
+                let name = call.argument_type(0).map(|kind| type_name(&kind));
+                Ok(Arc::new((0..call.rows).map(|_| name.as_deref()).collect::<StringArray>()))
+            },
+        )
         .build(),
     ]
 }

@@ -12,11 +12,16 @@
 mod call;
 mod cast;
 mod conditional;
+#[cfg(test)]
+mod docs;
 mod function;
 mod hash;
 mod kinds;
 mod math;
 mod names;
+mod operators;
+#[cfg(test)]
+mod tests;
 mod text;
 pub(crate) mod time;
 mod typing;
@@ -28,6 +33,7 @@ use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use names::type_name;
+pub(crate) use operators::OperatorPlanner;
 pub(crate) use typing::{type_expression, type_plan};
 
 /// What functions may depend on beside their arguments.
@@ -66,6 +72,11 @@ pub fn scalar_functions(context: &FunctionContext) -> HashMap<String, Arc<Scalar
 }
 
 /// The function that casts where Flink's meaning differs from arrow's.
-pub fn cast(from: &DataType, to: &DataType, try_cast: bool, context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
+pub fn cast(
+    from: &DataType,
+    to: &DataType,
+    try_cast: bool,
+    context: &FunctionContext,
+) -> Option<Arc<ScalarUDF>> {
     cast::function(from, to, try_cast, context)
 }

@@ -55,7 +55,8 @@ fn inner(field: &Field) -> String {
 
 /// A field's name, in back ticks if it could not stand without.
 fn quoted(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     if plain && !name.is_empty() { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
 }
 
@@ -65,7 +66,9 @@ mod tests {
 
     #[test]
     fn types_have_flinks_names() {
-        let row = DataType::Struct(vec![Field::new("a", DataType::Int32, true), Field::new("b c", DataType::Utf8, true)].into());
+        let row = DataType::Struct(
+            vec![Field::new("a", DataType::Int32, true), Field::new("b c", DataType::Utf8, true)].into(),
+        );
         let list = DataType::List(Field::new("item", DataType::Float64, true).into());
         let cases = [
             (DataType::Utf8, "STRING"),

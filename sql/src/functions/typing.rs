@@ -57,16 +57,25 @@ impl TreeNodeRewriter for Typing<'_> {
     fn f_up(&mut self, expr: Expr) -> Result<Transformed<Expr>> {
         let expr = match expr {
             // Flink counts the zero in front of the point: 0.5 is DECIMAL(2, 1).
-            Expr::Literal(ScalarValue::Decimal128(value, precision, scale), metadata) if scale > 0 && precision < 38 => {
+            Expr::Literal(ScalarValue::Decimal128(value, precision, scale), metadata)
+                if scale > 0 && precision < 38 =>
+            {
                 let precision = precision.max(scale.unsigned_abs() + 1);
-                return Ok(Transformed::yes(Expr::Literal(ScalarValue::Decimal128(value, precision, scale), metadata)));
+                return Ok(Transformed::yes(Expr::Literal(
+                    ScalarValue::Decimal128(value, precision, scale),
+                    metadata,
+                )));
             }
             Expr::BinaryExpr(binary) => match self.arithmetic(&binary)? {
                 Some(typed) => return Ok(Transformed::yes(typed)),
                 None => Expr::BinaryExpr(binary),
             },
-            Expr::Like(like_expr) if !like_expr.case_insensitive => return self.pattern(like_expr, &like()).map(Transformed::yes),
-            Expr::SimilarTo(like_expr) => return self.pattern(like_expr, &similar_to()).map(Transformed::yes),
+            Expr::Like(like_expr) if !like_expr.case_insensitive => {
+                return self.pattern(like_expr, &like()).map(Transformed::yes);
+            }
+            Expr::SimilarTo(like_expr) => {
+                return self.pattern(like_expr, &similar_to()).map(Transformed::yes);
+            }
             Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<Function>() {
                 Some(function) => return self.call(function, &call).map(Transformed::yes),
                 None => Expr::ScalarFunction(call),
@@ -104,12 +113,24 @@ impl Typing<'_> {
     fn call(&self, function: &Function, call: &ScalarFunction) -> Result<Expr> {
         let given = call.args.iter().map(|argument| self.type_of(argument)).collect::<Result<Vec<_>>>()?;
         let wanted = function.arguments(&given)?;
-        let arguments = call.args.iter().cloned().zip(&wanted).map(|(argument, to)| self.as_type(argument, to));
+        let arguments =
+            call.args.iter().cloned().zip(&wanted).map(|(argument, to)| self.as_type(argument, to));
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
+        if call.func.name() == "mod"
+            && let [left, right] = arguments.as_slice()
+        {
+            let binary = BinaryExpr::new(Box::new(left.clone()), Operator::Modulo, Box::new(right.clone()));
+            return match self.arithmetic(&binary)? {
+                Some(typed) => Ok(typed),
+                None => Ok(TypeCoercionRewriter::new(self.schema).f_up(Expr::BinaryExpr(binary))?.data),
+            };
+        }
         match conditional::as_case(call.func.name(), &arguments) {
             Some(case) => self.case(case),
             None => {
-                let typed = Expr::ScalarFunction(ScalarFunction { func: std::sync::Arc::clone(&call.func), args: arguments });
+                let func =
+                    function.of_its_own(arguments.len()).unwrap_or_else(|| std::sync::Arc::clone(&call.func));
+                let typed = Expr::ScalarFunction(ScalarFunction { func, args: arguments });
                 // Refuses arguments that the function takes one by one but not together.
                 self.type_of(&typed)?;
                 Ok(typed)
@@ -126,7 +147,9 @@ impl Typing<'_> {
         let from = self.type_of(inner)?;
         match refused(&from, to) {
             Some(remedy) => {
-                Err(PlanError::new(format!("{} cannot be CAST to {}", type_name(&from), type_name(to))).remedy(remedy).into())
+                Err(PlanError::new(format!("{} cannot be CAST to {}", type_name(&from), type_name(to)))
+                    .remedy(remedy)
+                    .into())
             }
             None => Ok(()),
         }
@@ -138,8 +161,12 @@ impl Typing<'_> {
 
     fn pattern(&self, like: Like, function: &std::sync::Arc<datafusion_expr::ScalarUDF>) -> Result<Expr> {
         let mut arguments = vec![*like.expr, *like.pattern];
-        arguments.extend(like.escape_char.map(|escape| Expr::Literal(ScalarValue::Utf8(Some(escape.to_string())), None)));
-        let Expr::ScalarFunction(call) = function.call(arguments) else { return Err(PlanError::new("LIKE is a call").into()) };
+        arguments.extend(
+            like.escape_char.map(|escape| Expr::Literal(ScalarValue::Utf8(Some(escape.to_string())), None)),
+        );
+        let Expr::ScalarFunction(call) = function.call(arguments) else {
+            return Err(PlanError::new("LIKE is a call").into());
+        };
         let Some(definition) = function.inner().downcast_ref::<Function>() else {
             return Err(PlanError::new("LIKE is one of our functions").into());
         };
@@ -158,16 +185,6 @@ impl Typing<'_> {
             _ => return Ok(None),
         };
         let (left, right) = (self.type_of(&binary.left)?, self.type_of(&binary.right)?);
-        if left.is_string() || right.is_string() {
-            return Err(PlanError::new(format!(
-                "'{}' does not take {} and {}",
-                binary.op,
-                type_name(&left),
-                type_name(&right)
-            ))
-            .remedy("CAST text to a number first; || puts strings together")
-            .into());
-        }
         let real = |kind: &DataType| matches!(kind, DataType::Float32 | DataType::Float64);
         let decimal = |kind: &DataType| matches!(kind, DataType::Decimal128(..));
         let (a, b) = (binary.left.as_ref().clone(), binary.right.as_ref().clone());

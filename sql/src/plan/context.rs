@@ -18,7 +18,7 @@ use super::named_casts;
 use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
 use super::windows::WindowPlanner;
-use crate::functions::{FunctionContext, scalar_functions};
+use crate::functions::{FunctionContext, OperatorPlanner, scalar_functions};
 
 /// The functions of a compilation.
 pub(crate) struct Functions {
@@ -67,7 +67,7 @@ impl<'a> Context<'a> {
             functions,
             options,
             field_error: Arc::clone(&fields.error),
-            expr_planners: vec![Arc::new(fields), Arc::new(TemporalPlanner)],
+            expr_planners: vec![Arc::new(fields), Arc::new(TemporalPlanner), Arc::new(OperatorPlanner)],
             relation_planners: vec![Arc::new(WindowPlanner)],
             type_planner: Arc::new(FlinkTypes),
         }

@@ -46,7 +46,9 @@ impl VisitorMut for Rewrite {
         let span = expr.span();
         super::intervals::plain(expr);
         let replacement = match expr {
-            Expr::Extract { field, expr, .. } => Some(call("extract_field", vec![unit(field), take(expr)], span)),
+            Expr::Extract { field, expr, .. } => {
+                Some(call("extract_field", vec![unit(field), take(expr)], span))
+            }
             Expr::Floor { expr, field } => Some(rounding("floor", take(expr), field, span)),
             Expr::Ceil { expr, field } => Some(rounding("ceil", take(expr), field, span)),
             Expr::Position { expr, r#in } => Some(call("position", vec![take(expr), take(r#in)], span)),
@@ -88,7 +90,9 @@ impl VisitorMut for Rewrite {
                 Some(call(name, arguments, span))
             }
             // 1e3 is a DOUBLE, 1000.0 a DECIMAL.
-            Expr::Value(ast::ValueWithSpan { value: Value::Number(text, _), .. }) if text.to_string().contains(['e', 'E']) => {
+            Expr::Value(ast::ValueWithSpan { value: Value::Number(text, _), .. })
+                if text.to_string().contains(['e', 'E']) =>
+            {
                 Some(Expr::Cast {
                     kind: ast::CastKind::Cast,
                     expr: Box::new(string(text.to_string())),
@@ -128,10 +132,10 @@ impl VisitorMut for Rewrite {
 fn length_of(data_type: &ast::DataType) -> Option<(&'static str, u64)> {
     use ast::{CharacterLength, DataType as T};
     match data_type {
-        T::Char(Some(CharacterLength::IntegerLength { length, .. })) | T::Character(Some(CharacterLength::IntegerLength { length, .. })) => {
-            Some(("rpad", *length))
-        }
-        T::Varchar(Some(CharacterLength::IntegerLength { length, .. })) | T::CharVarying(Some(CharacterLength::IntegerLength { length, .. }))
+        T::Char(Some(CharacterLength::IntegerLength { length, .. }))
+        | T::Character(Some(CharacterLength::IntegerLength { length, .. })) => Some(("rpad", *length)),
+        T::Varchar(Some(CharacterLength::IntegerLength { length, .. }))
+        | T::CharVarying(Some(CharacterLength::IntegerLength { length, .. }))
             if i32::try_from(*length).is_ok_and(|length| length < i32::MAX) =>
         {
             Some(("left", *length))
@@ -230,12 +234,17 @@ fn take(expr: &mut Expr) -> Expr {
 }
 
 fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    let args =
+        arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::with_span(span, name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
         filter: None,
         null_treatment: None,
         over: None,

@@ -19,7 +19,7 @@ SELECT
   OVERLAY(s PLACING 'XY' FROM 2) AS overlay3, OVERLAY(s PLACING 'XY' FROM 2 FOR 4) AS overlay4, OVERLAY(s PLACING 'XY' FROM 20 FOR 4) AS overlay_far, OVERLAY(s PLACING 'XY' FROM n FOR 0) AS overlay_n,
   SUBSTRING(s FROM 2) AS substring2, SUBSTRING(s FROM 2 FOR 3) AS substring3, SUBSTRING(s, n) AS substring_n, SUBSTRING(s, 0, 2) AS substring_0, SUBSTRING(s, -3) AS substring_neg, SUBSTRING(s, -3, 2) AS substring_neg2, SUBSTR(s, 3) AS substr2, SUBSTR(s, 3, 100) AS substr3, SUBSTRING(s, 2, 0) AS substring_none,
   CONCAT(s, '-', p) AS concat3, CONCAT(s) AS concat1, CONCAT_WS('~', s, p, 'z') AS concat_ws4, CONCAT_WS(p, 'a', s, 'b') AS concat_ws_p, s || '+' || p AS pipes,
-  LPAD(s, 12, '*') AS lpad12, LPAD(s, 3, '*') AS lpad3, LPAD(s, 14, 'ab') AS lpad_ab, LPAD(s, -1, '*') AS lpad_neg, LPAD(s, 14, '') AS lpad_empty, RPAD(s, 14, 'ab') AS rpad14, RPAD(s, 3, '*') AS rpad3, RPAD(s, 0, '*') AS rpad0,
+  LPAD(REPLACE(s, '𝄞', 'y'), 12, '*') AS lpad12, LPAD(s, 3, '*') AS lpad3, LPAD(REPLACE(s, '𝄞', 'y'), 14, 'ab') AS lpad_ab, LPAD(s, -1, '*') AS lpad_neg, LPAD(REPLACE(s, '𝄞', 'y'), 14, '') AS lpad_empty, RPAD(REPLACE(s, '𝄞', 'y'), 14, 'ab') AS rpad14, RPAD(s, 3, '*') AS rpad3, RPAD(s, 0, '*') AS rpad0,
   `LEFT`(s, 3) AS left3, `LEFT`(s, n) AS left_n, `RIGHT`(s, 3) AS right3, `RIGHT`(s, n) AS right_n, `LEFT`(s, 100) AS left100,
   ASCII(s) AS ascii1, CHR(65) AS chr65, CHR(321) AS chr321, CHR(-1) AS chr_neg, CHR(n) AS chr_n, REVERSE(s) AS reverse1,
   SPLIT_INDEX(s, ' ', 1) AS split_index1, SPLIT_INDEX(s, ' ', 9) AS split_index9, SPLIT_INDEX(s, 'l', 1) AS split_index_l, SPLIT_INDEX(s, 32, 0) AS split_index_code, SPLIT_INDEX(s, ' ', -1) AS split_index_neg,

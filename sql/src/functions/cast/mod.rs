@@ -24,13 +24,24 @@ use super::names::type_name;
 type Kernel = Box<dyn Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync>;
 
 /// The function that casts `from` to `to`, if arrow would do it otherwise.
-pub(super) fn function(from: &DataType, to: &DataType, try_cast: bool, context: &FunctionContext) -> Option<Arc<ScalarUDF>> {
+pub(super) fn function(
+    from: &DataType,
+    to: &DataType,
+    try_cast: bool,
+    context: &FunctionContext,
+) -> Option<Arc<ScalarUDF>> {
     let kernel = kernel(from, to, try_cast, context.time_zone)?;
     let returns = to.clone();
     let about = "Gives a value another type.";
-    let cast = Function::new(Subject::Type, "cast", "CAST(value AS type)", about, &[Kind::Any], returns, move |call: &Call<'_>| {
-        kernel(&call.column(0)?)
-    });
+    let cast = Function::new(
+        Subject::Type,
+        "cast",
+        "CAST(value AS type)",
+        about,
+        &[Kind::Any],
+        returns,
+        move |call: &Call<'_>| kernel(&call.column(0)?),
+    );
     let name = if try_cast { "TRY_CAST" } else { "CAST" };
     Some(cast.detail(format!("{name} {} {}", type_name(from), type_name(to))).build())
 }
@@ -52,11 +63,19 @@ pub(super) fn refused(from: &DataType, to: &DataType) -> Option<&'static str> {
     let time = |kind: &DataType| matches!(kind, T::Timestamp(..) | T::Date32 | T::Time32(_) | T::Time64(_));
     let number = |kind: &DataType| kind.is_numeric() || matches!(kind, T::Boolean);
     match (from, to) {
-        (from, to) if number(from) && matches!(to, T::Timestamp(..)) => Some("TO_TIMESTAMP_LTZ(number, 3) makes a time of milliseconds since 1970"),
-        (from, to) if number(from) && time(to) => Some("make a TIMESTAMP first, by TO_TIMESTAMP_LTZ(number, 3)"),
-        (T::Timestamp(..), to) if number(to) => Some("UNIX_TIMESTAMP(CAST(time AS STRING)) gives seconds since 1970, EXTRACT(unit FROM time) a part of the time"),
+        (from, to) if number(from) && matches!(to, T::Timestamp(..)) => {
+            Some("TO_TIMESTAMP_LTZ(number, 3) makes a time of milliseconds since 1970")
+        }
+        (from, to) if number(from) && time(to) => {
+            Some("make a TIMESTAMP first, by TO_TIMESTAMP_LTZ(number, 3)")
+        }
+        (T::Timestamp(..), to) if number(to) => Some(
+            "UNIX_TIMESTAMP(CAST(time AS STRING)) gives seconds since 1970, EXTRACT(unit FROM time) a part of the time",
+        ),
         (from, to) if time(from) && number(to) => Some("EXTRACT(unit FROM time) gives a part of it"),
-        (T::Date32, T::Time32(_)) | (T::Time32(_), T::Date32) => Some("a DATE has no time and a TIME no date"),
+        (T::Date32, T::Time32(_)) | (T::Time32(_), T::Date32) => {
+            Some("a DATE has no time and a TIME no date")
+        }
         _ => None,
     }
 }

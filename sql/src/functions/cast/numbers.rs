@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, PrimitiveArray};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, PrimitiveArray};
 use arrow_buffer::i256;
 use arrow_cast::cast as arrow_cast;
 use arrow_schema::DataType;
@@ -26,16 +26,18 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
                 Ok(narrowed(column.as_primitive::<Int64Type>(), &to))
             }))
         }
-        (T::Float32 | T::Float64, T::Int8 | T::Int16 | T::Int32 | T::Int64) => Some(Box::new(move |column| {
-            let column = arrow_cast(column, &DataType::Float64)?;
-            let column = column.as_primitive::<Float64Type>();
-            // The casts stop at the ends of the range and make 0 of NaN, as Java's; smaller types take an INT's low bits.
-            #[expect(clippy::cast_possible_truncation, reason = "saturating is meant")]
-            Ok(match &to {
-                DataType::Int64 => Arc::new(column.unary::<_, Int64Type>(|value| value as i64)),
-                to => narrowed(&column.unary::<_, Int64Type>(|value| i64::from(value as i32)), to),
-            })
-        })),
+        (T::Float32 | T::Float64, T::Int8 | T::Int16 | T::Int32 | T::Int64) => {
+            Some(Box::new(move |column| {
+                let column = arrow_cast(column, &DataType::Float64)?;
+                let column = column.as_primitive::<Float64Type>();
+                // The casts stop at the ends of the range and make 0 of NaN, as Java's; smaller types take an INT's low bits.
+                #[expect(clippy::cast_possible_truncation, reason = "saturating is meant")]
+                Ok(match &to {
+                    DataType::Int64 => Arc::new(column.unary::<_, Int64Type>(|value| value as i64)),
+                    to => narrowed(&column.unary::<_, Int64Type>(|value| i64::from(value as i32)), to),
+                })
+            }))
+        }
         (T::Float32 | T::Float64, T::Decimal128(precision, scale)) => {
             let (precision, scale) = (*precision, *scale);
             Some(Box::new(move |column| {
@@ -46,13 +48,21 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
                 Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(precision, scale)?))
             }))
         }
-        (from, T::Decimal128(precision, scale)) if from.is_integer() || matches!(from, T::Boolean | T::Decimal128(..)) => {
+        (from, T::Decimal128(precision, scale))
+            if from.is_integer() || matches!(from, T::Boolean | T::Decimal128(..)) =>
+        {
             let (precision, scale) = (*precision, *scale);
             let is_decimal = matches!(from, T::Decimal128(..));
             Some(Box::new(move |column| {
-                let column = if is_decimal { Arc::clone(column) } else { arrow_cast(&arrow_cast(column, &DataType::Int64)?, &DataType::Decimal128(19, 0))? };
+                let column = if is_decimal {
+                    Arc::clone(column)
+                } else {
+                    arrow_cast(&arrow_cast(column, &DataType::Int64)?, &DataType::Decimal128(19, 0))?
+                };
                 let (values, from) = decimals(&column)?;
-                let values = values.iter().map(|value| within(rescaled(i256::from_i128(value?), from, scale.into())?, precision));
+                let values = values
+                    .iter()
+                    .map(|value| within(rescaled(i256::from_i128(value?), from, scale.into())?, precision));
                 Ok(Arc::new(values.collect::<Decimal128Array>().with_precision_and_scale(precision, scale)?))
             }))
         }
@@ -60,12 +70,17 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
             let (values, scale) = decimals(column)?;
             let one = 10_i128.pow(scale.unsigned_abs());
             #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
-            let whole: PrimitiveArray<Int64Type> = values.iter().map(|value| Some((value? / one) as i64)).collect();
+            let whole: PrimitiveArray<Int64Type> =
+                values.iter().map(|value| Some((value? / one) as i64)).collect();
             Ok(narrowed(&whole, &to))
         })),
-        (T::Decimal128(..), T::Float64) => Some(Box::new(|column| Ok(Arc::new(doubles::<Float64Type>(column, |value| value)?)))),
+        (T::Decimal128(..), T::Float64) => {
+            Some(Box::new(|column| Ok(Arc::new(doubles::<Float64Type>(column, |value| value)?))))
+        }
         #[expect(clippy::cast_possible_truncation, reason = "a FLOAT is asked for")]
-        (T::Decimal128(..), T::Float32) => Some(Box::new(|column| Ok(Arc::new(doubles::<Float32Type>(column, |value| value as f32)?)))),
+        (T::Decimal128(..), T::Float32) => {
+            Some(Box::new(|column| Ok(Arc::new(doubles::<Float32Type>(column, |value| value as f32)?))))
+        }
         (T::Decimal128(..), T::Boolean) => Some(Box::new(|column| {
             let (values, _) = decimals(column)?;
             Ok(Arc::new(values.iter().map(|value| Some(value? != 0)).collect::<BooleanArray>()))
@@ -131,7 +146,8 @@ pub(super) fn decimal_in(text: &str, precision: u8, scale: i8) -> Option<i128> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        value = value.checked_mul(i256::from_i128(10))?.checked_add(i256::from_i128((digit - b'0').into()))?;
+        value =
+            value.checked_mul(i256::from_i128(10))?.checked_add(i256::from_i128((digit - b'0').into()))?;
     }
     if negative {
         value = value.checked_neg()?;

@@ -25,8 +25,12 @@ pub(super) fn kernel(to: &DataType, try_cast: bool, zone: Tz) -> Option<Kernel> 
         T::Int16 => |texts, to, lenient, _| whole::<Int16Type>(texts, to, lenient),
         T::Int32 => |texts, to, lenient, _| whole::<Int32Type>(texts, to, lenient),
         T::Int64 => |texts, to, lenient, _| whole::<Int64Type>(texts, to, lenient),
-        T::Float32 => |texts, to, lenient, _| primitive::<Float32Type>(texts, to, lenient, |text| java_number(text)?.parse().ok()),
-        T::Float64 => |texts, to, lenient, _| primitive::<Float64Type>(texts, to, lenient, |text| java_number(text)?.parse().ok()),
+        T::Float32 => |texts, to, lenient, _| {
+            primitive::<Float32Type>(texts, to, lenient, |text| java_number(text)?.parse().ok())
+        },
+        T::Float64 => |texts, to, lenient, _| {
+            primitive::<Float64Type>(texts, to, lenient, |text| java_number(text)?.parse().ok())
+        },
         T::Boolean => boolean,
         T::Decimal128(..) => decimal,
         T::Timestamp(..) | T::Date32 | T::Time32(_) => times,
@@ -48,7 +52,12 @@ fn missing<T>(text: &str, to: &DataType, try_cast: bool) -> Result<Option<T>> {
     exec_err!("'{shown}' is no {}", type_name(to))
 }
 
-fn primitive<T: ArrowPrimitiveType>(texts: &StringArray, to: &DataType, try_cast: bool, read: impl Fn(&str) -> Option<T::Native>) -> Result<ArrayRef> {
+fn primitive<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    to: &DataType,
+    try_cast: bool,
+    read: impl Fn(&str) -> Option<T::Native>,
+) -> Result<ArrayRef> {
     let values = texts.iter().map(|text| match text {
         None => Ok(None),
         Some(text) => match read(text) {
@@ -149,23 +158,30 @@ fn date(text: &str) -> Option<NaiveDate> {
         _ => text,
     };
     let mut parts = text.splitn(3, '-').map(str::trim);
-    let year: i32 = parts.next()?.parse().ok()?;
-    let month = parts.next().map_or(Some(1), |month| month.parse().ok())?;
-    let day = parts.next().map_or(Some(1), |day| day.parse().ok())?;
+    let year = i32::try_from(number_in(parts.next()?)?).ok()?;
+    let month = parts.next().map_or(Some(1), number_in)?;
+    let day = parts.next().map_or(Some(1), number_in)?;
     NaiveDate::from_ymd_opt(year, month, day).filter(|_| (0..=9999).contains(&year))
 }
 
-/// `12:34`, `12:34:56`, `12:34:56.789`
+/// `12`, `12:34`, `12:34:56`, `12:34:56.789`
 fn clock(text: &str) -> Option<NaiveTime> {
-    let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let (clock, fraction) = match text.split_once('.') {
+        // Only seconds have a fraction.
+        Some((clock, fraction)) if clock.matches(':').count() == 2 => (clock, fraction),
+        Some(_) => return None,
+        None => (text, ""),
+    };
     let mut parts = clock.splitn(3, ':');
-    let mut number = || -> Option<Option<u32>> { parts.next().map(|part| number_in(part)).map_or(Some(None), |part| part.map(Some)) };
-    let (hour, minute, second) = (number()??, number()?.unwrap_or(0), number()?.unwrap_or(0));
+    let hour = number_in(parts.next()?)?;
+    let (minute, second) =
+        (parts.next().map_or(Some(0), number_in)?, parts.next().map_or(Some(0), number_in)?);
     NaiveTime::from_hms_nano_opt(hour, minute, second, nanoseconds(fraction)?)
 }
 
 fn number_in(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
 }
 
 fn nanoseconds(fraction: &str) -> Option<u32> {
@@ -190,7 +206,8 @@ fn timestamp(text: &str) -> Option<NaiveDateTime> {
     if !(1..=31).contains(&day) {
         return None;
     }
-    let date = (28..=day.max(28)).rev().find_map(|last| NaiveDate::from_ymd_opt(year, month, last.min(day)))?;
+    let date =
+        (28..=day.max(28)).rev().find_map(|last| NaiveDate::from_ymd_opt(year, month, last.min(day)))?;
     let time = match time {
         None => NaiveTime::MIN,
         Some(time) if time.matches(':').count() == 2 => clock(time)?,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    Date32Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow_array::{
-    Array, ArrayRef, Date32Array, Time32MillisecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, TimestampSecondArray,
+    Array, ArrayRef, Date32Array, Time32MillisecondArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
 };
 use arrow_cast::cast as arrow_cast;
 use arrow_schema::{DataType, TimeUnit};
@@ -49,15 +49,33 @@ impl<'a> Times<'a> {
     pub fn of(column: &'a ArrayRef) -> Result<Self> {
         use DataType as T;
         let read: fn(&ArrayRef, usize) -> Option<NaiveDateTime> = match column.data_type() {
-            T::Timestamp(TimeUnit::Second, _) => |column, row| at(column.as_primitive::<TimestampSecondType>().value(row), 1),
-            T::Timestamp(TimeUnit::Millisecond, _) => |column, row| at(column.as_primitive::<TimestampMillisecondType>().value(row), 1_000),
-            T::Timestamp(TimeUnit::Microsecond, _) => |column, row| at(column.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000),
-            T::Timestamp(TimeUnit::Nanosecond, _) => |column, row| at(column.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000_000),
-            T::Date32 => |column, row| at(i64::from(column.as_primitive::<Date32Type>().value(row)) * 86_400, 1),
-            T::Time32(TimeUnit::Second) => |column, row| at(column.as_primitive::<Time32SecondType>().value(row).into(), 1),
-            T::Time32(_) => |column, row| at(column.as_primitive::<Time32MillisecondType>().value(row).into(), 1_000),
-            T::Time64(TimeUnit::Nanosecond) => |column, row| at(column.as_primitive::<Time64NanosecondType>().value(row), 1_000_000_000),
-            T::Time64(_) => |column, row| at(column.as_primitive::<Time64MicrosecondType>().value(row), 1_000_000),
+            T::Timestamp(TimeUnit::Second, _) => {
+                |column, row| at(column.as_primitive::<TimestampSecondType>().value(row), 1)
+            }
+            T::Timestamp(TimeUnit::Millisecond, _) => {
+                |column, row| at(column.as_primitive::<TimestampMillisecondType>().value(row), 1_000)
+            }
+            T::Timestamp(TimeUnit::Microsecond, _) => {
+                |column, row| at(column.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000)
+            }
+            T::Timestamp(TimeUnit::Nanosecond, _) => {
+                |column, row| at(column.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000_000)
+            }
+            T::Date32 => {
+                |column, row| at(i64::from(column.as_primitive::<Date32Type>().value(row)) * 86_400, 1)
+            }
+            T::Time32(TimeUnit::Second) => {
+                |column, row| at(column.as_primitive::<Time32SecondType>().value(row).into(), 1)
+            }
+            T::Time32(_) => {
+                |column, row| at(column.as_primitive::<Time32MillisecondType>().value(row).into(), 1_000)
+            }
+            T::Time64(TimeUnit::Nanosecond) => {
+                |column, row| at(column.as_primitive::<Time64NanosecondType>().value(row), 1_000_000_000)
+            }
+            T::Time64(_) => {
+                |column, row| at(column.as_primitive::<Time64MicrosecondType>().value(row), 1_000_000)
+            }
             other => return internal_err!("a time came as {other}"),
         };
         Ok(Self { column, read })
@@ -74,7 +92,9 @@ pub(super) fn instant(time: NaiveDateTime, zone: Tz) -> Option<NaiveDateTime> {
         return Some(time);
     }
     match zone.from_local_datetime(&time) {
-        chrono::LocalResult::Single(found) | chrono::LocalResult::Ambiguous(found, _) => Some(found.naive_utc()),
+        chrono::LocalResult::Single(found) | chrono::LocalResult::Ambiguous(found, _) => {
+            Some(found.naive_utc())
+        }
         chrono::LocalResult::None => {
             // In the gap the offset before it still counts, which is what shifts the time behind the gap.
             let before = time.checked_sub_signed(Duration::days(1))?;
@@ -90,11 +110,19 @@ pub(super) fn build(times: impl Iterator<Item = Option<NaiveDateTime>>, to: &Dat
     let epoch = NaiveDate::default();
     match to {
         DataType::Date32 => Ok(Arc::new(
-            times.map(|time| time.and_then(|time| i32::try_from((time.date() - epoch).num_days()).ok())).collect::<Date32Array>(),
+            times
+                .map(|time| time.and_then(|time| i32::try_from((time.date() - epoch).num_days()).ok()))
+                .collect::<Date32Array>(),
         )),
         DataType::Time32(_) => {
-            let millis = |time: NaiveTime| time.num_seconds_from_midnight() * 1_000 + time.nanosecond() % 1_000_000_000 / 1_000_000;
-            Ok(Arc::new(times.map(|time| i32::try_from(millis(time?.time())).ok()).collect::<Time32MillisecondArray>()))
+            let millis = |time: NaiveTime| {
+                time.num_seconds_from_midnight() * 1_000 + time.nanosecond() % 1_000_000_000 / 1_000_000
+            };
+            Ok(Arc::new(
+                times
+                    .map(|time| i32::try_from(millis(time?.time())).ok())
+                    .collect::<Time32MillisecondArray>(),
+            ))
         }
         DataType::Timestamp(unit, zone) => {
             let value = |time: NaiveDateTime| match unit {
@@ -103,12 +131,22 @@ pub(super) fn build(times: impl Iterator<Item = Option<NaiveDateTime>>, to: &Dat
                 TimeUnit::Microsecond => Some(time.and_utc().timestamp_micros()),
                 TimeUnit::Nanosecond => time.and_utc().timestamp_nanos_opt(),
             };
-            let values = times.map(|time| time.map(|time| value(time).ok_or_else(too_far)).transpose()).collect::<Result<Vec<Option<i64>>>>()?;
+            let values = times
+                .map(|time| time.map(|time| value(time).ok_or_else(too_far)).transpose())
+                .collect::<Result<Vec<Option<i64>>>>()?;
             Ok(match unit {
-                TimeUnit::Second => Arc::new(TimestampSecondArray::from(values).with_timezone_opt(zone.clone())),
-                TimeUnit::Millisecond => Arc::new(TimestampMillisecondArray::from(values).with_timezone_opt(zone.clone())),
-                TimeUnit::Microsecond => Arc::new(TimestampMicrosecondArray::from(values).with_timezone_opt(zone.clone())),
-                TimeUnit::Nanosecond => Arc::new(TimestampNanosecondArray::from(values).with_timezone_opt(zone.clone())),
+                TimeUnit::Second => {
+                    Arc::new(TimestampSecondArray::from(values).with_timezone_opt(zone.clone()))
+                }
+                TimeUnit::Millisecond => {
+                    Arc::new(TimestampMillisecondArray::from(values).with_timezone_opt(zone.clone()))
+                }
+                TimeUnit::Microsecond => {
+                    Arc::new(TimestampMicrosecondArray::from(values).with_timezone_opt(zone.clone()))
+                }
+                TimeUnit::Nanosecond => {
+                    Arc::new(TimestampNanosecondArray::from(values).with_timezone_opt(zone.clone()))
+                }
             })
         }
         other => internal_err!("a time is asked for as {other}"),
@@ -125,7 +163,8 @@ pub(super) fn kernel(from: &DataType, to: &DataType, zone: Tz) -> Option<Kernel>
     let (gives_instant, takes_instant) = (is_instant(to), is_instant(from));
     let to = to.clone();
     // Only the unit changes, or in UTC nothing but the type's name.
-    let is_plain = matches!((from, &to), (T::Timestamp(..), T::Timestamp(..))) && (gives_instant == takes_instant || zone == Tz::UTC);
+    let is_plain = matches!((from, &to), (T::Timestamp(..), T::Timestamp(..)))
+        && (gives_instant == takes_instant || zone == Tz::UTC);
     if is_plain {
         return Some(Box::new(move |column| rescaled(column, &to)));
     }
@@ -139,6 +178,13 @@ pub(super) fn kernel(from: &DataType, to: &DataType, zone: Tz) -> Option<Kernel>
                 _ => Some(time),
             }
         });
+        // Flink cuts towards 1970: the last second of 1969 is of January 1st.
+        let cut = |time: NaiveDateTime| {
+            let is_early =
+                to == DataType::Date32 && time < NaiveDateTime::default() && time.time() != NaiveTime::MIN;
+            if is_early { time.checked_add_signed(Duration::days(1)) } else { Some(time) }
+        };
+        let converted = converted.map(|time: Option<NaiveDateTime>| time.and_then(cut));
         build(converted, &to)
     }))
 }

@@ -46,7 +46,9 @@ fn write(column: &ArrayRef, row: usize, zone: Tz, out: &mut String) -> Result<()
         DataType::Boolean => out.push_str(if column.as_boolean().value(row) { "TRUE" } else { "FALSE" }),
         DataType::Float64 => java_double(column.as_primitive::<Float64Type>().value(row), out),
         DataType::Float32 => java_float(column.as_primitive::<Float32Type>().value(row), out),
-        DataType::Decimal128(_, scale) => decimal(column.as_primitive::<Decimal128Type>().value(row), *scale, out),
+        DataType::Decimal128(_, scale) => {
+            decimal(column.as_primitive::<Decimal128Type>().value(row), *scale, out)
+        }
         DataType::Binary => out.push_str(&String::from_utf8_lossy(column.as_binary::<i32>().value(row))),
         DataType::Utf8 => out.push_str(column.as_string::<i32>().value(row)),
         DataType::Timestamp(unit, local) => {
@@ -139,7 +141,14 @@ fn java_double(value: f64, out: &mut String) {
         return;
     }
     let large = value.abs() >= 1e7 || (value.abs() < 1e-3 && value != 0.0);
-    java(value.is_nan(), value.is_infinite(), value.is_sign_negative(), large, || if large { format!("{:e}", value.abs()) } else { format!("{:?}", value.abs()) }, out);
+    java(
+        value.is_nan(),
+        value.is_infinite(),
+        value.is_sign_negative(),
+        large,
+        || if large { format!("{:e}", value.abs()) } else { format!("{:?}", value.abs()) },
+        out,
+    );
 }
 
 fn java_float(value: f32, out: &mut String) {
@@ -148,10 +157,24 @@ fn java_float(value: f32, out: &mut String) {
         return;
     }
     let large = value.abs() >= 1e7 || (value.abs() < 1e-3 && value != 0.0);
-    java(value.is_nan(), value.is_infinite(), value.is_sign_negative(), large, || if large { format!("{:e}", value.abs()) } else { format!("{:?}", value.abs()) }, out);
+    java(
+        value.is_nan(),
+        value.is_infinite(),
+        value.is_sign_negative(),
+        large,
+        || if large { format!("{:e}", value.abs()) } else { format!("{:?}", value.abs()) },
+        out,
+    );
 }
 
-fn java(nan: bool, infinite: bool, negative: bool, large: bool, digits: impl Fn() -> String, out: &mut String) {
+fn java(
+    nan: bool,
+    infinite: bool,
+    negative: bool,
+    large: bool,
+    digits: impl Fn() -> String,
+    out: &mut String,
+) {
     if nan {
         out.push_str("NaN");
         return;
@@ -189,8 +212,18 @@ mod tests {
             out
         };
         let cases = [
-            (1.0, "1.0"), (0.1, "0.1"), (1e10, "1.0E10"), (1e-5, "1.0E-5"), (0.001, "0.001"), (1e7, "1.0E7"), (9_999_999.0, "9999999.0"),
-            (123_456_789.125, "1.23456789125E8"), (-0.0, "-0.0"), (f64::NAN, "NaN"), (f64::NEG_INFINITY, "-Infinity"), (0.0, "0.0"),
+            (1.0, "1.0"),
+            (0.1, "0.1"),
+            (1e10, "1.0E10"),
+            (1e-5, "1.0E-5"),
+            (0.001, "0.001"),
+            (1e7, "1.0E7"),
+            (9_999_999.0, "9999999.0"),
+            (123_456_789.125, "1.23456789125E8"),
+            (-0.0, "-0.0"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+            (0.0, "0.0"),
         ];
         for (value, written) in cases {
             assert_eq!(text(value), written);

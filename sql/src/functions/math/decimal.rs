@@ -76,9 +76,15 @@ impl Operation {
     /// The function that does it.
     pub fn function(self) -> Arc<ScalarUDF> {
         let about = "An operation on DECIMALs.";
-        Function::new(Subject::Math, self.name(), self.name(), about, &[Kind::Number, Kind::Number], DataType::Null, move |call| {
-            compute(self, call)
-        })
+        Function::new(
+            Subject::Math,
+            self.name(),
+            self.name(),
+            about,
+            &[Kind::Number, Kind::Number],
+            DataType::Null,
+            move |call| compute(self, call),
+        )
         .returns(move |given: &Given<'_>| {
             let (precision, scale) = self.shape(shape_of(&given.types[0])?, shape_of(&given.types[1])?);
             Some(DataType::Decimal128(precision, scale))
@@ -157,11 +163,20 @@ fn compute(operation: Operation, call: &Call<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(results.into_iter().collect::<Decimal128Array>().with_precision_and_scale(precision, scale)?))
 }
 
-fn one(operation: Operation, (a, s1): (i128, i32), (b, s2): (i128, i32), (precision, to): (u8, i32)) -> Option<i128> {
+fn one(
+    operation: Operation,
+    (a, s1): (i128, i32),
+    (b, s2): (i128, i32),
+    (precision, to): (u8, i32),
+) -> Option<i128> {
     // Most values are small: 128 bits do for all but division.
     let narrow = match operation {
         Operation::Plus | Operation::Minus if s1 == s2 && s1 == to => {
-            if operation == Operation::Plus { a.checked_add(b) } else { a.checked_sub(b) }
+            if operation == Operation::Plus {
+                a.checked_add(b)
+            } else {
+                a.checked_sub(b)
+            }
         }
         Operation::Times if s1 + s2 == to => a.checked_mul(b),
         _ => None,
@@ -172,22 +187,23 @@ fn one(operation: Operation, (a, s1): (i128, i32), (b, s2): (i128, i32), (precis
     let (a, b) = (i256::from_i128(a), i256::from_i128(b));
     let common = s1.max(s2);
     let value = match operation {
-        Operation::Plus => rescaled(rescaled(a, s1, common)?.checked_add(rescaled(b, s2, common)?)?, common, to)?,
-        Operation::Minus => rescaled(rescaled(a, s1, common)?.checked_sub(rescaled(b, s2, common)?)?, common, to)?,
+        Operation::Plus => {
+            rescaled(rescaled(a, s1, common)?.checked_add(rescaled(b, s2, common)?)?, common, to)?
+        }
+        Operation::Minus => {
+            rescaled(rescaled(a, s1, common)?.checked_sub(rescaled(b, s2, common)?)?, common, to)?
+        }
         Operation::Times => rescaled(a.checked_mul(b)?, s1 + s2, to)?,
         Operation::Divide => {
             let shift = to - s1 + s2;
             let factor = power_of_ten(shift.unsigned_abs())?;
             if shift >= 0 { divided(a.checked_mul(factor)?, b)? } else { divided(a, b.checked_mul(factor)?)? }
         }
-        Operation::Remainder => rescaled(rescaled(a, s1, common)?.checked_rem(rescaled(b, s2, common)?)?, common, to)?,
+        Operation::Remainder => {
+            rescaled(rescaled(a, s1, common)?.checked_rem(rescaled(b, s2, common)?)?, common, to)?
+        }
     };
     within(value, precision)
-}
-
-/// A scale as arrow has it.
-pub(in crate::functions) fn scale_of(scale: i32) -> i8 {
-    i8::try_from(scale.clamp(0, i32::from(arrow_schema::DECIMAL128_MAX_SCALE))).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -197,7 +213,7 @@ mod tests {
     #[test]
     fn result_types_are_flinks() {
         assert_eq!(Operation::Plus.shape((10, 3), (10, 0)), (14, 3));
-        assert_eq!(Operation::Divide.shape((10, 0), (2, 1)), (14, 6));
+        assert_eq!(Operation::Divide.shape((10, 0), (2, 1)), (17, 6));
         assert_eq!(Operation::Times.shape((38, 10), (38, 10)), (38, 6));
     }
 

@@ -6,15 +6,15 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow_array::{Float64Array, Int32Array, StringArray};
+use arrow_array::{Float64Array, Int32Array};
 use arrow_schema::DataType;
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::ScalarUDF;
 use parking_lot::Mutex;
 
+use crate::functions::FunctionContext;
 use crate::functions::call::Wholes;
 use crate::functions::function::{Function, Kind, Subject};
-use crate::functions::FunctionContext;
 
 /// `java.util.Random`: 48 bits, linear congruential.
 pub(super) struct JavaRandom(u64);
@@ -63,7 +63,12 @@ const SEEDS_KEPT: usize = 64;
 
 impl Generators {
     /// Asks the generator of each row's seed; a seed that varies from row to row starts anew at each change.
-    fn each<T>(&self, rows: usize, seed: &dyn Fn(usize) -> Option<i64>, mut of: impl FnMut(usize, &mut JavaRandom) -> Result<Option<T>>) -> Result<Vec<Option<T>>> {
+    fn each<T>(
+        &self,
+        rows: usize,
+        seed: &dyn Fn(usize) -> Option<i64>,
+        mut of: impl FnMut(usize, &mut JavaRandom) -> Result<Option<T>>,
+    ) -> Result<Vec<Option<T>>> {
         let mut kept = self.0.lock();
         let mut results = Vec::with_capacity(rows);
         for row in 0..rows {
@@ -88,51 +93,77 @@ impl Generators {
 }
 
 pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
-    use Kind::Whole;
     let session = context.seed.cast_signed();
-    let (doubles, integers, uuids) = (Generators::default(), Generators::default(), Mutex::new(JavaRandom::new(session ^ 0x7575)));
-    let seed_of = move |seeds: Option<Wholes<'_>>, row: usize| match seeds {
+    vec![rand(session), rand_integer(session), uuid(session)]
+}
+
+/// The seed of a row: the argument's, or the session's without one.
+fn seed_of(seeds: Option<&Wholes<'_>>, session: i64, row: usize) -> Option<i64> {
+    match seeds {
         Some(seeds) => seeds.get(row),
         None => Some(session),
-    };
-    vec![
-        Function::new(Subject::Math, "rand", "RAND([seed])", "A random number from 0 to below 1; the same ones for the same seed.", &[], DataType::Float64, move |call| {
-            let seed = |row: usize| if call.len() > 0 { seed_of(call.wholes(0).ok(), row) } else { seed_of(None, row) };
-            Ok(Arc::new(Float64Array::from(doubles.each(call.rows, &seed, |_, random| Ok(Some(random.double())))?)))
-        })
-        .optional(&[Whole])
-        .volatile()
-        .build(),
-        Function::new(Subject::Math, "rand_integer", "RAND_INTEGER([seed,] bound)", "A random whole number from 0 to below the bound.", &[Whole], DataType::Int32, move |call| {
-            let bounds = call.wholes(call.len() - 1)?;
-            let seed = |row: usize| if call.len() > 1 { seed_of(call.wholes(0).ok(), row) } else { seed_of(None, row) };
-            let values = integers.each(call.rows, &seed, |row, random| match bounds.get(row) {
-                None => Ok(None),
-                Some(bound) => match i32::try_from(bound) {
-                    Ok(bound) if bound > 0 => Ok(Some(random.below(bound))),
-                    _ => exec_err!("RAND_INTEGER takes a bound from 1 to 2147483647, not {bound}"),
-                },
+    }
+}
+
+/// With a seed each call counts for itself; without one all calls draw from one generator.
+fn rand(session: i64) -> Arc<ScalarUDF> {
+    let about = "A random number from 0 to below 1; the same ones for the same seed.";
+    let generators = Generators::default();
+    Function::new(Subject::Math, "rand", "RAND([seed])", about, &[], DataType::Float64, move |call| {
+        let seeds = if call.len() > 0 { Some(call.wholes(0)?) } else { None };
+        let values =
+            generators.each(call.rows, &|row| seed_of(seeds.as_ref(), session, row), |_, random| {
+                Ok(Some(random.double()))
             })?;
-            Ok(Arc::new(Int32Array::from(values)))
+        Ok(Arc::new(Float64Array::from(values)))
+    })
+    .optional(&[Kind::Whole])
+    .per_call(1, move || rand(session))
+    .volatile()
+    .build()
+}
+
+fn rand_integer(session: i64) -> Arc<ScalarUDF> {
+    let about = "A random whole number from 0 to below the bound.";
+    let usage = "RAND_INTEGER([seed,] bound)";
+    let generators = Generators::default();
+    Function::new(Subject::Math, "rand_integer", usage, about, &[Kind::Whole], DataType::Int32, move |call| {
+        let bounds = call.wholes(call.len() - 1)?;
+        let seeds = if call.len() > 1 { Some(call.wholes(0)?) } else { None };
+        let values =
+            generators.each(call.rows, &|row| seed_of(seeds.as_ref(), session, row), |row, random| {
+                match bounds.get(row) {
+                    None => Ok(None),
+                    Some(bound) => match i32::try_from(bound) {
+                        Ok(bound) if bound > 0 => Ok(Some(random.below(bound))),
+                        _ => exec_err!("RAND_INTEGER takes a bound from 1 to 2147483647, not {bound}"),
+                    },
+                }
+            })?;
+        Ok(Arc::new(Int32Array::from(values)))
+    })
+    .optional(&[Kind::Whole])
+    .per_call(2, move || rand_integer(session))
+    .volatile()
+    .build()
+}
+
+fn uuid(session: i64) -> Arc<ScalarUDF> {
+    let about = "A random identifier, RFC 4122 version 4.";
+    let generator = Mutex::new(JavaRandom::new(session ^ 0x7575));
+    Function::new(Subject::Math, "uuid", "UUID()", about, &[], DataType::Utf8, move |call| {
+        let mut random = generator.lock();
+        let mut next = || (u64::from(random.bits(32)) << 32) | u64::from(random.bits(32));
+        call.text(|_, out| {
+            let (high, low) = ((next() & !0xf000) | 0x4000, (next() >> 2) | (0b10 << 62));
+            let (first, second, third) = (high >> 32, (high >> 16) & 0xffff, high & 0xffff);
+            let (fourth, last) = (low >> 48, low & 0xffff_ffff_ffff);
+            let written = write!(out, "{first:08x}-{second:04x}-{third:04x}-{fourth:04x}-{last:012x}");
+            Ok(written.is_ok())
         })
-        .optional(&[Whole])
-        .volatile()
-        .build(),
-        Function::new(Subject::Math, "uuid", "UUID()", "A random identifier, RFC 4122 version 4.", &[], DataType::Utf8, move |call| {
-            let mut random = uuids.lock();
-            let mut next = || (u64::from(random.bits(32)) << 32) | u64::from(random.bits(32));
-            let mut text = String::new();
-            let values = (0..call.rows).map(|_| {
-                let (high, low) = ((next() & !0xf000) | 0x4000, (next() >> 2) | (0b10 << 62));
-                text.clear();
-                let _ = write!(text, "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, (high >> 16) & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff);
-                Some(text.clone())
-            });
-            Ok(Arc::new(values.collect::<StringArray>()))
-        })
-        .volatile()
-        .build(),
-    ]
+    })
+    .volatile()
+    .build()
 }
 
 #[cfg(test)]

@@ -13,8 +13,11 @@ use crate::functions::function::{Function, Kind, Subject};
 const ONE: &[Kind] = &[Kind::Double];
 const TWO: &[Kind] = &[Kind::Double, Kind::Double];
 
+/// Name, usage, sentence and what it does.
+type Unary = (&'static str, &'static str, &'static str, fn(f64) -> f64);
+
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let one: [(&'static str, &'static str, &'static str, fn(f64) -> f64); 22] = [
+    let one: [Unary; 22] = [
         ("sqrt", "SQRT(number)", "The square root.", f64::sqrt),
         ("ln", "LN(number)", "The natural logarithm.", f64::ln),
         ("log10", "LOG10(number)", "The logarithm to base 10.", f64::log10),
@@ -42,7 +45,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut all: Vec<Arc<ScalarUDF>> = one
         .into_iter()
         .map(|(name, usage, about, of)| {
-            let function = Function::new(Subject::Math, name, usage, about, ONE, DataType::Float64, move |call| unary(call, of));
+            let function =
+                Function::new(Subject::Math, name, usage, about, ONE, DataType::Float64, move |call| {
+                    unary(call, of)
+                });
             if extensions.contains(&name) { function.extension().build() } else { function.build() }
         })
         .collect();
@@ -50,14 +56,33 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Function::new(Subject::Math, name, usage, about, TWO, DataType::Float64, move |call| binary(call, of))
     };
     all.extend([
-        two("power", "POWER(number, exponent)", "The number to that power, a DOUBLE.", f64::powf).aliases(&["pow"]).build(),
+        two("power", "POWER(number, exponent)", "The number to that power, a DOUBLE.", f64::powf)
+            .aliases(&["pow"])
+            .build(),
         two("atan2", "ATAN2(y, x)", "The angle of a point.", f64::atan2).build(),
-        Function::new(Subject::Math, "log", "LOG([base,] number)", "The logarithm to a base, e if left out.", ONE, DataType::Float64, |call| {
-            if call.len() == 1 { unary(call, f64::ln) } else { binary(call, |base, x| x.ln() / base.ln()) }
-        })
+        Function::new(
+            Subject::Math,
+            "log",
+            "LOG([base,] number)",
+            "The logarithm to a base, e if left out.",
+            ONE,
+            DataType::Float64,
+            |call| {
+                if call.len() == 1 {
+                    unary(call, f64::ln)
+                } else {
+                    binary(call, |base, x| x.ln() / base.ln())
+                }
+            },
+        )
         .optional(ONE)
         .build(),
-        constant("pi", "PI()", "The ratio of a circle's circumference to its diameter.", std::f64::consts::PI),
+        constant(
+            "pi",
+            "PI()",
+            "The ratio of a circle's circumference to its diameter.",
+            std::f64::consts::PI,
+        ),
         constant("e", "E()", "The base of natural logarithms.", std::f64::consts::E),
     ]);
     all

@@ -20,9 +20,11 @@ use crate::functions::function::{Function, Given, Kind, Subject};
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     use Kind::{Number, Whole};
     let make = |name, usage, about, rounding: Rounding| {
-        Function::new(Subject::Math, name, usage, about, &[Number], DataType::Float64, move |call| compute(call, rounding))
-            .accepts(of_number)
-            .returns(move |given| result_type(given, rounding))
+        Function::new(Subject::Math, name, usage, about, &[Number], DataType::Float64, move |call| {
+            compute(call, rounding)
+        })
+        .accepts(of_number)
+        .returns(move |given| result_type(given, rounding))
     };
     vec![
         make("round", "ROUND(number [, digits])", "Rounded half up to so many digits of the fraction, 0 if left out; negative ones round before the point.", Rounding::HalfUp)
@@ -88,21 +90,35 @@ fn compute(call: &Call<'_>, rounding: Rounding) -> Result<ArrayRef> {
         }
     };
     match numbers.data_type() {
-        DataType::Float64 => each::<Float64Type>(&numbers, digits, |value, digits| real(value, digits, rounding, &mut String::new())),
+        DataType::Float64 => each::<Float64Type>(&numbers, digits, |value, digits| {
+            real(value, digits, rounding, &mut String::new())
+        }),
         DataType::Float32 => each::<Float32Type>(&numbers, digits, |value, digits| {
             #[expect(clippy::cast_possible_truncation, reason = "a FLOAT comes out as a FLOAT")]
             Some(real(f64::from(value), digits, rounding, &mut String::new())? as f32)
         }),
-        DataType::Int8 => each::<Int8Type>(&numbers, digits, |value, digits| Some(wrapped(whole(value.into(), digits, rounding)))),
-        DataType::Int16 => each::<Int16Type>(&numbers, digits, |value, digits| Some(wrapped(whole(value.into(), digits, rounding)))),
-        DataType::Int32 => each::<Int32Type>(&numbers, digits, |value, digits| Some(wrapped(whole(value.into(), digits, rounding)))),
-        DataType::Int64 => each::<Int64Type>(&numbers, digits, |value, digits| Some(wrapped(whole(value, digits, rounding)))),
+        DataType::Int8 => each::<Int8Type>(&numbers, digits, |value, digits| {
+            Some(wrapped(whole(value.into(), digits, rounding)))
+        }),
+        DataType::Int16 => each::<Int16Type>(&numbers, digits, |value, digits| {
+            Some(wrapped(whole(value.into(), digits, rounding)))
+        }),
+        DataType::Int32 => each::<Int32Type>(&numbers, digits, |value, digits| {
+            Some(wrapped(whole(value.into(), digits, rounding)))
+        }),
+        DataType::Int64 => {
+            each::<Int64Type>(&numbers, digits, |value, digits| Some(wrapped(whole(value, digits, rounding))))
+        }
         DataType::Decimal128(..) => {
-            let DataType::Decimal128(precision, to) = *call.returns else { return internal_err!("a DECIMAL rounds to a DECIMAL") };
+            let DataType::Decimal128(precision, to) = *call.returns else {
+                return internal_err!("a DECIMAL rounds to a DECIMAL");
+            };
             let (values, scale) = decimals(&numbers)?;
             let results = (0..call.rows).map(|row| {
                 let digits = digits(row)?;
-                values.is_valid(row).then(|| exact(values.value(row), scale, digits, rounding, (precision, to.into())))?
+                values
+                    .is_valid(row)
+                    .then(|| exact(values.value(row), scale, digits, rounding, (precision, to.into())))?
             });
             Ok(Arc::new(results.collect::<Decimal128Array>().with_precision_and_scale(precision, to)?))
         }
@@ -174,7 +190,13 @@ fn rounded(value: i256, scale: i32, digits: i32, half_up: bool) -> Option<i256> 
     units.checked_mul(factor)
 }
 
-fn exact(value: i128, scale: i32, digits: i32, rounding: Rounding, (precision, to): (u8, i32)) -> Option<i128> {
+fn exact(
+    value: i128,
+    scale: i32,
+    digits: i32,
+    rounding: Rounding,
+    (precision, to): (u8, i32),
+) -> Option<i128> {
     let wide = i256::from_i128(value);
     let one = super::decimal::power_of_ten(scale.unsigned_abs())?;
     let result = match rounding {
@@ -199,8 +221,16 @@ fn real(value: f64, digits: i32, rounding: Rounding, buffer: &mut String) -> Opt
         Rounding::Ceiling => value.ceil(),
         Rounding::Floor => value.floor(),
         Rounding::Abs => value.abs(),
-        Rounding::Sign => if value == 0.0 || value.is_nan() { value } else { value.signum() },
-        Rounding::HalfUp | Rounding::Down => by_decimal_digits(value, digits, rounding == Rounding::HalfUp, buffer),
+        Rounding::Sign => {
+            if value == 0.0 || value.is_nan() {
+                value
+            } else {
+                value.signum()
+            }
+        }
+        Rounding::HalfUp | Rounding::Down => {
+            by_decimal_digits(value, digits, rounding == Rounding::HalfUp, buffer)
+        }
     })
 }
 
@@ -215,7 +245,8 @@ fn by_decimal_digits(value: f64, digits: i32, half_up: bool, buffer: &mut String
     let _ = write!(buffer, "{:e}", value.abs());
     let Some((mantissa, exponent)) = buffer.split_once('e') else { return value };
     let Ok(exponent) = exponent.parse::<i32>() else { return value };
-    let fraction = mantissa.split_once('.').map_or(0, |(_, fraction)| i32::try_from(fraction.len()).unwrap_or(0));
+    let fraction =
+        mantissa.split_once('.').map_or(0, |(_, fraction)| i32::try_from(fraction.len()).unwrap_or(0));
     let Ok(units) = mantissa.replace('.', "").parse::<i128>() else { return value };
     let scale = fraction - exponent;
     // Now |value| = units / 10^scale, with at most 17 digits in units.

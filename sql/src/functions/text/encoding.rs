@@ -19,7 +19,9 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let make = |name, usage, about, parameters, returns, kernel: fn(&Call<'_>) -> Result<ArrayRef>| {
         Function::new(Subject::Text, name, usage, about, parameters, returns, kernel)
     };
-    let text_or_bytes = |types: &[DataType]| Text.accepts(&types[0]).or_else(|| Bytes.accepts(&types[0])).map(|kind| vec![kind]);
+    let text_or_bytes = |types: &[DataType]| {
+        Text.accepts(&types[0]).or_else(|| Bytes.accepts(&types[0])).map(|kind| vec![kind])
+    };
     vec![
         make("ascii", "ASCII(string)", "The code of the first character, its first byte; 0 for an empty string.", &[Text], DataType::Int32, |call| {
             let texts = call.texts(0)?;
@@ -97,7 +99,8 @@ fn from_base64(call: &Call<'_>) -> Result<ArrayRef> {
 fn hex(call: &Call<'_>) -> Result<ArrayRef> {
     if call.is_whole(0) {
         let values = call.wholes(0)?;
-        return call.text(|row, out| Ok(values.get(row).is_some_and(|value| write!(out, "{value:X}").is_ok())));
+        return call
+            .text(|row, out| Ok(values.get(row).is_some_and(|value| write!(out, "{value:X}").is_ok())));
     }
     let texts = call.texts(0)?;
     call.text(|row, out| {
@@ -116,7 +119,10 @@ pub(in crate::functions) fn push_hex(out: &mut String, bytes: &[u8], digits: &[u
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<Vec<_>>>()?;
+    let digits = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<Vec<_>>>()?;
     // An odd number of digits has a zero in front.
     let (odd, pairs) = digits.split_at(digits.len() % 2);
     Some(odd.iter().copied().chain(pairs.chunks(2).map(|pair| pair[0] << 4 | pair[1])).collect())
@@ -140,7 +146,9 @@ fn charset(name: &str) -> Result<Charset> {
         "UTF-16" => Ok(Charset::Utf16),
         "UTF-16BE" => Ok(Charset::Utf16Be),
         "UTF-16LE" => Ok(Charset::Utf16Le),
-        _ => exec_err!("there is no character set '{name}': take US-ASCII, ISO-8859-1, UTF-8, UTF-16, UTF-16BE or UTF-16LE"),
+        _ => exec_err!(
+            "there is no character set '{name}': take US-ASCII, ISO-8859-1, UTF-8, UTF-16, UTF-16BE or UTF-16LE"
+        ),
     }
 }
 
@@ -152,7 +160,13 @@ fn encode(call: &Call<'_>) -> Result<ArrayRef> {
             bytes.append_null();
             continue;
         };
-        let narrow = |limit: u32| text.chars().map(|c| u8::try_from(u32::from(c)).ok().filter(|byte| u32::from(*byte) < limit).unwrap_or(b'?')).collect::<Vec<u8>>();
+        let narrow = |limit: u32| {
+            text.chars()
+                .map(|c| {
+                    u8::try_from(u32::from(c)).ok().filter(|byte| u32::from(*byte) < limit).unwrap_or(b'?')
+                })
+                .collect::<Vec<u8>>()
+        };
         let big = || text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
         match charset(name)? {
             Charset::Ascii => bytes.append_value(narrow(128)),
@@ -160,7 +174,9 @@ fn encode(call: &Call<'_>) -> Result<ArrayRef> {
             Charset::Utf8 => bytes.append_value(text),
             Charset::Utf16 => bytes.append_value([vec![0xfe, 0xff], big()].concat()),
             Charset::Utf16Be => bytes.append_value(big()),
-            Charset::Utf16Le => bytes.append_value(text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>()),
+            Charset::Utf16Le => {
+                bytes.append_value(text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>())
+            }
         }
     }
     Ok(Arc::new(bytes.finish()))
@@ -171,11 +187,19 @@ fn decode(call: &Call<'_>) -> Result<ArrayRef> {
     call.text(|row, out| {
         let (Some(bytes), Some(name)) = (bytes.get(row), charsets.get(row)) else { return Ok(false) };
         let wide = |bytes: &[u8], of: fn([u8; 2]) -> u16| {
-            let units: Vec<u16> = bytes.chunks(2).map(|pair| match pair { [a, b] => of([*a, *b]), _ => 0xfffd }).collect();
+            let units: Vec<u16> = bytes
+                .chunks(2)
+                .map(|pair| match pair {
+                    [a, b] => of([*a, *b]),
+                    _ => 0xfffd,
+                })
+                .collect();
             String::from_utf16_lossy(&units)
         };
         match charset(name)? {
-            Charset::Ascii => out.extend(bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{fffd}' })),
+            Charset::Ascii => out.extend(
+                bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{fffd}' }),
+            ),
             Charset::Latin => out.extend(bytes.iter().copied().map(char::from)),
             Charset::Utf8 => out.push_str(&String::from_utf8_lossy(bytes)),
             Charset::Utf16 => match bytes {

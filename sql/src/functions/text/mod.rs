@@ -1,6 +1,7 @@
 //! Functions of strings. A character is a Unicode code point everywhere, as in Flink's own string type.
 
 mod encoding;
+mod map;
 mod pattern;
 mod pieces;
 mod search;
@@ -16,6 +17,14 @@ pub(super) use encoding::push_hex;
 pub(super) use pattern::{like, similar_to};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    [shape::functions(), search::functions(), pieces::functions(), pattern::functions(), encoding::functions(), url::functions()]
-        .concat()
+    [
+        shape::functions(),
+        search::functions(),
+        pieces::functions(),
+        pattern::functions(),
+        encoding::functions(),
+        url::functions(),
+        map::functions(),
+    ]
+    .concat()
 }

@@ -4,7 +4,6 @@
 //! changes. Regular expressions are Java's, brought into this engine's syntax by similar.rs; look-around,
 //! back-references and possessive quantifiers cannot be, and are refused when they are met.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
@@ -23,13 +22,13 @@ use crate::functions::function::{Function, Kind, Subject};
 const KEPT: usize = 64;
 
 /// Compiled patterns by their text.
-struct Compiled<T> {
+pub(super) struct Compiled<T> {
     compile: fn(&str) -> Result<T>,
     kept: Mutex<Vec<(String, Arc<T>)>>,
 }
 
 impl<T> Compiled<T> {
-    fn new(compile: fn(&str) -> Result<T>) -> Self {
+    pub fn new(compile: fn(&str) -> Result<T>) -> Self {
         Self { compile, kept: Mutex::default() }
     }
 
@@ -48,25 +47,25 @@ impl<T> Compiled<T> {
 }
 
 /// The compiled pattern of each row.
-struct ByRow<'a, T> {
+pub(super) struct ByRow<'a, T> {
     texts: Texts<'a>,
     compiled: &'a Compiled<T>,
-    last: Option<(Cow<'a, str>, Arc<T>)>,
+    last: Option<(&'a str, Arc<T>)>,
 }
 
 impl<'a, T> ByRow<'a, T> {
-    fn new(texts: Texts<'a>, compiled: &'a Compiled<T>) -> Self {
+    pub fn new(texts: Texts<'a>, compiled: &'a Compiled<T>) -> Self {
         Self { texts, compiled, last: None }
     }
 
-    fn get(&mut self, row: usize) -> Result<Option<Arc<T>>> {
+    pub fn get(&mut self, row: usize) -> Result<Option<Arc<T>>> {
         let is_constant = matches!(self.texts, Values::Constant(_));
         let Some(text) = self.texts.get(row) else { return Ok(None) };
         match &self.last {
-            Some((known, pattern)) if is_constant || known == text => Ok(Some(Arc::clone(pattern))),
+            Some((known, pattern)) if is_constant || *known == text => Ok(Some(Arc::clone(pattern))),
             _ => {
                 let pattern = self.compiled.get(text)?;
-                self.last = Some((Cow::Borrowed(text), Arc::clone(&pattern)));
+                self.last = Some((text, Arc::clone(&pattern)));
                 Ok(Some(pattern))
             }
         }
@@ -76,7 +75,8 @@ impl<'a, T> ByRow<'a, T> {
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     use Kind::{Text, Whole};
     let regex = || Compiled::new(similar::java_regex);
-    let (replaces, extracts, finds, counts, starts, pieces) = (regex(), regex(), regex(), regex(), regex(), regex());
+    let (replaces, extracts, finds, counts, starts, pieces) =
+        (regex(), regex(), regex(), regex(), regex(), regex());
     vec![
         Function::new(Subject::Text, "regexp_replace", "REGEXP_REPLACE(string, pattern, new)", "With every match of the pattern replaced by the new text as it stands; NULL for a wrong pattern.", &[Text, Text, Text], DataType::Utf8, move |call| {
             let (texts, news) = (call.texts(0)?, call.texts(2)?);
@@ -145,7 +145,11 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     ]
 }
 
-fn matches<T>(call: &Call<'_>, compiled: &Compiled<T>, test: impl Fn(usize, &T) -> Option<bool>) -> Result<ArrayRef> {
+fn matches<T>(
+    call: &Call<'_>,
+    compiled: &Compiled<T>,
+    test: impl Fn(usize, &T) -> Option<bool>,
+) -> Result<ArrayRef> {
     let mut patterns = ByRow::new(call.texts(1)?, compiled);
     let mut results = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
@@ -154,13 +158,21 @@ fn matches<T>(call: &Call<'_>, compiled: &Compiled<T>, test: impl Fn(usize, &T) 
     call.boolean(|row| results[row])
 }
 
-fn number(call: &Call<'_>, compiled: &Compiled<Option<Regex>>, count: impl Fn(&Regex, &str) -> usize) -> Result<ArrayRef> {
+fn number(
+    call: &Call<'_>,
+    compiled: &Compiled<Option<Regex>>,
+    count: impl Fn(&Regex, &str) -> usize,
+) -> Result<ArrayRef> {
     let texts = call.texts(0)?;
     let mut patterns = ByRow::new(call.texts(1)?, compiled);
     let mut results = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
         let pattern = patterns.get(row)?;
-        let counted = pattern.as_deref().and_then(Option::as_ref).zip(texts.get(row)).map(|(pattern, text)| count(pattern, text));
+        let counted = pattern
+            .as_deref()
+            .and_then(Option::as_ref)
+            .zip(texts.get(row))
+            .map(|(pattern, text)| count(pattern, text));
         results.push(counted.map(|counted| i32::try_from(counted).unwrap_or(i32::MAX)));
     }
     call.int(|row| results[row])
@@ -181,7 +193,13 @@ impl Like {
         let (escape, pattern) = written.split_once('\0').unwrap_or(("", written));
         let parts = similar::like_parts(pattern, escape.chars().next())?;
         let literal = |parts: &[similar::Part]| {
-            parts.iter().map(|part| match part { similar::Part::Text(text) => Some(text.as_str()), _ => None }).collect::<Option<String>>()
+            parts
+                .iter()
+                .map(|part| match part {
+                    similar::Part::Text(text) => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect::<Option<String>>()
         };
         use similar::Part::Any;
         let simple = match parts.as_slice() {
@@ -210,9 +228,15 @@ impl Like {
 /// `string LIKE pattern`, with the escape character as a third argument if there is one.
 pub(crate) fn like() -> Arc<ScalarUDF> {
     let compiled = Compiled::new(Like::compile);
-    Function::new(Subject::Text, "like", "string LIKE pattern [ESCAPE character]", "Whether the whole string has that form: % is any text, _ any character.", &[Kind::Text, Kind::Text], DataType::Boolean, move |call| {
-        escaped(call, &compiled, Like::is_match)
-    })
+    Function::new(
+        Subject::Text,
+        "like",
+        "string LIKE pattern [ESCAPE character]",
+        "Whether the whole string has that form: % is any text, _ any character.",
+        &[Kind::Text, Kind::Text],
+        DataType::Boolean,
+        move |call| escaped(call, &compiled, Like::is_match),
+    )
     .optional(&[Kind::Text])
     .build()
 }
@@ -223,9 +247,15 @@ pub(crate) fn similar_to() -> Arc<ScalarUDF> {
         let (escape, pattern) = written.split_once('\0').unwrap_or(("", written));
         similar::similar_regex(pattern, escape.chars().next())
     });
-    Function::new(Subject::Text, "similar_to", "string SIMILAR TO pattern [ESCAPE character]", "Whether the whole string matches SQL's regular expression.", &[Kind::Text, Kind::Text], DataType::Boolean, move |call| {
-        escaped(call, &compiled, |regex, text| regex.is_match(text))
-    })
+    Function::new(
+        Subject::Text,
+        "similar_to",
+        "string SIMILAR TO pattern [ESCAPE character]",
+        "Whether the whole string matches SQL's regular expression.",
+        &[Kind::Text, Kind::Text],
+        DataType::Boolean,
+        move |call| escaped(call, &compiled, |regex, text| regex.is_match(text)),
+    )
     .optional(&[Kind::Text])
     .build()
 }
@@ -239,7 +269,8 @@ fn escaped<T>(call: &Call<'_>, compiled: &Compiled<T>, test: fn(&T, &str) -> boo
     let mut last: Option<((&str, &str), Arc<T>)> = None;
     let mut results = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
-        let (Some(text), Some(pattern), Some(escape)) = (texts.get(row), patterns.get(row), escapes.get(row)) else {
+        let (Some(text), Some(pattern), Some(escape)) = (texts.get(row), patterns.get(row), escapes.get(row))
+        else {
             results.push(None);
             continue;
         };

@@ -51,7 +51,9 @@ fn substring(call: &Call<'_>) -> Result<ArrayRef> {
         };
         let skipped = match usize::try_from(start) {
             Ok(start) => start.saturating_sub(1),
-            Err(_) => match characters(text).checked_sub(usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX)) {
+            Err(_) => match characters(text)
+                .checked_sub(usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX))
+            {
                 Some(skipped) => skipped,
                 None => return Some(""),
             },
@@ -112,7 +114,9 @@ fn overlay(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn split_index(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, indexes) = (call.texts(0)?, call.wholes(2)?);
-    let nth = |text: &'_ str, index: i64| -> Option<usize> { (!text.is_empty()).then(|| usize::try_from(index).ok()).flatten() };
+    let nth = |text: &'_ str, index: i64| -> Option<usize> {
+        (!text.is_empty()).then(|| usize::try_from(index).ok()).flatten()
+    };
     if call.is_whole(1) {
         let codes = call.wholes(1)?;
         return call.piece(|row| {
@@ -126,13 +130,18 @@ fn split_index(call: &Call<'_>) -> Result<ArrayRef> {
         let (text, separator, index) = (texts.get(row)?, separators.get(row)?, indexes.get(row)?);
         let index = nth(text, index)?;
         // An empty separator means blanks, as in the library that Flink calls.
-        if separator.is_empty() { text.split(char::is_whitespace).nth(index) } else { text.split(separator).nth(index) }
+        if separator.is_empty() {
+            text.split(char::is_whitespace).nth(index)
+        } else {
+            text.split(separator).nth(index)
+        }
     })
 }
 
 fn split(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, separators) = (call.texts(0)?, call.texts(1)?);
-    let mut lists = ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, true));
+    let mut lists =
+        ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, true));
     for row in 0..call.rows {
         let (Some(text), Some(separator)) = (texts.get(row), separators.get(row)) else {
             lists.append_null();

@@ -85,7 +85,9 @@ fn position(pieces: &Texts<'_>, texts: &Texts<'_>, call: &Call<'_>) -> Result<Ar
 fn replace(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, olds, news) = (call.texts(0)?, call.texts(1)?, call.texts(2)?);
     call.text(|row, out| {
-        let (Some(text), Some(old), Some(new)) = (texts.get(row), olds.get(row), news.get(row)) else { return Ok(false) };
+        let (Some(text), Some(old), Some(new)) = (texts.get(row), olds.get(row), news.get(row)) else {
+            return Ok(false);
+        };
         let mut kept = 0;
         for (at, found) in text.match_indices(old) {
             out.push_str(&text[kept..at]);

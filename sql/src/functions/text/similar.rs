@@ -71,7 +71,9 @@ pub(super) fn similar_regex(pattern: &str, escape: Option<char>) -> Result<Regex
     let mut in_class = false;
     while let Some(c) = chars.next() {
         if Some(c) == escape {
-            let Some(next) = chars.next() else { return exec_err!("the pattern '{pattern}' ends in its escape character") };
+            let Some(next) = chars.next() else {
+                return exec_err!("the pattern '{pattern}' ends in its escape character");
+            };
             out.push_str(&regex::escape(next.encode_utf8(&mut [0; 4])));
             continue;
         }
@@ -112,46 +114,58 @@ pub(super) fn similar_regex(pattern: &str, escape: Option<char>) -> Result<Regex
 
 /// A regular expression of Java's; `None` if it is none.
 pub(super) fn java_regex(pattern: &str) -> Result<Option<Regex>> {
+    if let Some(what) = beyond_us(pattern) {
+        return exec_err!("the pattern '{pattern}' uses {what}, which is not supported; write it without");
+    }
     match Regex::new(&translated(pattern)) {
         Ok(regex) => Ok(Some(regex)),
         Err(regex::Error::CompiledTooBig(limit)) => {
             exec_err!("the pattern '{pattern}' compiles to more than {limit} bytes; make it smaller")
         }
-        Err(_) => match beyond_us(pattern) {
-            Some(what) => exec_err!("the pattern '{pattern}' uses {what}, which is not supported; write it without"),
-            None => Ok(None),
-        },
+        Err(_) => Ok(None),
     }
 }
 
 /// What Java has and a linear-time engine cannot have.
 fn beyond_us(pattern: &str) -> Option<&'static str> {
-    let after_backslash = |wanted: fn(char) -> bool| {
-        let mut chars = pattern.chars();
-        while let Some(c) = chars.next() {
-            if c == '\\' && chars.next().is_some_and(wanted) {
-                return true;
+    let mut depth = 0_usize;
+    let mut chars = pattern.chars().peekable();
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied();
+        match c {
+            '\\' => {
+                if depth == 0 && next.is_some_and(|c| matches!(c, '1'..='9' | 'k')) {
+                    return Some("a back-reference");
+                }
+                chars.next();
             }
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            '*' | '+' | '?' | '}' if depth == 0 && next == Some('+') => {
+                return Some("a possessive quantifier");
+            }
+            '(' if depth == 0 => {
+                let rest: String = chars.clone().take(3).collect();
+                if rest.starts_with("?>") {
+                    return Some("an atomic group");
+                }
+                if ["?=", "?!", "?<=", "?<!"].iter().any(|start| rest.starts_with(start)) {
+                    return Some("look-around");
+                }
+            }
+            _ => {}
         }
-        false
-    };
-    if ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|start| pattern.contains(start)) {
-        Some("look-around")
-    } else if pattern.contains("(?>") || ["*+", "++", "?+", "}+"].iter().any(|quantifier| pattern.contains(quantifier)) {
-        Some("a possessive quantifier")
-    } else if after_backslash(|c| matches!(c, '1'..='9' | 'k')) {
-        Some("a back-reference")
-    } else {
-        None
     }
+    None
 }
 
 /// Java's classes are of ASCII unless asked otherwise; some names and escapes are spelt otherwise.
 fn translated(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len() + 16);
-    let dot_is_all = pattern.split("(?").skip(1).any(|flags| {
-        flags.chars().take_while(char::is_ascii_alphabetic).any(|flag| flag == 's')
-    });
+    let dot_is_all = pattern
+        .split("(?")
+        .skip(1)
+        .any(|flags| flags.chars().take_while(char::is_ascii_alphabetic).any(|flag| flag == 's'));
     let mut depth = 0_usize;
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
@@ -205,7 +219,10 @@ fn translated(pattern: &str) -> String {
 }
 
 fn property(name: &str, negated: bool) -> String {
-    let posix = ["Lower", "Upper", "ASCII", "Alpha", "Digit", "Alnum", "Punct", "Graph", "Print", "Blank", "Cntrl", "XDigit", "Space"];
+    let posix = [
+        "Lower", "Upper", "ASCII", "Alpha", "Digit", "Alnum", "Punct", "Graph", "Print", "Blank", "Cntrl",
+        "XDigit", "Space",
+    ];
     let caret = if negated { "^" } else { "" };
     if posix.contains(&name) {
         return format!("[[:{caret}{}:]]", name.to_ascii_lowercase());
