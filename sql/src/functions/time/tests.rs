@@ -257,7 +257,9 @@ fn windows_of_days_where_clocks_change_are_refused() {
     let windows = |zone: &str, length: &str| {
         format!("SET 'table.local-time-zone' = '{zone}';")
             + &epochs("ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts")
-            + &format!("SELECT window_start AS s, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL {length})) GROUP BY window_start, window_end")
+            + &format!(
+                "SELECT window_start AS s, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL {length})) GROUP BY window_start, window_end"
+            )
     };
     let told = error(&windows("Europe/Berlin", "'1' DAY"));
     assert!(told.contains("move with the clocks of Europe/Berlin"), "{told}");
