@@ -23,7 +23,7 @@ fn values(rows: &str) -> Vec<Vec<(String, serde_json::Value)>> {
         let row: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
         row.into_iter().collect::<Vec<_>>()
     };
-    let mut rows: Vec<_> = rows.lines().map(parse).collect();
+    let mut rows: Vec<_> = rows.lines().filter(|line| !line.is_empty()).map(parse).collect();
     rows.sort_by_key(|row| format!("{row:?}"));
     rows
 }

@@ -7,6 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion_common::DFSchema;
 use datafusion_expr::{ColumnarValue, EmptyRelation, Expr, LogicalPlan, TableScan};
+use millstream_operators::WindowAssigner;
 use millstream_operators::window::TimeMode;
 
 use super::columns::{bind, column, indexed};
@@ -173,14 +174,55 @@ fn windowed(node: &WindowNode, functions: &FunctionContext) -> Result<Rel, PlanE
         };
         fields.push(Arc::new(Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, zone), false)));
     }
+    let window = match field.data_type() {
+        DataType::Timestamp(_, Some(_)) => on_local_clocks(node.window, functions.time_zone)?,
+        _ => node.window,
+    };
     let kind = RelKind::Windowed {
         input: Box::new(input),
-        window: node.window,
+        window,
         time: node.time,
         mode,
         partition: node.partition.clone(),
     };
     Ok(Rel { kind, fields })
+}
+
+/// Windows of a TIMESTAMP_LTZ begin where clocks of the session's zone show a round time: those of an hour at 05:00 in
+/// Kolkata, which is 23:30 in UTC. Flink: TimeWindowUtil.
+fn on_local_clocks(window: WindowAssigner, zone: chrono_tz::Tz) -> Result<WindowAssigner, PlanError> {
+    let period_ms = match window {
+        WindowAssigner::Tumble { size_ms, .. } => size_ms,
+        WindowAssigner::Hop { slide_ms, .. } => slide_ms,
+        WindowAssigner::Cumulate { max_ms, .. } => max_ms,
+        WindowAssigner::Session { .. } => return Ok(window),
+    };
+    // Summer and winter from 2000 to 2040.
+    let offsets = (60..140).filter_map(|half_year| {
+        let instant = chrono::DateTime::from_timestamp(half_year * 15_778_800 + 604_800, 0)?;
+        let offset = chrono::Offset::fix(&chrono::TimeZone::offset_from_utc_datetime(&zone, &instant.naive_utc()));
+        Some(i64::from(offset.local_minus_utc()) * 1_000)
+    });
+    let mut shifts = offsets.map(|offset| offset.rem_euclid(period_ms));
+    let shift = shifts.next().unwrap_or(0);
+    if shifts.any(|other| other != shift) {
+        return Err(PlanError::new(format!("windows of this length move with the clocks of {zone}, which are changed in summer"))
+            .remedy(
+                "go by the wall clock: a column local_ts AS CAST(ts AS TIMESTAMP(3)) with WATERMARK FOR local_ts; or by UTC: \
+                 SET 'table.local-time-zone' = 'UTC'",
+            ));
+    }
+    let moved = |offset_ms: i64| (offset_ms - shift).rem_euclid(period_ms);
+    Ok(match window {
+        WindowAssigner::Tumble { size_ms, offset_ms } => WindowAssigner::Tumble { size_ms, offset_ms: moved(offset_ms) },
+        WindowAssigner::Hop { size_ms, slide_ms, offset_ms } => {
+            WindowAssigner::Hop { size_ms, slide_ms, offset_ms: moved(offset_ms) }
+        }
+        WindowAssigner::Cumulate { max_ms, step_ms, offset_ms } => {
+            WindowAssigner::Cumulate { max_ms, step_ms, offset_ms: moved(offset_ms) }
+        }
+        session @ WindowAssigner::Session { .. } => session,
+    })
 }
 
 /// Where the first column of `exprs` stands in the text.

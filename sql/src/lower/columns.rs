@@ -13,6 +13,7 @@ use datafusion_expr::{Expr, ExprSchemable};
 use crate::functions::{FunctionContext, cast};
 use crate::plan::error::PlanError;
 use crate::plan::fields::as_access;
+use crate::plan::named_casts::named;
 
 /// Column `index` of the input.
 pub(crate) fn column(index: usize) -> Expr {
@@ -64,6 +65,7 @@ pub(crate) fn bind(
             Ok(match expr {
                 Expr::Column(name) => Transformed::yes(column(names.index_of_column(&name)?)),
                 Expr::Alias(alias) => Transformed::yes(*alias.expr),
+                other if named(&other).is_some() => named(&other).cloned().map_or_else(|| Transformed::no(other), Transformed::yes),
                 other => Transformed::no(other),
             })
         })

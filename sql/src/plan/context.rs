@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 use super::aggregates::aggregates;
 use super::error::PlanError;
 use super::fields::FieldPlanner;
+use super::named_casts;
+use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
 use super::windows::WindowPlanner;
 use crate::functions::{FunctionContext, OperatorPlanner, scalar_functions};
@@ -65,7 +67,7 @@ impl<'a> Context<'a> {
             functions,
             options,
             field_error: Arc::clone(&fields.error),
-            expr_planners: vec![Arc::new(fields), Arc::new(OperatorPlanner)],
+            expr_planners: vec![Arc::new(fields), Arc::new(TemporalPlanner), Arc::new(OperatorPlanner)],
             relation_planners: vec![Arc::new(WindowPlanner)],
             type_planner: Arc::new(FlinkTypes),
         }
@@ -100,6 +102,9 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == named_casts::NAME {
+            return Some(Arc::new(named_casts::function()));
+        }
         self.functions.scalar(name)
     }
 

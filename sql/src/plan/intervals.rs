@@ -52,7 +52,7 @@ pub(super) fn plain(expr: &mut Expr) {
                 }
             };
             let value = Value::SingleQuotedString(text).with_span(literal.value.span());
-            literal.value = Box::new(Expr::Value(value));
+            *literal.value = Expr::Value(value);
             literal.leading_field = Some(unit);
             literal.leading_precision = None;
             literal.last_field = None;

@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod fields;
 mod intervals;
 mod literals;
+pub(crate) mod named_casts;
 mod rewrite;
 mod temporal;
 mod types;
@@ -64,7 +65,7 @@ impl Planner {
         let expr = SqlToRel::new_with_options(&context, parser_options())
             .sql_to_expr(expr, schema, &mut PlannerContext::new())
             .map_err(|error| first_error(&context, error))?;
-        let expr = type_expression(temporal::expression(literals::int_literals(expr)?.data, schema)?.data, schema)?;
+        let expr = type_expression(temporal::expression(literals::int_literals(expr)?.data)?.data, schema)?;
         Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
     }
 }

@@ -5,10 +5,13 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, SelectItem, Spanned, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, SelectItem, Spanned, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
+
+use super::aggregates::is_aggregate;
+use super::named_casts::{self, name_casts};
 
 /// Rewrites `node` in place.
 pub(super) fn rewrite<V: VisitMut>(node: &mut V) {
@@ -98,6 +101,13 @@ impl VisitorMut for Rewrite {
                     format: None,
                 })
             }
+            Expr::Function(aggregate) if is_aggregate(&aggregate.name.to_string()) && !is_count_of_rows(aggregate) => {
+                name_casts(aggregate, |cast, kind| {
+                    let span = cast.span();
+                    call(named_casts::NAME, vec![cast, string(kind)], span)
+                });
+                None
+            }
             // COUNT(*) counts rows, as COUNT of anything that is never NULL does.
             Expr::Function(count) if count.name.to_string().eq_ignore_ascii_case("count") => {
                 if let FunctionArguments::List(list) = &mut count.args {
@@ -162,6 +172,12 @@ fn name_columns(items: &mut [SelectItem]) {
             *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::new(free) };
         }
     }
+}
+
+/// COUNT(*).
+fn is_count_of_rows(call: &Function) -> bool {
+    let FunctionArguments::List(list) = &call.args else { return false };
+    list.args.iter().any(|argument| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard)))
 }
 
 /// Start and end of a period `(start, end)` or `(start, INTERVAL …)`.

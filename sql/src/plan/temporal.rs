@@ -7,8 +7,8 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::Cast;
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
+use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, lit};
 
 use super::error::PlanError;
 use crate::functions::time::{interval_times, literal_value, time_plus_interval};
@@ -19,22 +19,20 @@ pub(super) fn plan(plan: LogicalPlan) -> Result<LogicalPlan> {
         if matches!(plan, LogicalPlan::Values(_) | LogicalPlan::Limit(_)) {
             return Ok(Transformed::no(plan));
         }
-        let schema = merge_schema(&plan.inputs());
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            Ok(expression(expr, &schema)?.update_data(|expr| name.restore(expr)))
+            Ok(expression(expr)?.update_data(|expr| name.restore(expr)))
         })?
         .map_data(LogicalPlan::recompute_schema)
     })
     .data()
 }
 
-/// Rewrites an expression over the columns of `schema`.
-pub(super) fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+/// Rewrites an expression.
+pub(super) fn expression(expr: Expr) -> Result<Transformed<Expr>> {
     expr.transform_up(|expr| {
         let replaced = match &expr {
-            Expr::BinaryExpr(binary) => arithmetic(binary, schema)?,
             Expr::Cast(Cast { expr: inner, field }) => match inner.as_ref() {
                 Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
                     literal_value(field.data_type(), text).map(|value| Expr::Literal(value, None))
@@ -47,38 +45,43 @@ pub(super) fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Ex
     })
 }
 
-fn arithmetic(binary: &BinaryExpr, schema: &DFSchema) -> Result<Option<Expr>> {
-    use DataType as T;
-    const TIME: DataType = T::Time32(TimeUnit::Millisecond);
-    const INTERVAL: DataType = T::Interval(IntervalUnit::MonthDayNano);
-    if !matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply) {
-        return Ok(None);
+/// Plans `+`, `-` and `*` of times before DataFusion looks for a type of its own.
+#[derive(Debug)]
+pub(super) struct TemporalPlanner;
+
+impl ExprPlanner for TemporalPlanner {
+    fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        use DataType as T;
+        use sqlparser::ast::BinaryOperator as Op;
+        const TIME: DataType = T::Time32(TimeUnit::Millisecond);
+        const INTERVAL: DataType = T::Interval(IntervalUnit::MonthDayNano);
+        if !matches!(raw.op, Op::Plus | Op::Minus | Op::Multiply) {
+            return Ok(PlannerResult::Original(raw));
+        }
+        let (Ok(left), Ok(right)) = (raw.left.get_type(schema), raw.right.get_type(schema)) else {
+            return Ok(PlannerResult::Original(raw));
+        };
+        let RawBinaryExpr { op, left: a, right: b } = raw;
+        let times = |interval: Expr, count: Expr| interval_times().call(vec![interval, count]);
+        let is_point =
+            |data_type: &DataType| matches!(data_type, T::Date32 | T::Time32(_) | T::Timestamp(..));
+        let planned = match op {
+            Op::Plus if left == TIME && right == INTERVAL => time_plus_interval().call(vec![a, b]),
+            Op::Plus if left == INTERVAL && right == TIME => time_plus_interval().call(vec![b, a]),
+            Op::Minus if left == TIME && right == INTERVAL => {
+                time_plus_interval().call(vec![a, times(b, lit(-1))])
+            }
+            Op::Multiply if left == INTERVAL && right.is_numeric() => times(a, b),
+            Op::Multiply if left.is_numeric() && right == INTERVAL => times(b, a),
+            Op::Minus if is_point(&left) && is_point(&right) => {
+                return Err(PlanError::new("two times cannot be subtracted with '-'")
+                    .remedy("write TIMESTAMPDIFF(SECOND, earlier, later), or another unit")
+                    .into());
+            }
+            op => return Ok(PlannerResult::Original(RawBinaryExpr { op, left: a, right: b })),
+        };
+        Ok(PlannerResult::Planned(planned))
     }
-    let (Ok(left), Ok(right)) = (binary.left.get_type(schema), binary.right.get_type(schema)) else {
-        return Ok(None);
-    };
-    let (a, b) = (binary.left.as_ref().clone(), binary.right.as_ref().clone());
-    let times = |interval: Expr, count: Expr| interval_times().call(vec![interval, count]);
-    let is_point = |data_type: &DataType| matches!(data_type, T::Date32 | T::Time32(_) | T::Timestamp(..));
-    Ok(match (&left, binary.op, &right) {
-        (left, Operator::Plus, right) if *left == TIME && *right == INTERVAL => {
-            Some(time_plus_interval().call(vec![a, b]))
-        }
-        (left, Operator::Plus, right) if *left == INTERVAL && *right == TIME => {
-            Some(time_plus_interval().call(vec![b, a]))
-        }
-        (left, Operator::Minus, right) if *left == TIME && *right == INTERVAL => {
-            Some(time_plus_interval().call(vec![a, times(b, lit(-1))]))
-        }
-        (left, Operator::Multiply, right) if *left == INTERVAL && right.is_numeric() => Some(times(a, b)),
-        (left, Operator::Multiply, right) if left.is_numeric() && *right == INTERVAL => Some(times(b, a)),
-        (left, Operator::Minus, right) if is_point(left) && is_point(right) => {
-            return Err(PlanError::new("two times cannot be subtracted with '-'")
-                .remedy("write TIMESTAMPDIFF(SECOND, earlier, later), or another unit")
-                .into());
-        }
-        _ => None,
-    })
 }
 
 #[cfg(test)]
@@ -88,9 +91,9 @@ mod tests {
     #[test]
     fn literals_are_worked_out_once() {
         let literal = datafusion_expr::cast(lit("2024-02-29"), DataType::Date32);
-        let folded = expression(literal, &DFSchema::empty()).unwrap().data;
+        let folded = expression(literal).unwrap().data;
         assert_eq!(folded, Expr::Literal(ScalarValue::Date32(Some(19_782)), None));
         let wrong = datafusion_expr::cast(lit("2024-02-30"), DataType::Date32);
-        assert!(matches!(expression(wrong, &DFSchema::empty()).unwrap().data, Expr::Cast(_)));
+        assert!(matches!(expression(wrong).unwrap().data, Expr::Cast(_)));
     }
 }

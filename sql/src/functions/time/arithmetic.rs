@@ -203,8 +203,16 @@ fn difference(call: &Call<'_>) -> Result<ArrayRef> {
 fn overlaps(call: &Call<'_>) -> Result<ArrayRef> {
     let points = (0..4).map(|index| Moments::of(call, index)).collect::<Result<Vec<_>>>()?;
     call.boolean(|row| {
-        let at = |index: usize| points.get(index)?.get(row).map(|moment| (moment.ms, moment.nanos));
-        let (a, b, c, d) = (at(0)?, at(1)?, at(2)?, at(3)?);
-        Some(a.max(b) >= c.min(d) && c.max(d) >= a.min(b))
+        let at = |index: usize| points.get(index)?.get(row).map(|moment: Moment| (moment.ms, moment.nanos));
+        // As Flink writes it out: a comparison with NULL takes the second of the two.
+        let later = |a: Option<_>, b: Option<_>| if a.zip(b).is_some_and(|(a, b)| a <= b) { b } else { a };
+        let earlier = |a: Option<_>, b: Option<_>| if a.zip(b).is_some_and(|(a, b)| a <= b) { a } else { b };
+        let (a, b, c, d) = (at(0), at(1), at(2), at(3));
+        let reaches = |end: Option<_>, start: Option<_>| end.zip(start).map(|(end, start)| end >= start);
+        match (reaches(later(a, b), earlier(c, d)), reaches(later(c, d), earlier(a, b))) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }
     })
 }

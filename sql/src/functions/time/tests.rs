@@ -139,6 +139,22 @@ fn weeks_and_quarters_are_what_they_are_called() {
 }
 
 #[test]
+fn weeks_over_68_years_are_counted() {
+    assert_eq!(value("TIMESTAMPDIFF(WEEK, DATE '1900-03-01', DATE '2020-02-29')"), "6261");
+}
+
+#[test]
+fn times_of_the_day_and_multiples_of_intervals() {
+    assert_eq!(value("TIME '12:00:00' + INTERVAL '13' HOUR"), "01:00:00");
+    assert_eq!(value("TIME '12:00:00' - INTERVAL '13' HOUR"), "23:00:00");
+    assert_eq!(value("TIMESTAMP '2024-02-29 12:00:00' + 2 * INTERVAL '1' HOUR"), "2024-02-29T14:00:00");
+    assert_eq!(
+        value("(TIME '2:55:00', INTERVAL '1' HOUR) OVERLAPS (TIME '3:30:00', INTERVAL '2' HOUR)"),
+        "true"
+    );
+}
+
+#[test]
 fn what_cannot_be_read_is_null() {
     assert_eq!(value("TO_DATE('x', 'dd.MM.yyyy')"), "null");
     assert_eq!(value("TO_TIMESTAMP_LTZ('x')"), "null");
@@ -234,4 +250,19 @@ fn windows_go_by_the_processing_time() {
         .map(|row| row.trim_start_matches("{\"c\":").split(',').next().unwrap().parse::<i64>().unwrap())
         .sum();
     assert_eq!(counted, 12, "{rows:?}");
+}
+
+#[test]
+fn windows_of_days_where_clocks_change_are_refused() {
+    let windows = |zone: &str, length: &str| {
+        format!("SET 'table.local-time-zone' = '{zone}';")
+            + &epochs("ts AS TO_TIMESTAMP_LTZ(ms, 3), WATERMARK FOR ts AS ts")
+            + &format!(
+                "SELECT window_start AS s, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL {length})) GROUP BY window_start, window_end"
+            )
+    };
+    let told = error(&windows("Europe/Berlin", "'1' DAY"));
+    assert!(told.contains("move with the clocks of Europe/Berlin"), "{told}");
+    assert_eq!(rows(&windows("Europe/Berlin", "'1' HOUR"))[0], "{\"s\":\"2026-01-01T01:00:00\",\"c\":11}");
+    assert_eq!(rows(&windows("Asia/Tokyo", "'1' DAY"))[0], "{\"s\":\"2026-01-01T00:00:00\",\"c\":12}");
 }

@@ -98,7 +98,7 @@ pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
             "Seconds since 1970 as a string in table.local-time-zone, by default 'yyyy-MM-dd HH:mm:ss'.",
             &[Kind::Number],
             DataType::Utf8,
-            with(Text::from_unixtime),
+            with(Text::unixtime_text),
         )
         .optional(&[Kind::Text])
         .checks(|given| check_pattern(given, 1, Flavour::Simple))
@@ -373,7 +373,7 @@ impl Text {
         })
     }
 
-    fn from_unixtime(&self, call: &Call<'_>) -> Result<ArrayRef> {
+    fn unixtime_text(&self, call: &Call<'_>) -> Result<ArrayRef> {
         let seconds = Numbers::of(call, 0)?;
         let patterns = self.patterns(call, 1, Flavour::Simple)?;
         call.text(|row, out| {
