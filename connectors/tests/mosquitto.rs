@@ -461,12 +461,14 @@ fn a_message_of_10_mb_is_one_bad_row() {
 
 #[test]
 #[ignore = "needs Mosquitto"]
-fn two_that_use_one_client_id_do_not_fight() {
+fn two_that_use_one_client_id_fight_ever_less() {
     let broker = Mosquitto::start("");
     let options = broker.options("t", &[("client-id", "same"), ("reconnect.backoff.max", "60 s")]);
-    let first = Reader::start(&["n BIGINT"], &options);
-    let second = Reader::start(&["n BIGINT"], &options);
-    first.wait_link(Link::Down);
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!((first.metrics().link(), second.metrics().link()), (Link::Down, Link::Up));
+    let two = [0, 1].map(|_| Reader::start(&["n BIGINT"], &options));
+    // This version of Mosquitto closes the former connection without a word, so there is no reason to go by.
+    let fights = || two.iter().map(|reader| reader.metrics().reconnects.get()).sum::<u64>();
+    wait_until("both have come back", || fights() >= 4);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(fights() <= 16, "{} connections in two seconds", fights());
+    assert!(two.iter().any(|reader| reader.metrics().link() == Link::Up));
 }

@@ -289,16 +289,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what is left and says goodbye, so that the broker need not find out; within `limit`.
+    /// Writes what is left, says goodbye, and waits until the broker has closed too, all within `limit`. Only then has
+    /// it read our last acknowledgements: a session that we begin before would take over this one, and the broker would
+    /// throw away what it had not read yet.
     pub async fn close(mut self, limit: Duration) {
         Version::write_disconnect(&mut self.outgoing);
         let closing = async {
-            while !self.outgoing.is_empty()
-                && self.writer.write_buf(&mut self.outgoing).await.is_ok_and(|n| n > 0)
-            {}
-            // The end of our side is sent behind the last byte. Failing here changes nothing any more.
-            let _ = self.writer.shutdown().await;
+            while !self.outgoing.is_empty() {
+                self.writer.write_buf(&mut self.outgoing).await?;
+            }
+            self.writer.shutdown().await?;
+            // What still comes will come again in the next session.
+            tokio::io::copy(&mut self.reader, &mut tokio::io::sink()).await
         };
+        // Failing here changes nothing any more.
         let _ = timeout(limit, closing).await;
     }
 }

@@ -35,6 +35,8 @@
 //! - wrong credentials, no right to the topic, the client id in use elsewhere, a version it does not speak: at once at
 //!   'reconnect.backoff.max', with an error in the log that names the option, so that a mended broker is enough, nobody
 //!   has to restart anything, and no account is locked by our trying;
+//!   (A broker that throws a client out without a word, as Mosquitto 2.0 does for a client id used twice, is come back to
+//!   ever more slowly, and the log names the suspicion.)
 //! - reason and remedy are logged when an outage begins, when its reason changes, and every five minutes (outage.rs).
 //!
 //! A broker that does not speak MQTT 5 is not tried with 3.1.1 by itself: sessions, and so messages, would change
