@@ -46,7 +46,12 @@ pub fn main() -> Result<(), AnyError> {
     pipeline.wait()?;
 
     for operator in pipeline.metrics() {
-        println!("{:<12} {:>6} rows in {:>6} out", operator.operator, operator.rows_in.get(), operator.rows_out.get());
+        println!(
+            "{:<12} {:>6} rows in {:>6} out",
+            operator.operator,
+            operator.rows_in.get(),
+            operator.rows_out.get()
+        );
     }
     // pump-3 runs hot from the 20th second on: four windows of ten seconds.
     assert_eq!(stopped, ["pump-3"; 4]);

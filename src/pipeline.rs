@@ -238,7 +238,13 @@ impl PipelineBuilder {
     pub fn input(&mut self, name: &str, schema: SchemaRef, watermark: Option<TableWatermark>) -> Pusher {
         let (source, pusher) = MemorySource::channel(Arc::clone(&schema), EXCHANGE_BYTES_MAX);
         let source = Some(Arc::new(source) as _);
-        self.options.tables.push(ProvidedTable { name: name.to_owned(), schema, watermark, source, sink: None });
+        self.options.tables.push(ProvidedTable {
+            name: name.to_owned(),
+            schema,
+            watermark,
+            source,
+            sink: None,
+        });
         pusher
     }
 
@@ -247,7 +253,13 @@ impl PipelineBuilder {
     pub fn output(&mut self, name: &str, schema: SchemaRef) -> Puller {
         let (sink, puller) = MemorySink::channel(EXCHANGE_BYTES_MAX);
         let sink = Some(Arc::new(sink) as _);
-        self.options.tables.push(ProvidedTable { name: name.to_owned(), schema, watermark: None, source: None, sink });
+        self.options.tables.push(ProvidedTable {
+            name: name.to_owned(),
+            schema,
+            watermark: None,
+            source: None,
+            sink,
+        });
         puller
     }
 

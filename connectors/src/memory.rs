@@ -14,7 +14,8 @@ use millstream_engine::batch::record_batch;
 use millstream_engine::park::Signal;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{
-    Batch, Error, InstanceContext, Output, Ready, Result, Sink, SinkProvider, Source, SourcePoll, SourceProvider, Stop,
+    Batch, Error, InstanceContext, Output, Ready, Result, Sink, SinkProvider, Source, SourcePoll,
+    SourceProvider, Stop,
 };
 use parking_lot::{Condvar, Mutex};
 
@@ -60,9 +61,12 @@ impl SourceProvider for MemorySource {
     }
     fn create(&self, schema: SchemaRef, instance: usize, parallelism: usize) -> Result<Box<dyn Source>> {
         Ok(match &self.kind {
-            SourceKind::Bounded { batches, .. } => {
-                Box::new(BoundedInstance { batches: Arc::clone(batches), schema, next: instance, stride: parallelism })
-            }
+            SourceKind::Bounded { batches, .. } => Box::new(BoundedInstance {
+                batches: Arc::clone(batches),
+                schema,
+                next: instance,
+                stride: parallelism,
+            }),
             SourceKind::Pushed(queue) => Box::new(PushedInstance { queue: Arc::clone(queue), schema }),
         })
     }
@@ -82,7 +86,10 @@ pub(crate) fn prune(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatc
             (wanted, found) if wanted == found => Arc::clone(column),
             (DataType::Struct(wanted), DataType::Struct(_)) => prune_struct(column, wanted)?,
             (wanted, found) => {
-                return Err(Error::config(format!("column '{}' is {found}, {wanted} was declared", field.name())));
+                return Err(Error::config(format!(
+                    "column '{}' is {found}, {wanted} was declared",
+                    field.name()
+                )));
             }
         });
     }
@@ -100,7 +107,11 @@ fn prune_struct(column: &arrow_array::ArrayRef, wanted: &Fields) -> Result<arrow
     ));
     let fields: Vec<Field> = wanted.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     let pruned = prune(&inner, &Arc::new(Schema::new(fields)))?;
-    Ok(Arc::new(arrow_array::StructArray::new(wanted.clone(), pruned.columns().to_vec(), whole.nulls().cloned())))
+    Ok(Arc::new(arrow_array::StructArray::new(
+        wanted.clone(),
+        pruned.columns().to_vec(),
+        whole.nulls().cloned(),
+    )))
 }
 
 struct BoundedInstance {
@@ -123,7 +134,9 @@ impl Source for BoundedInstance {
     }
     fn restore(&mut self, state: &StateReader) -> Result<()> {
         // Taken up again only by one instance: with several, who has read what depends on their number.
-        if let Some(next) = state.blobs().filter_map(|blob| Some(u64::from_le_bytes(blob.try_into().ok()?))).min() {
+        if let Some(next) =
+            state.blobs().filter_map(|blob| Some(u64::from_le_bytes(blob.try_into().ok()?))).min()
+        {
             self.next = usize::try_from(next).unwrap_or(usize::MAX);
         }
         Ok(())

@@ -48,7 +48,8 @@ impl Connector for Print {
             None if to_stderr => Arc::new(Mutex::new(std::io::stderr())),
             None => Arc::new(Mutex::new(std::io::stdout())),
         };
-        let prefix = table.options.get("print-identifier").map(|name| format!("{name}> ")).unwrap_or_default();
+        let prefix =
+            table.options.get("print-identifier").map(|name| format!("{name}> ")).unwrap_or_default();
         Ok(Arc::new(JsonLines { writer, prefix }))
     }
 }

@@ -169,8 +169,11 @@ impl Gate {
             return Ok(());
         }
         // A session that ends one above the watermark has closed, and must not take the row in.
-        let below = channel.held_watermark.is_some_and(|(held_ms, _)| batch.time_min_ms <= held_ms.saturating_add(1));
-        if below || channel.gathered.first().is_some_and(|first| first.clocks.is_some() != batch.clocks.is_some()) {
+        let below =
+            channel.held_watermark.is_some_and(|(held_ms, _)| batch.time_min_ms <= held_ms.saturating_add(1));
+        if below
+            || channel.gathered.first().is_some_and(|first| first.clocks.is_some() != batch.clocks.is_some())
+        {
             self.flush(index)?;
         }
         let channel = &mut self.channels[index];

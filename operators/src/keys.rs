@@ -146,8 +146,9 @@ impl KeyTable {
             (Store::Int { values, null }, KeyColumns::Int(column)) => {
                 let raw = column.values()[rows.clone()].iter().zip(&hashes[rows.clone()]);
                 match column.nulls().filter(|nulls| nulls.null_count() > 0) {
-                    None => groups
-                        .extend(raw.map(|(key, hash)| intern_int(table, stored, values, *key, *hash))),
+                    None => {
+                        groups.extend(raw.map(|(key, hash)| intern_int(table, stored, values, *key, *hash)))
+                    }
                     Some(nulls) => groups.extend(raw.zip(rows).map(|((key, hash), row)| {
                         if nulls.is_null(row) {
                             null_group(null, *hash, stored, || values.push(0))
@@ -335,8 +336,12 @@ fn same_bytes(one: &[u8], other: &[u8]) -> bool {
         return false;
     }
     match one.len() {
-        8..=16 => one.first_chunk::<8>() == other.first_chunk() && one.last_chunk::<8>() == other.last_chunk(),
-        17..=32 => one.first_chunk::<16>() == other.first_chunk() && one.last_chunk::<16>() == other.last_chunk(),
+        8..=16 => {
+            one.first_chunk::<8>() == other.first_chunk() && one.last_chunk::<8>() == other.last_chunk()
+        }
+        17..=32 => {
+            one.first_chunk::<16>() == other.first_chunk() && one.last_chunk::<16>() == other.last_chunk()
+        }
         _ => one == other,
     }
 }

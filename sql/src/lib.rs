@@ -19,7 +19,9 @@ mod settings;
 mod table;
 
 pub use error::{Place, SqlError};
-pub use program::{CompileOptions, Program, ProvidedTable, QueryResult, ResultSinks, Settings, TableWatermark, Variables};
+pub use program::{
+    CompileOptions, Program, ProvidedTable, QueryResult, ResultSinks, Settings, TableWatermark, Variables,
+};
 
 use millstream_engine::Registry;
 

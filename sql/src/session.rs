@@ -25,7 +25,11 @@ use crate::table::{TableEntry, TableHandle, ViewHandle, place_option_error};
 
 type Range = std::ops::Range<usize>;
 
-pub(crate) fn compile(text: &str, registry: &Registry, options: &CompileOptions) -> Result<Program, SqlError> {
+pub(crate) fn compile(
+    text: &str,
+    registry: &Registry,
+    options: &CompileOptions,
+) -> Result<Program, SqlError> {
     let text = &Text::new(text);
     let statements = parse::statements(text, &options.variables)?;
     let sets = statements.iter().filter_map(|(statement, _)| match statement {
@@ -33,10 +37,26 @@ pub(crate) fn compile(text: &str, registry: &Registry, options: &CompileOptions)
         _ => None,
     });
     let settings = settings::read(text, sets, &options.settings)?;
-    let functions =
-        FunctionContext { clock: Arc::clone(&options.clock), time_zone: settings.local_time_zone, seed: options.seed };
+    let functions = FunctionContext {
+        clock: Arc::clone(&options.clock),
+        time_zone: settings.local_time_zone,
+        seed: options.seed,
+    };
     let planner = Planner::new(Functions::new(&functions));
-    let mut session = Session { text, registry, options, settings, functions, planner, entries: Vec::new(), definitions: HashMap::new(), lowered: Vec::new(), explanations: Vec::new(), inserts: 0, queries: 0 };
+    let mut session = Session {
+        text,
+        registry,
+        options,
+        settings,
+        functions,
+        planner,
+        entries: Vec::new(),
+        definitions: HashMap::new(),
+        lowered: Vec::new(),
+        explanations: Vec::new(),
+        inserts: 0,
+        queries: 0,
+    };
     for table in &options.tables {
         let entry = TableEntry::provided(table).map_err(|error| error.resolve(text, &(0..0)))?;
         session.add_table(Arc::new(entry));
@@ -72,8 +92,13 @@ impl Session<'_> {
                 if !self.may_declare(&definition.name, if_not_exists, false)? {
                     return Ok(());
                 }
-                let entry =
-                    TableEntry::declared(&definition, self.registry, &self.planner, &self.functions, self.text)?;
+                let entry = TableEntry::declared(
+                    &definition,
+                    self.registry,
+                    &self.planner,
+                    &self.functions,
+                    self.text,
+                )?;
                 self.definitions.insert(entry.name.clone(), *definition);
                 self.add_table(Arc::new(entry));
                 Ok(())
@@ -115,20 +140,24 @@ impl Session<'_> {
         let resolve = |error: PlanError| error.resolve(self.text, range);
         let lowered = match statement {
             Statement::Insert { table, columns, query } => {
-                let entry = self.entries.iter().find(|entry| entry.name == table.text).cloned().ok_or_else(|| {
-                    let error = self.error(format!("there is no table '{}' to write to", table.text), &table.range);
-                    let known: Vec<&str> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
-                    error.remedy(if known.is_empty() {
-                        "declare it first: CREATE TABLE … WITH ('connector' = 'print')".to_owned()
-                    } else {
-                        format!("declared are: {}", known.join(", "))
-                    })
-                })?;
+                let entry =
+                    self.entries.iter().find(|entry| entry.name == table.text).cloned().ok_or_else(|| {
+                        let error = self
+                            .error(format!("there is no table '{}' to write to", table.text), &table.range);
+                        let known: Vec<&str> = self.entries.iter().map(|entry| entry.name.as_str()).collect();
+                        error.remedy(if known.is_empty() {
+                            "declare it first: CREATE TABLE … WITH ('connector' = 'print')".to_owned()
+                        } else {
+                            format!("declared are: {}", known.join(", "))
+                        })
+                    })?;
                 let rel = self.query(query).map_err(resolve)?;
-                let rel = insert(rel, &entry.name, &entry.sink_schema(), &columns, &self.functions).map_err(|error| {
-                    let place = Range { start: table.range.start, end: table.range.end };
-                    PlanError { span: None, ..error }.resolve(self.text, &place)
-                })?;
+                let rel = insert(rel, &entry.name, &entry.sink_schema(), &columns, &self.functions).map_err(
+                    |error| {
+                        let place = Range { start: table.range.start, end: table.range.end };
+                        PlanError { span: None, ..error }.resolve(self.text, &place)
+                    },
+                )?;
                 Lowered { rel, target: Target::Table(entry) }
             }
             Statement::Query(query) => {
@@ -143,7 +172,9 @@ impl Session<'_> {
                 Lowered { rel, target: Target::Result(results(&result), self.queries) }
             }
             _ => {
-                return Err(self.error("only queries can be explained", range).remedy("EXPLAIN SELECT … or EXPLAIN INSERT INTO …"));
+                return Err(self
+                    .error("only queries can be explained", range)
+                    .remedy("EXPLAIN SELECT … or EXPLAIN INSERT INTO …"));
             }
         };
         self.check_connectors(&lowered)?;
@@ -172,7 +203,13 @@ impl Session<'_> {
         build(&self.planner.query(query)?, &self.functions)
     }
 
-    fn view(&mut self, name: &Name, columns: &[String], query: Box<ast::Query>, range: &Range) -> Result<(), SqlError> {
+    fn view(
+        &mut self,
+        name: &Name,
+        columns: &[String],
+        query: Box<ast::Query>,
+        range: &Range,
+    ) -> Result<(), SqlError> {
         let plan = || -> Result<_, PlanError> {
             let plan = self.planner.query(query)?;
             // What cannot be lowered is better told at the view than at each of its uses.

@@ -48,7 +48,8 @@ pub(crate) fn read<'a>(
         })?;
     }
     for (key, value) in over {
-        apply(&mut settings, key, value).map_err(|(message, remedy)| SqlError::new(message).remedy(remedy))?;
+        apply(&mut settings, key, value)
+            .map_err(|(message, remedy)| SqlError::new(message).remedy(remedy))?;
     }
     Ok(settings)
 }
@@ -62,7 +63,8 @@ fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String,
             settings.workers = Some(workers.ok_or_else(|| wrong("a number from 1 to 128"))?);
         }
         "table.local-time-zone" => {
-            settings.local_time_zone = value.parse().map_err(|_| wrong("a zone's name, such as UTC or Europe/Berlin"))?;
+            settings.local_time_zone =
+                value.parse().map_err(|_| wrong("a zone's name, such as UTC or Europe/Berlin"))?;
         }
         "table.exec.source.idle-timeout" => {
             let timeout_ms = millstream_engine::options::parse_duration_ms(value);
@@ -75,7 +77,10 @@ fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String,
             let near = did_you_mean(key, KEYS.iter().map(|(known, _)| *known));
             let near = near.map_or(String::new(), |near| format!("did you mean '{near}'? "));
             let known: Vec<String> = KEYS.iter().map(|(known, help)| format!("'{known}' ({help})")).collect();
-            return Err((format!("there is no setting '{key}'"), format!("{near}There are: {}", known.join(", "))));
+            return Err((
+                format!("there is no setting '{key}'"),
+                format!("{near}There are: {}", known.join(", ")),
+            ));
         }
     }
     Ok(())

@@ -67,7 +67,10 @@ impl TableEntry {
         options.set("connector", definition.options.get("connector").cloned().unwrap_or_default());
         if !definition.options.contains_key("connector") {
             return Err(SqlError::at(
-                format!("the table '{}' does not say which connector it is read or written by", definition.name.text),
+                format!(
+                    "the table '{}' does not say which connector it is read or written by",
+                    definition.name.text
+                ),
                 text.as_str(),
                 whole,
             )
@@ -105,13 +108,20 @@ impl TableEntry {
                             text.as_str(),
                             key.range.clone(),
                         );
-                        error.remedy(if known.is_empty() { "it has none".to_owned() } else { format!("it has: {}", known.join(", ")) })
+                        error.remedy(if known.is_empty() {
+                            "it has none".to_owned()
+                        } else {
+                            format!("it has: {}", known.join(", "))
+                        })
                     })?;
                     metadata.push((fields.len(), key.text.clone()));
                     let source = if spec.data_type == *data_type {
                         ColumnSource::Connector(fields.len())
                     } else {
-                        ColumnSource::Computed(cast(crate::lower::columns::column(fields.len()), data_type.clone()))
+                        ColumnSource::Computed(cast(
+                            crate::lower::columns::column(fields.len()),
+                            data_type.clone(),
+                        ))
                     };
                     sources.push(Some(source));
                     fields.push(Field::new(name, spec.data_type.clone(), true));
@@ -124,7 +134,8 @@ impl TableEntry {
             }
         }
         let schema = Arc::new(Schema::new(fields));
-        let by_name = DFSchema::try_from(Arc::clone(&schema)).map_err(|error| resolve(error.into(), &whole))?;
+        let by_name =
+            DFSchema::try_from(Arc::clone(&schema)).map_err(|error| resolve(error.into(), &whole))?;
         let by_index = indexed(schema.fields());
         for (index, column) in definition.columns.iter().enumerate() {
             let ColumnKind::Computed { expression, range } = &column.kind else { continue };
@@ -138,21 +149,31 @@ impl TableEntry {
             declared[index] = Some(Field::new(&column.name.text, kind, true));
             sources[index] = Some(ColumnSource::Computed(expr));
         }
-        let declared_schema: SchemaRef = Arc::new(Schema::new(declared.into_iter().flatten().collect::<Vec<_>>()));
+        let declared_schema: SchemaRef =
+            Arc::new(Schema::new(declared.into_iter().flatten().collect::<Vec<_>>()));
         let columns: Vec<ColumnSource> = sources.into_iter().flatten().collect();
 
         let watermark = match &definition.watermark {
             None => None,
             Some(watermark) => {
                 let index = declared_schema.index_of(&watermark.column.text).map_err(|_| {
-                    let names: Vec<&str> = declared_schema.fields().iter().map(|field| field.name().as_str()).collect();
-                    SqlError::at(format!("there is no column '{}'", watermark.column.text), text.as_str(), watermark.column.range.clone())
-                        .remedy(format!("the columns are: {}", names.join(", ")))
+                    let names: Vec<&str> =
+                        declared_schema.fields().iter().map(|field| field.name().as_str()).collect();
+                    SqlError::at(
+                        format!("there is no column '{}'", watermark.column.text),
+                        text.as_str(),
+                        watermark.column.range.clone(),
+                    )
+                    .remedy(format!("the columns are: {}", names.join(", ")))
                 })?;
                 let kind = declared_schema.field(index).data_type();
                 if !matches!(kind, DataType::Timestamp(TimeUnit::Millisecond, _)) {
                     return Err(SqlError::at(
-                        format!("the event-time column '{}' is {}, not TIMESTAMP(3)", watermark.column.text, type_name(kind)),
+                        format!(
+                            "the event-time column '{}' is {}, not TIMESTAMP(3)",
+                            watermark.column.text,
+                            type_name(kind)
+                        ),
                         text.as_str(),
                         watermark.column.range.clone(),
                     )
@@ -175,8 +196,13 @@ impl TableEntry {
                 .split(',')
                 .map(|key| {
                     declared_schema.index_of(key.trim()).map_err(|_| {
-                        let range = definition.option_ranges.get("scan.watermark.key").unwrap_or(&whole).clone();
-                        SqlError::at(format!("'scan.watermark.key' names '{}', which is no column", key.trim()), text.as_str(), range)
+                        let range =
+                            definition.option_ranges.get("scan.watermark.key").unwrap_or(&whole).clone();
+                        SqlError::at(
+                            format!("'scan.watermark.key' names '{}', which is no column", key.trim()),
+                            text.as_str(),
+                            range,
+                        )
                     })
                 })
                 .collect::<Result<_, _>>()?,
@@ -205,9 +231,16 @@ impl TableEntry {
             .as_ref()
             .map(|watermark| {
                 let index = given.schema.index_of(&watermark.column).map_err(|_| {
-                    PlanError::new(format!("the table '{}' has no column '{}' for its watermark", given.name, watermark.column))
+                    PlanError::new(format!(
+                        "the table '{}' has no column '{}' for its watermark",
+                        given.name, watermark.column
+                    ))
                 })?;
-                let delay = datafusion_common::ScalarValue::new_interval_mdn(0, 0, watermark.delay_ms.saturating_mul(1_000_000));
+                let delay = datafusion_common::ScalarValue::new_interval_mdn(
+                    0,
+                    0,
+                    watermark.delay_ms.saturating_mul(1_000_000),
+                );
                 Ok::<_, PlanError>((index, crate::lower::columns::column(index) - Expr::Literal(delay, None)))
             })
             .transpose()?;
@@ -238,7 +271,10 @@ impl TableEntry {
         match &self.provided {
             None => registry.connector(&self.table)?.source(&self.table),
             Some(given) => given.source.clone().ok_or_else(|| {
-                millstream_engine::Error::config(format!("the table '{}' can be written to, not read from", self.name))
+                millstream_engine::Error::config(format!(
+                    "the table '{}' can be written to, not read from",
+                    self.name
+                ))
             }),
         }
     }
@@ -256,7 +292,10 @@ impl TableEntry {
                 registry.connector(&table)?.sink(&table)
             }
             Some(given) => given.sink.clone().ok_or_else(|| {
-                millstream_engine::Error::config(format!("the table '{}' can be read from, not written to", self.name))
+                millstream_engine::Error::config(format!(
+                    "the table '{}' can be read from, not written to",
+                    self.name
+                ))
             }),
         }
     }
@@ -264,12 +303,18 @@ impl TableEntry {
     /// The connector's columns that INSERT INTO writes.
     fn written_columns(&self) -> Vec<usize> {
         let written = self.columns.iter().zip(&self.read_only).filter(|(_, read_only)| !**read_only);
-        written.filter_map(|(source, _)| match source { ColumnSource::Connector(index) => Some(*index), ColumnSource::Computed(_) => None }).collect()
+        written
+            .filter_map(|(source, _)| match source {
+                ColumnSource::Connector(index) => Some(*index),
+                ColumnSource::Computed(_) => None,
+            })
+            .collect()
     }
 
     /// The columns that INSERT INTO writes.
     pub fn sink_schema(&self) -> SchemaRef {
-        let fields: Vec<_> = self.written_columns().into_iter().map(|index| self.table.schema.field(index).clone()).collect();
+        let fields: Vec<_> =
+            self.written_columns().into_iter().map(|index| self.table.schema.field(index).clone()).collect();
         Arc::new(Schema::new(fields))
     }
 }
@@ -280,7 +325,9 @@ fn connector_names(registry: &Registry) -> String {
 
 fn remedy_for_time(kind: &DataType, column: &str) -> String {
     match kind {
-        DataType::Utf8 => format!("add a column: event_time AS TO_TIMESTAMP({column}), and WATERMARK FOR event_time"),
+        DataType::Utf8 => {
+            format!("add a column: event_time AS TO_TIMESTAMP({column}), and WATERMARK FOR event_time")
+        }
         kind if kind.is_integer() => {
             format!("add a column: event_time AS TO_TIMESTAMP_LTZ({column}, 3), and WATERMARK FOR event_time")
         }
@@ -294,10 +341,13 @@ pub(crate) fn place_option_error(
     definition: &TableDefinition,
     text: &Text<'_>,
 ) -> SqlError {
-    let named = definition.option_ranges.iter().filter(|(key, _)| error.message().contains(&format!("'{key}'")));
-    let range = named.max_by_key(|(key, _)| (key.as_str() != "connector", key.len())).map(|(_, range)| range.clone());
+    let named =
+        definition.option_ranges.iter().filter(|(key, _)| error.message().contains(&format!("'{key}'")));
+    let range =
+        named.max_by_key(|(key, _)| (key.as_str() != "connector", key.len())).map(|(_, range)| range.clone());
     let range = range.unwrap_or_else(|| {
-        let connector = definition.option_ranges.get("connector").filter(|_| error.message().contains("connector"));
+        let connector =
+            definition.option_ranges.get("connector").filter(|_| error.message().contains("connector"));
         connector.cloned().unwrap_or_else(|| definition.name.range.clone())
     });
     let placed = SqlError::at(error.message(), text.as_str(), range);

@@ -50,7 +50,10 @@ fn every_recorded_case_agrees_with_flink() {
         let agree = ours.len() == flinks.len()
             && ours.iter().zip(&flinks).all(|(ours, flinks)| {
                 ours.len() == flinks.len()
-                    && ours.iter().zip(flinks).all(|((name, ours), (known, flinks))| name == known && same(ours, flinks))
+                    && ours
+                        .iter()
+                        .zip(flinks)
+                        .all(|((name, ours), (known, flinks))| name == known && same(ours, flinks))
             });
         if !agree {
             wrong.push(format!("{}:\nours {ours:#?}\nFlink's {flinks:#?}", path.display()));
@@ -69,16 +72,19 @@ fn run(text: &str, workers: usize) -> Result<Vec<String>, String> {
         workers,
         variables: Arc::new(move |name| (name == "DATA").then(|| data.clone())),
         results: Some(Arc::new(move |_| {
-            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() }) as Arc<dyn SinkProvider>
+            Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() })
+                as Arc<dyn SinkProvider>
         })),
         ..CompileOptions::default()
     };
-    let program = compile(text, &millstream_connectors::registry(), &options).map_err(|error| error.render("case.sql"))?;
+    let program = compile(text, &millstream_connectors::registry(), &options)
+        .map_err(|error| error.render("case.sql"))?;
     if !program.explanations.is_empty() {
         let text = program.explanations.concat().replace(&folder().display().to_string(), "golden");
         return Ok(text.lines().map(str::to_owned).collect());
     }
-    let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() }).map_err(|error| error.to_string())?;
+    let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() })
+        .map_err(|error| error.to_string())?;
     let ended = job.wait();
     if let Err(error) = ended {
         return Err(error.to_string());
@@ -118,8 +124,12 @@ fn every_case_gives_its_rows() {
             match expected {
                 Some(expected) if expected == found => {}
                 None if write => std::fs::write(&expected_file, &found).unwrap(),
-                Some(expected) => wrong.push(format!("{name} at {workers} workers:\n--- expected\n{expected}--- found\n{found}")),
-                None => wrong.push(format!("{name} at {workers} workers: no {extension} file, found\n{found}")),
+                Some(expected) => wrong.push(format!(
+                    "{name} at {workers} workers:\n--- expected\n{expected}--- found\n{found}"
+                )),
+                None => {
+                    wrong.push(format!("{name} at {workers} workers: no {extension} file, found\n{found}"))
+                }
             }
         }
     }

@@ -43,7 +43,10 @@ fn every_bad_row_is_counted_and_explained_and_the_good_ones_answer() {
         let failing = run(&["sql", &format!("{} {QUERY}", table(&path, ", 'on-error' = 'fail'"))]);
         assert!(failing.code == Some(1) && failing.err.contains(message), "{bad}: {failing:?}");
         let skipping = run(&["sql", &format!("{} {QUERY}", table(&path, ", 'on-error' = 'skip'"))]);
-        assert!(skipping.rows()[0]["c"] == 20 && skipping.err.contains("1 bad and skipped"), "{bad}: {skipping:?}");
+        assert!(
+            skipping.rows()[0]["c"] == 20 && skipping.err.contains("1 bad and skipped"),
+            "{bad}: {skipping:?}"
+        );
     }
 }
 
@@ -55,8 +58,12 @@ fn missing_fields_are_null_and_unknown_ones_ignored_as_in_flink() {
 {"ts":"2026-01-01T00:00:03","t":3}"#;
     let path = file(folder.path(), "in.json", lines);
     let ran = run(&["sql", &format!("{} {QUERY}", table(&path, ""))]);
-    assert_eq!((ran.rows()[0]["c"].as_i64(), ran.rows()[0]["known"].as_i64(), ran.err.as_str()), (Some(3), Some(1), ""));
-    let strict = run(&["sql", &format!("{} {QUERY}", table(&path, ", 'json.fail-on-missing-field' = 'true'"))]);
+    assert_eq!(
+        (ran.rows()[0]["c"].as_i64(), ran.rows()[0]["known"].as_i64(), ran.err.as_str()),
+        (Some(3), Some(1), "")
+    );
+    let strict =
+        run(&["sql", &format!("{} {QUERY}", table(&path, ", 'json.fail-on-missing-field' = 'true'"))]);
     assert!(strict.err.contains("bad (dead letter)"), "{strict:?}");
 }
 
@@ -70,7 +77,11 @@ fn bytes_that_are_no_text_and_ten_megabytes_in_one_line() {
     let path = file(folder.path(), "in.json", bytes);
     let ran = run(&["sql", &format!("{} {QUERY}", table(&path, ""))]);
     assert_eq!((ran.code, ran.rows()[0]["c"].as_i64()), (Some(0), Some(2)), "{ran:?}");
-    assert!(ran.err.contains("2 bad (dead letter)") && ran.err.contains("over the limit of 1048576"), "{}", ran.err);
+    assert!(
+        ran.err.contains("2 bad (dead letter)") && ran.err.contains("over the limit of 1048576"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -85,9 +96,18 @@ fn wrong_sql_says_what_to_write_instead() {
         ("SELECT SUM(n) OVER (PARTITION BY k ORDER BY ts) FROM t", &["OVER is not supported yet", "^"]),
         ("SELECT * FROM t ORDER BY n", &["ORDER BY", "^"]),
         ("SELECT n FROM t WHERE", &["^"]),
-        ("CREATE TABLE u (n INT) WITH ('connector' = 'mqtt', 'url' = 'mqtt://localhost', 'topik' = 'x'); SELECT * FROM u", &["topik", "did you mean 'topic'?", "^"]),
-        ("CREATE TABLE u (n INT) WITH ('connector' = 'mqt'); SELECT * FROM u", &["no connector 'mqt'", "did you mean 'mqtt'?"]),
-        ("CREATE TABLE u (n INT) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'xml'); SELECT * FROM u", &["xml", "json"]),
+        (
+            "CREATE TABLE u (n INT) WITH ('connector' = 'mqtt', 'url' = 'mqtt://localhost', 'topik' = 'x'); SELECT * FROM u",
+            &["topik", "did you mean 'topic'?", "^"],
+        ),
+        (
+            "CREATE TABLE u (n INT) WITH ('connector' = 'mqt'); SELECT * FROM u",
+            &["no connector 'mqt'", "did you mean 'mqtt'?"],
+        ),
+        (
+            "CREATE TABLE u (n INT) WITH ('connector' = 'filesystem', 'path' = '/x', 'format' = 'xml'); SELECT * FROM u",
+            &["xml", "json"],
+        ),
         ("CREATE TABLE u (n INTT) WITH ('connector' = 'datagen'); SELECT * FROM u", &["INTT", "^"]),
         ("SELECT * FROM t WHERE k = '${NOT_SET_ANYWHERE}'", &["NOT_SET_ANYWHERE", "^"]),
     ] {
@@ -111,7 +131,9 @@ fn bad_payloads_over_mqtt_stop_nothing_and_can_be_looked_at() {
          SELECT window_end, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;"
     );
     let mut child = command(&["sql", &sql, "--http", &address]).spawn().unwrap();
-    wait_until("the source to connect", || get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200")));
+    wait_until("the source to connect", || {
+        get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200"))
+    });
     let mut publisher = Publisher::connect(three).unwrap();
     publisher.publish("bad/a", good(1).as_bytes()).unwrap();
     for (bad, _) in BAD_ROWS {

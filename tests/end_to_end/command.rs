@@ -13,7 +13,10 @@ const ENDLESS: &str = "CREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen', 
 
 #[test]
 fn a_piped_select_is_json_lines_and_nothing_else() {
-    let ran = run(&["sql", "SELECT id, name, TIMESTAMP '2026-01-01 00:00:10' AS ts FROM (VALUES (1, 'a'), (2, NULL)) AS t (id, name)"]);
+    let ran = run(&[
+        "sql",
+        "SELECT id, name, TIMESTAMP '2026-01-01 00:00:10' AS ts FROM (VALUES (1, 'a'), (2, NULL)) AS t (id, name)",
+    ]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let mut rows = ran.rows();
     rows.sort_by_key(|row| row["id"].as_i64());
@@ -21,12 +24,20 @@ fn a_piped_select_is_json_lines_and_nothing_else() {
     assert_eq!(rows[1], json!({"id": 2, "name": null, "ts": "2026-01-01T00:00:10"}));
     // Keys stand in the order of the SELECT.
     let line = ran.out.lines().next().unwrap();
-    assert!(line.find("\"id\"") < line.find("\"name\"") && line.find("\"name\"") < line.find("\"ts\""), "{line}");
+    assert!(
+        line.find("\"id\"") < line.find("\"name\"") && line.find("\"name\"") < line.find("\"ts\""),
+        "{line}"
+    );
 }
 
 #[test]
 fn a_table_is_for_people() {
-    let ran = run(&["sql", "--format", "table", "SELECT id, name FROM (VALUES (1, 'first'), (22, NULL)) AS t (id, name)"]);
+    let ran = run(&[
+        "sql",
+        "--format",
+        "table",
+        "SELECT id, name FROM (VALUES (1, 'first'), (22, NULL)) AS t (id, name)",
+    ]);
     assert_eq!(ran.code, Some(0));
     let lines: Vec<&str> = ran.out.lines().collect();
     assert_eq!(lines[0].trim_end(), "id  name");
@@ -38,19 +49,26 @@ fn exit_codes_say_whose_fault_it_is() {
     assert_eq!(run(&["sql", "SELECT 1 AS one"]).code, Some(0));
     assert_eq!(run(&["run"]).code, Some(2));
     let missing = run(&["run", "/nowhere/file.sql"]);
-    assert!(missing.code == Some(2) && missing.err.contains("/nowhere/file.sql cannot be read"), "{missing:?}");
+    assert!(
+        missing.code == Some(2) && missing.err.contains("/nowhere/file.sql cannot be read"),
+        "{missing:?}"
+    );
     let wrong = run(&["sql", "SELEC 1"]);
     assert!(wrong.code == Some(3) && wrong.err.contains('^'), "{wrong:?}");
     let failing = run(&["sql", "SELECT 1 / (n - 1) AS x FROM (VALUES (1)) AS t (n)"]);
     assert!(failing.code == Some(1) && failing.err.contains("zero"), "{failing:?}");
-    let no_file = run(&["sql", "CREATE TABLE t (n INT) WITH ('connector' = 'filesystem', 'path' = '/nowhere.json'); SELECT * FROM t"]);
+    let no_file = run(&[
+        "sql",
+        "CREATE TABLE t (n INT) WITH ('connector' = 'filesystem', 'path' = '/nowhere.json'); SELECT * FROM t",
+    ]);
     assert!(no_file.code == Some(3) && no_file.err.contains("/nowhere.json"), "{no_file:?}");
 }
 
 #[test]
 fn a_file_runs_every_insert_and_ends_with_its_sources() {
     let folder = tempfile::tempdir().unwrap();
-    let rows: String = (0..100).map(|n| format!("{{\"ts\":\"2026-01-01T00:00:{:02}\",\"n\":{n}}}\n", n / 2)).collect();
+    let rows: String =
+        (0..100).map(|n| format!("{{\"ts\":\"2026-01-01T00:00:{:02}\",\"n\":{n}}}\n", n / 2)).collect();
     let input = file(folder.path(), "in.json", rows);
     let (low, high) = (folder.path().join("low.json"), folder.path().join("high.json"));
     let sql = format!(
@@ -66,12 +84,16 @@ fn a_file_runs_every_insert_and_ends_with_its_sources() {
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
     assert_eq!(std::fs::read_to_string(low).unwrap(), "{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n");
     let high = std::fs::read_to_string(high).unwrap();
-    let mut totals: Vec<serde_json::Value> = high.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut totals: Vec<serde_json::Value> =
+        high.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     totals.sort_by_key(|row| row["ends"].to_string());
-    assert_eq!(totals, [
-        json!({"ends": "2026-01-01T00:00:30", "total": (0..60).sum::<i64>()}),
-        json!({"ends": "2026-01-01T00:01:00", "total": (60..100).sum::<i64>()}),
-    ]);
+    assert_eq!(
+        totals,
+        [
+            json!({"ends": "2026-01-01T00:00:30", "total": (0..60).sum::<i64>()}),
+            json!({"ends": "2026-01-01T00:01:00", "total": (60..100).sum::<i64>()}),
+        ]
+    );
 }
 
 #[test]
@@ -84,7 +106,13 @@ fn standard_input_is_a_file_too() {
 #[test]
 fn check_and_explain_run_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let path = file(folder.path(), "file.sql", format!("{ENDLESS} CREATE TABLE b (n BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO b SELECT n FROM t; SELECT n + 1 AS m FROM t WHERE n > 5;"));
+    let path = file(
+        folder.path(),
+        "file.sql",
+        format!(
+            "{ENDLESS} CREATE TABLE b (n BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO b SELECT n FROM t; SELECT n + 1 AS m FROM t WHERE n > 5;"
+        ),
+    );
     let checked = run(&["check", &path]);
     assert_eq!(checked.code, Some(0));
     assert!(checked.err.contains("is right: 1 INSERT, 1 SELECT"), "{}", checked.err);
@@ -114,7 +142,9 @@ fn an_interrupt_drains_and_a_second_stops() {
     assert_eq!(lines.next().unwrap().unwrap(), "{\"n\":1}");
     signal(&child, "INT");
     // Rows have no gap up to the end: what was taken in was delivered.
-    let rest: Vec<i64> = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap()["n"].as_i64().unwrap()).collect();
+    let rest: Vec<i64> = lines
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap()["n"].as_i64().unwrap())
+        .collect();
     assert_eq!(rest, (2..=rest.len() as i64 + 1).collect::<Vec<_>>());
     let ran = ended(child);
     assert!(ran.code == Some(0) && ran.err.contains("draining"), "{ran:?}");
@@ -128,7 +158,11 @@ fn a_termination_drains_too_and_closes_windows() {
     let child = command(&["sql", sql, "--http", &address]).spawn().unwrap();
     wait_until("rows to come in", || {
         get(&address, "/metrics").is_some_and(|(_, body)| {
-            body.lines().any(|line| line.starts_with("millstream_rows_out_total{") && line.contains("operator=\"t\"") && !line.ends_with(" 0"))
+            body.lines().any(|line| {
+                line.starts_with("millstream_rows_out_total{")
+                    && line.contains("operator=\"t\"")
+                    && !line.ends_with(" 0")
+            })
         })
     });
     signal(&child, "TERM");
@@ -149,12 +183,24 @@ fn a_reader_that_goes_away_is_a_quiet_end() {
 #[test]
 fn the_endpoint_tells_health_readiness_and_metrics() {
     let address = free_address().to_string();
-    let child = command(&["sql", &format!("SET 'pipeline.name' = 'end\"point'; {ENDLESS} SELECT n FROM t"), "--http", &address]).stdout(Stdio::null()).spawn().unwrap();
+    let child = command(&[
+        "sql",
+        &format!("SET 'pipeline.name' = 'end\"point'; {ENDLESS} SELECT n FROM t"),
+        "--http",
+        &address,
+    ])
+    .stdout(Stdio::null())
+    .spawn()
+    .unwrap();
     wait_until("the endpoint", || get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200")));
     assert!(get(&address, "/healthz").unwrap().0.contains("200"));
     let (status, metrics) = get(&address, "/metrics").unwrap();
     assert!(status.contains("200"));
-    for part in ["millstream_rows_in_total{pipeline=\"end\\\"point\",operator=", "# TYPE millstream_rows_late_total counter", "millstream_up{"] {
+    for part in [
+        "millstream_rows_in_total{pipeline=\"end\\\"point\",operator=",
+        "# TYPE millstream_rows_late_total counter",
+        "millstream_up{",
+    ] {
         assert!(metrics.contains(part), "{part} is not in\n{metrics}");
     }
     assert!(get(&address, "/nothing").unwrap().0.contains("404"));
@@ -170,12 +216,24 @@ fn the_demo_delivers_and_accounts_for_every_message() {
     let ran = run(&["demo", "--seconds", "8", "--devices", "200", "--rate", "10"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let number = |name: &str| -> u64 {
-        let line = ran.out.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("no {name} in {ran:?}"));
+        let line = ran
+            .out
+            .lines()
+            .find(|line| line.trim_start().starts_with(name))
+            .unwrap_or_else(|| panic!("no {name} in {ran:?}"));
         line.split_whitespace().find_map(|word| word.replace(',', "").parse().ok()).unwrap()
     };
     let cut_off_and_ahead = number("dead letter");
-    assert!(number("published") > 5_000 && number("alerts delivered") > 0 && cut_off_and_ahead > 0, "{}", ran.out);
+    assert!(
+        number("published") > 5_000 && number("alerts delivered") > 0 && cut_off_and_ahead > 0,
+        "{}",
+        ran.out
+    );
     // Rows of the clock that is years ahead are read, then refused; cut-off messages never become rows.
-    assert!(number("in") <= number("published") && number("in") + cut_off_and_ahead >= number("published"), "{}", ran.out);
+    assert!(
+        number("in") <= number("published") && number("in") + cut_off_and_ahead >= number("published"),
+        "{}",
+        ran.out
+    );
     assert!(ran.out.contains("p99.9"), "{}", ran.out);
 }

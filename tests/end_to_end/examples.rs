@@ -23,7 +23,9 @@ fn start(file: &str, broker: std::net::SocketAddr, receiver: &Receiver) -> Child
         .env("ALERT_URL", &receiver.url)
         .spawn()
         .unwrap();
-    wait_until("the source to connect", || get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200")));
+    wait_until("the source to connect", || {
+        get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200"))
+    });
     child
 }
 
@@ -36,9 +38,15 @@ fn cold_chain_tells_a_spoiled_box_from_one_that_was_opened() {
         for second in (0..60).step_by(10) {
             // Box b1 is warm for the whole second minute, b2 only for half of it, b3 may be warm.
             let warm = minute == 1;
-            for (name, degrees, max) in [("b1", if warm { 9.5 } else { 4.0 }, 8.0), ("b2", if warm && second < 30 { 9.5 } else { 4.0 }, 8.0), ("b3", 20.0, 25.0)] {
+            for (name, degrees, max) in [
+                ("b1", if warm { 9.5 } else { 4.0 }, 8.0),
+                ("b2", if warm && second < 30 { 9.5 } else { 4.0 }, 8.0),
+                ("b3", 20.0, 25.0),
+            ] {
                 let payload = json!({"ts": format!("2026-01-01T00:{minute:02}:{second:02}"), "temperature": degrees, "limits": {"max": max}});
-                publisher.publish(&format!("coldchain/truck-7/{name}"), payload.to_string().as_bytes()).unwrap();
+                publisher
+                    .publish(&format!("coldchain/truck-7/{name}"), payload.to_string().as_bytes())
+                    .unwrap();
             }
         }
     }
@@ -50,7 +58,10 @@ fn cold_chain_tells_a_spoiled_box_from_one_that_was_opened() {
     assert_eq!(requests.len(), 1, "{requests:?}");
     assert!(requests[0].headers["content-type"].starts_with("application/cloudevents+json"));
     let event: serde_json::Value = serde_json::from_str(&requests[0].body).unwrap();
-    assert_eq!((event["type"].as_str(), event["source"].as_str()), (Some("box.spoiled"), Some("/cold-chain")));
+    assert_eq!(
+        (event["type"].as_str(), event["source"].as_str()),
+        (Some("box.spoiled"), Some("/cold-chain"))
+    );
     let expected = json!({
         "truck": "truck-7", "box": "b1", "since": "2026-01-01T00:01:00", "until": "2026-01-01T00:02:00",
         "coldest": 9.5, "warmest": 9.5, "readings": 6
@@ -84,14 +95,20 @@ fn fleet_alerts_at_once_and_after_a_window_by_each_devices_clock() {
     alerts.sort();
     let alert = |rule: &str, device: &str, at: &str| (rule.to_owned(), device.to_owned(), at.to_owned());
     // Draining closes the last window, of which two seconds were seen.
-    assert_eq!(alerts, [
-        alert("hot for 5 s", "slow", "2026-01-01T11:00:05"),
-        alert("hot for 5 s", "slow", "2026-01-01T11:00:10"),
-        alert("hot for 5 s", "slow", "2026-01-01T11:00:15"),
-        alert("overheated", "fast", "2026-01-01T12:00:03"),
-    ]);
+    assert_eq!(
+        alerts,
+        [
+            alert("hot for 5 s", "slow", "2026-01-01T11:00:05"),
+            alert("hot for 5 s", "slow", "2026-01-01T11:00:10"),
+            alert("hot for 5 s", "slow", "2026-01-01T11:00:15"),
+            alert("overheated", "fast", "2026-01-01T12:00:03"),
+        ]
+    );
     for request in receiver.requests() {
-        assert!(request.headers["webhook-signature"].starts_with("v1,") && !request.headers["webhook-id"].is_empty());
+        assert!(
+            request.headers["webhook-signature"].starts_with("v1,")
+                && !request.headers["webhook-id"].is_empty()
+        );
     }
     // The hottest windows of the bare SELECT: slow's three, and fast's one with the peak.
     assert_eq!(ran.rows().len(), 4, "{}", ran.out);

@@ -5,7 +5,19 @@ use std::process::Command;
 /// The packages that `package` is built of, tests aside.
 fn dependencies(package: &str, features: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p}", "--package", package])
+        .args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--package",
+            package,
+        ])
         .args(features)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -31,13 +43,25 @@ fn refuse(package: &str, features: &[&str], prefixes: &[&str]) {
 
 #[test]
 fn the_engine_knows_no_sql_no_operator_and_no_connector() {
-    refuse("millstream-engine", &["--all-features"], &["datafusion", "sqlparser", "millstream", "rumqtt", "hyper"]);
+    refuse(
+        "millstream-engine",
+        &["--all-features"],
+        &["datafusion", "sqlparser", "millstream", "rumqtt", "hyper"],
+    );
 }
 
 #[test]
 fn operators_and_connectors_do_not_see_each_other_nor_the_planner() {
-    refuse("millstream-operators", &["--all-features"], &["datafusion", "sqlparser", "millstream-connectors", "millstream-sql", "rumqtt", "hyper"]);
-    refuse("millstream-connectors", &["--all-features"], &["datafusion", "sqlparser", "millstream-operators", "millstream-sql"]);
+    refuse(
+        "millstream-operators",
+        &["--all-features"],
+        &["datafusion", "sqlparser", "millstream-connectors", "millstream-sql", "rumqtt", "hyper"],
+    );
+    refuse(
+        "millstream-connectors",
+        &["--all-features"],
+        &["datafusion", "sqlparser", "millstream-operators", "millstream-sql"],
+    );
 }
 
 #[test]
@@ -51,5 +75,9 @@ fn sql_knows_no_connector_and_not_the_umbrella_crate() {
 
 #[test]
 fn without_default_features_the_library_is_small() {
-    refuse("millstream", &["--no-default-features"], &["datafusion", "sqlparser", "rumqtt", "hyper", "clap", "rustls", "millstream-sql"]);
+    refuse(
+        "millstream",
+        &["--no-default-features"],
+        &["datafusion", "sqlparser", "rumqtt", "hyper", "clap", "rustls", "millstream-sql"],
+    );
 }

@@ -33,7 +33,12 @@ impl Mosquitto {
 
     fn up(&mut self) {
         let config = self.folder.path().join("mosquitto.conf");
-        let process = Command::new(&self.program).arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let process = Command::new(&self.program)
+            .arg("-c")
+            .arg(config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
         self.process = Some(process.unwrap());
         wait_until("Mosquitto to listen", || TcpStream::connect(self.address).is_ok());
     }
@@ -64,7 +69,9 @@ fn start(broker: SocketAddr, sql: &str, out: &str) -> (Child, String) {
          {sql}"
     );
     let child = command(&["sql", &text, "--http", &address]).spawn().unwrap();
-    wait_until("the source to connect", || get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200")));
+    wait_until("the source to connect", || {
+        get(&address, "/readyz").is_some_and(|(status, _)| status.contains("200"))
+    });
     (child, address)
 }
 
@@ -72,7 +79,9 @@ const MEANS: &str = "INSERT INTO out SELECT device, window_end, AVG(t), COUNT(*)
     FROM TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, device;";
 
 fn reading(second: i64, t: f64) -> Vec<u8> {
-    json!({"ts": format!("2026-01-01T00:{:02}:{:02}", second / 60, second % 60), "t": t}).to_string().into_bytes()
+    json!({"ts": format!("2026-01-01T00:{:02}:{:02}", second / 60, second % 60), "t": t})
+        .to_string()
+        .into_bytes()
 }
 
 #[test]
@@ -85,11 +94,18 @@ fn a_tumbling_mean_by_device_is_right() {
     let mut publisher = Publisher::connect(mosquitto.address).unwrap();
     for second in 0..40 {
         for device in 0..3 {
-            publisher.publish(&format!("plant/d{device}/telemetry"), &reading(second, (second * 10 + device) as f64)).unwrap();
+            publisher
+                .publish(
+                    &format!("plant/d{device}/telemetry"),
+                    &reading(second, (second * 10 + device) as f64),
+                )
+                .unwrap();
         }
     }
     // Three windows close by the stream's own time; the fourth when the job drains.
-    wait_until("three windows of three devices", || std::fs::read_to_string(&out).unwrap_or_default().lines().count() >= 9);
+    wait_until("three windows of three devices", || {
+        std::fs::read_to_string(&out).unwrap_or_default().lines().count() >= 9
+    });
     signal(&child, "INT");
     let ran = ended(child);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -98,7 +114,12 @@ fn a_tumbling_mean_by_device_is_right() {
         .lines()
         .map(|line| {
             let row: serde_json::Value = serde_json::from_str(line).unwrap();
-            (row["ends"].as_str().unwrap().into(), row["device"].as_str().unwrap().into(), row["mean"].as_f64().unwrap(), row["c"].as_i64().unwrap())
+            (
+                row["ends"].as_str().unwrap().into(),
+                row["device"].as_str().unwrap().into(),
+                row["mean"].as_f64().unwrap(),
+                row["c"].as_i64().unwrap(),
+            )
         })
         .collect();
     got.sort_by(|a, b| a.partial_cmp(b).unwrap());
@@ -106,7 +127,12 @@ fn a_tumbling_mean_by_device_is_right() {
     for window in 0..4_i64 {
         for device in 0..3_i64 {
             let mean = (0..10).map(|n| ((window * 10 + n) * 10 + device) as f64).sum::<f64>() / 10.0;
-            expected.push((format!("2026-01-01T00:00:{:02}", window * 10 + 10), format!("d{device}"), mean, 10));
+            expected.push((
+                format!("2026-01-01T00:00:{:02}", window * 10 + 10),
+                format!("d{device}"),
+                mean,
+                10,
+            ));
         }
     }
     assert_eq!(got, expected);
@@ -118,7 +144,8 @@ fn a_broker_that_goes_and_comes_back_costs_no_acknowledged_message() {
     let mut mosquitto = Mosquitto::start();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.json").display().to_string();
-    let (child, address) = start(mosquitto.address, "INSERT INTO out SELECT device, ts, t, CAST(NULL AS BIGINT) FROM r;", &out);
+    let (child, address) =
+        start(mosquitto.address, "INSERT INTO out SELECT device, ts, t, CAST(NULL AS BIGINT) FROM r;", &out);
     let broker = mosquitto.address;
     let (tell, told) = std::sync::mpsc::channel();
     // Publishes numbers one after the other, going on where the broker left off; counts what was acknowledged.
@@ -143,19 +170,29 @@ fn a_broker_that_goes_and_comes_back_costs_no_acknowledged_message() {
     for stop_after in [500, 1_500] {
         while told.recv().unwrap() < stop_after {}
         mosquitto.down();
-        wait_until("the source to notice", || get(&address, "/readyz").is_some_and(|(status, _)| status.contains("503")));
+        wait_until("the source to notice", || {
+            get(&address, "/readyz").is_some_and(|(status, _)| status.contains("503"))
+        });
         mosquitto.up();
     }
     let acknowledged = publishing.join().unwrap();
     let seen = || -> std::collections::BTreeSet<u64> {
         let text = std::fs::read_to_string(&out).unwrap_or_default();
         let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["mean"].as_f64().unwrap() as u64).collect()
+        whole
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["mean"].as_f64().unwrap() as u64
+            })
+            .collect()
     };
     let wanted: std::collections::BTreeSet<u64> = acknowledged.iter().map(|number| *number as u64).collect();
     wait_until("every acknowledged message", || wanted.is_subset(&seen()));
     let (_, metrics) = get(&address, "/metrics").unwrap();
-    let reconnects = metrics.lines().find(|line| line.starts_with("millstream_reconnects_total{") && line.contains("operator=\"r\"")).unwrap();
+    let reconnects = metrics
+        .lines()
+        .find(|line| line.starts_with("millstream_reconnects_total{") && line.contains("operator=\"r\""))
+        .unwrap();
     assert!(reconnects.ends_with(" 2"), "{reconnects}");
     signal(&child, "INT");
     assert_eq!(ended(child).code, Some(0));

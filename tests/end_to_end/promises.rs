@@ -11,7 +11,10 @@ use millstream::connectors::memory::MemorySource;
 use millstream::engine::element::Epoch;
 use millstream::engine::job::JobConfig;
 use millstream::engine::state::{MemoryStateStore, StateReader, StateStore, StateWriter};
-use millstream::engine::{Batch, InstanceContext, Job, Output, Ready, Result, Sink, SinkProvider, Source, SourcePoll, SourceProvider};
+use millstream::engine::{
+    Batch, InstanceContext, Job, Output, Ready, Result, Sink, SinkProvider, Source, SourcePoll,
+    SourceProvider,
+};
 use millstream::sql::{CompileOptions, ProvidedTable, TableWatermark, compile};
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -28,7 +31,12 @@ struct Reading {
 
 fn readings() -> impl Strategy<Value = Vec<Reading>> {
     // Time goes on by a few ms a row, with disorder within and beyond what the watermark allows.
-    let row = (0..12_i64, prop_oneof![8 => -250..=0_i64, 1 => -2_500..=-300_i64], 0..5_u8, prop::option::weighted(0.9, -100..100_i64));
+    let row = (
+        0..12_i64,
+        prop_oneof![8 => -250..=0_i64, 1 => -2_500..=-300_i64],
+        0..5_u8,
+        prop::option::weighted(0.9, -100..100_i64),
+    );
     prop::collection::vec(row, 1..400).prop_map(|rows| {
         let mut now = 10_000;
         rows.into_iter()
@@ -54,8 +62,12 @@ impl Window {
         match self {
             Self::Tumble(size) => format!("TUMBLE(TABLE t, DESCRIPTOR(ts), {})", ms(size)),
             Self::Hop { slide, size } => format!("HOP(TABLE t, DESCRIPTOR(ts), {}, {})", ms(slide), ms(size)),
-            Self::Cumulate { step, size } => format!("CUMULATE(TABLE t, DESCRIPTOR(ts), {}, {})", ms(step), ms(size)),
-            Self::Session(gap) => format!("SESSION(TABLE t PARTITION BY device, DESCRIPTOR(ts), {})", ms(gap)),
+            Self::Cumulate { step, size } => {
+                format!("CUMULATE(TABLE t, DESCRIPTOR(ts), {}, {})", ms(step), ms(size))
+            }
+            Self::Session(gap) => {
+                format!("SESSION(TABLE t PARTITION BY device, DESCRIPTOR(ts), {})", ms(gap))
+            }
         }
     }
 
@@ -122,7 +134,12 @@ fn oracle(rows: &[Reading], window: Window) -> Vec<String> {
         .map(|((start, end, device), values)| {
             let known: Vec<i64> = values.iter().flatten().copied().collect();
             let sum = (!known.is_empty()).then(|| known.iter().sum::<i64>());
-            format!("{start} {end} {device} {} {} {sum:?} {:?}", values.len(), known.len(), known.iter().max())
+            format!(
+                "{start} {end} {device} {} {} {sum:?} {:?}",
+                values.len(),
+                known.len(),
+                known.iter().max()
+            )
         })
         .collect();
     lines.sort();
@@ -140,11 +157,14 @@ fn schema() -> SchemaRef {
 fn batches(rows: &[Reading], size: usize) -> Vec<RecordBatch> {
     rows.chunks(size)
         .map(|rows| {
-            RecordBatch::try_new(schema(), vec![
-                Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.ts))),
-                Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.device))),
-                Arc::new(rows.iter().map(|row| row.value).collect::<Int64Array>()),
-            ])
+            RecordBatch::try_new(
+                schema(),
+                vec![
+                    Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.ts))),
+                    Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.device))),
+                    Arc::new(rows.iter().map(|row| row.value).collect::<Int64Array>()),
+                ],
+            )
             .unwrap()
         })
         .collect()
@@ -237,7 +257,13 @@ impl Sink for Collecting {
             let ms = |name: &str| time_ms(row[name].as_str().unwrap());
             self.open.push(format!(
                 "{} {} {} {} {} {:?} {:?}",
-                ms("s"), ms("e"), row["device"].as_str().unwrap(), int("c").unwrap(), int("k").unwrap(), int("v"), int("m")
+                ms("s"),
+                ms("e"),
+                row["device"].as_str().unwrap(),
+                int("c").unwrap(),
+                int("k").unwrap(),
+                int("v"),
+                int("m")
             ));
         }
         Ok(())
@@ -248,7 +274,8 @@ impl Sink for Collecting {
         Ok(Ready::Yes)
     }
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        self.safe = state.blobs().flat_map(|blob| serde_json::from_slice::<Vec<String>>(blob).unwrap()).collect();
+        self.safe =
+            state.blobs().flat_map(|blob| serde_json::from_slice::<Vec<String>>(blob).unwrap()).collect();
         Ok(())
     }
     fn finish(&mut self) -> Result<Ready> {
@@ -263,14 +290,21 @@ fn time_ms(text: &str) -> i64 {
     let clock = text.strip_prefix("1970-01-01T").unwrap();
     let mut parts = clock.split([':', '.']);
     let mut next = || parts.next().unwrap_or("0");
-    let (hours, minutes, seconds) = (next().parse::<i64>().unwrap(), next().parse::<i64>().unwrap(), next().parse::<i64>().unwrap());
+    let (hours, minutes, seconds) =
+        (next().parse::<i64>().unwrap(), next().parse::<i64>().unwrap(), next().parse::<i64>().unwrap());
     let fraction = format!("{:0<3}", next());
     ((hours * 60 + minutes) * 60 + seconds) * 1_000 + fraction.parse::<i64>().unwrap()
 }
 
 /// Runs the query; at each of `kills` (number of batches read, workers afterwards) a checkpoint is taken, some more is
 /// read, and the job is killed and restored.
-fn run(rows: &[Reading], window: Window, workers: usize, batch_rows: usize, kills: &[(usize, usize)]) -> Vec<String> {
+fn run(
+    rows: &[Reading],
+    window: Window,
+    workers: usize,
+    batch_rows: usize,
+    kills: &[(usize, usize)],
+) -> Vec<String> {
     let batches = batches(rows, batch_rows);
     let count = batches.len();
     let gate = Arc::new(Mutex::new(0));
@@ -281,17 +315,47 @@ fn run(rows: &[Reading], window: Window, workers: usize, batch_rows: usize, kill
          FROM TABLE({}) GROUP BY window_start, window_end, device",
         window.sql()
     );
-    let columns = [("s", DataType::Timestamp(TimeUnit::Millisecond, None)), ("e", DataType::Timestamp(TimeUnit::Millisecond, None)), ("device", DataType::Utf8), ("c", DataType::Int64), ("k", DataType::Int64), ("v", DataType::Int64), ("m", DataType::Int64)];
-    let output: SchemaRef = Arc::new(Schema::new(columns.map(|(name, kind)| Field::new(name, kind, true)).to_vec()));
+    let columns = [
+        ("s", DataType::Timestamp(TimeUnit::Millisecond, None)),
+        ("e", DataType::Timestamp(TimeUnit::Millisecond, None)),
+        ("device", DataType::Utf8),
+        ("c", DataType::Int64),
+        ("k", DataType::Int64),
+        ("v", DataType::Int64),
+        ("m", DataType::Int64),
+    ];
+    let output: SchemaRef =
+        Arc::new(Schema::new(columns.map(|(name, kind)| Field::new(name, kind, true)).to_vec()));
     let start = |workers: usize, restore| {
-        let source = Gated { inner: MemorySource::bounded(schema(), batches.clone(), 1), gate: Arc::clone(&gate) };
+        let source =
+            Gated { inner: MemorySource::bounded(schema(), batches.clone(), 1), gate: Arc::clone(&gate) };
         let tables = vec![
-            ProvidedTable { name: "t".into(), schema: schema(), watermark: Some(TableWatermark { column: "ts".into(), delay_ms: DELAY_MS }), source: Some(Arc::new(source)), sink: None },
-            ProvidedTable { name: "o".into(), schema: Arc::clone(&output), watermark: None, source: None, sink: Some(Arc::new(out.clone())) },
+            ProvidedTable {
+                name: "t".into(),
+                schema: schema(),
+                watermark: Some(TableWatermark { column: "ts".into(), delay_ms: DELAY_MS }),
+                source: Some(Arc::new(source)),
+                sink: None,
+            },
+            ProvidedTable {
+                name: "o".into(),
+                schema: Arc::clone(&output),
+                watermark: None,
+                source: None,
+                sink: Some(Arc::new(out.clone())),
+            },
         ];
         let options = CompileOptions { workers, tables, ..CompileOptions::default() };
-        let program = compile(&sql, &millstream::connectors::registry(), &options).map_err(|error| error.render("test")).unwrap();
-        let config = JobConfig { workers, batch_rows_max: batch_rows, store: store.clone(), restore, ..JobConfig::default() };
+        let program = compile(&sql, &millstream::connectors::registry(), &options)
+            .map_err(|error| error.render("test"))
+            .unwrap();
+        let config = JobConfig {
+            workers,
+            batch_rows_max: batch_rows,
+            store: store.clone(),
+            restore,
+            ..JobConfig::default()
+        };
         Job::start(&program.graph, config).unwrap()
     };
     let mut job = start(workers, None);
@@ -327,8 +391,10 @@ fn run(rows: &[Reading], window: Window, workers: usize, batch_rows: usize, kill
 fn window() -> impl Strategy<Value = Window> {
     prop_oneof![
         (1..8_i64).prop_map(|n| Window::Tumble(n * 100)),
-        (1..4_i64, 1..5_i64).prop_map(|(slide, times)| Window::Hop { slide: slide * 100, size: slide * 100 * times }),
-        (1..4_i64, 1..5_i64).prop_map(|(step, times)| Window::Cumulate { step: step * 100, size: step * 100 * times }),
+        (1..4_i64, 1..5_i64)
+            .prop_map(|(slide, times)| Window::Hop { slide: slide * 100, size: slide * 100 * times }),
+        (1..4_i64, 1..5_i64)
+            .prop_map(|(step, times)| Window::Cumulate { step: step * 100, size: step * 100 * times }),
         (1..6_i64).prop_map(|n| Window::Session(n * 50)),
     ]
 }

@@ -18,8 +18,18 @@ pub struct Filesystem;
 
 const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("path", "text", "", "File, folder (all files in it, by name) or glob pattern."),
-    OptionSpec::new("scan.mode", "once | follow", "once", "Read what is there and end, or go on with what is added."),
-    OptionSpec::new("source.monitor-interval", "duration", "1 s", "How often to look for more; given, it means follow."),
+    OptionSpec::new(
+        "scan.mode",
+        "once | follow",
+        "once",
+        "Read what is there and end, or go on with what is added.",
+    ),
+    OptionSpec::new(
+        "source.monitor-interval",
+        "duration",
+        "1 s",
+        "How often to look for more; given, it means follow.",
+    ),
     OptionSpec::new("sink.append", "boolean", "false", "Add to the file instead of replacing it."),
     ON_ERROR_OPTION,
 ];
@@ -38,7 +48,8 @@ impl Connector for Filesystem {
         let options = &table.options;
         let format = FormatOptions::from_options(options)?;
         let interval = options.duration_ms("source.monitor-interval")?;
-        let follow = options.choice("scan.mode", &[("once", false), ("follow", true)])?.unwrap_or(interval.is_some());
+        let follow =
+            options.choice("scan.mode", &[("once", false), ("follow", true)])?.unwrap_or(interval.is_some());
         let on_error = if format.ignore_errors { OnError::Skip } else { OnError::from_options(options)? };
         Ok(Arc::new(source::Files {
             path: options.require("path")?.to_owned(),

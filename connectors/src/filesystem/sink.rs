@@ -23,7 +23,13 @@ impl SinkProvider for FileSink {
     fn create(&self, instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
         let folder = self.path.is_dir() || self.path.to_string_lossy().ends_with('/');
         let path = if folder { self.path.join(format!("part-{instance}.json")) } else { self.path.clone() };
-        Ok(Box::new(Writer { path, append: self.append, file: None, encoder: JsonEncoder::default(), buffer: Vec::new() }))
+        Ok(Box::new(Writer {
+            path,
+            append: self.append,
+            file: None,
+            encoder: JsonEncoder::default(),
+            buffer: Vec::new(),
+        }))
     }
     fn describe(&self) -> String {
         self.path.display().to_string()

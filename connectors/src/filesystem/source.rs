@@ -12,9 +12,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use millstream_engine::dead_letter::{OnError, RowErrors};
 use millstream_engine::state::{StateReader, StateWriter};
-use millstream_engine::{
-    Batch, Error, InstanceContext, Output, Result, Source, SourcePoll, SourceProvider,
-};
+use millstream_engine::{Batch, Error, InstanceContext, Output, Result, Source, SourcePoll, SourceProvider};
 
 use crate::format::{FormatOptions, JsonDecoder};
 
@@ -141,9 +139,9 @@ impl Reader {
     /// Reads a block and gathers its whole lines. False at the end of the file.
     fn read_block(&mut self, errors: &RowErrors) -> Result<bool> {
         let Some((path, file)) = &mut self.current else { return Ok(false) };
-        let read = file
-            .read(&mut self.block)
-            .map_err(|error| Error::unavailable(format!("file {} cannot be read: {error}", path.display())))?;
+        let read = file.read(&mut self.block).map_err(|error| {
+            Error::unavailable(format!("file {} cannot be read: {error}", path.display()))
+        })?;
         if read == 0 {
             if self.files.follow_ms.is_none() || self.skipping > 0 {
                 self.end_of_line(errors)?;
@@ -205,7 +203,9 @@ impl Source for Reader {
     }
 
     fn poll(&mut self, out: &mut Output<'_>) -> Result<SourcePoll> {
-        let Some(errors) = self.errors.clone() else { return Err(Error::internal("polled before it was opened")) };
+        let Some(errors) = self.errors.clone() else {
+            return Err(Error::internal("polled before it was opened"));
+        };
         if self.current.is_none() && self.queue.is_empty() && !self.listed {
             self.queue = self.files.list()?;
             self.queue.reverse();
@@ -213,7 +213,11 @@ impl Source for Reader {
         }
         let mut more = true;
         while self.decoder.len() < self.rows_max && more {
-            more = if self.current.is_some() { self.read_block(&errors)? || !self.queue.is_empty() } else { self.open_next()? };
+            more = if self.current.is_some() {
+                self.read_block(&errors)? || !self.queue.is_empty()
+            } else {
+                self.open_next()?
+            };
         }
         let before: u64 = self.offsets.values().sum();
         if !self.decoder.is_empty() {

@@ -89,7 +89,8 @@ impl JsonDecoder {
         let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
         let odd = std::mem::take(&mut self.odd);
         let whole = if odd || ends.is_empty() { None } else { self.decode(&bytes, ends.len()).ok() };
-        let decoded = match whole.filter(|rows| rows.num_rows() == ends.len() && !self.may_miss_fields(rows)) {
+        let decoded = match whole.filter(|rows| rows.num_rows() == ends.len() && !self.may_miss_fields(rows))
+        {
             Some(rows) => Decoded { rows, payload_of: None },
             None => self.one_by_one(&bytes, &ends, errors)?,
         };
@@ -133,7 +134,9 @@ impl JsonDecoder {
     }
 
     fn builder(&self) -> ReaderBuilder {
-        ReaderBuilder::new(Arc::clone(&self.schema)).with_coerce_primitive(true).with_batch_size(ROWS_PER_PASS)
+        ReaderBuilder::new(Arc::clone(&self.schema))
+            .with_coerce_primitive(true)
+            .with_batch_size(ROWS_PER_PASS)
     }
 
     fn one_by_one(&mut self, bytes: &[u8], ends: &[usize], errors: &RowErrors) -> Result<Decoded> {
@@ -145,7 +148,8 @@ impl JsonDecoder {
             if payload.is_empty() {
                 continue;
             }
-            let rows = if payload.first() == Some(&b'[') { self.array(payload) } else { self.decode(payload, 1) };
+            let rows =
+                if payload.first() == Some(&b'[') { self.array(payload) } else { self.decode(payload, 1) };
             let rows = rows.and_then(|rows| self.complete(payload, rows));
             match rows {
                 Ok(rows) => {
@@ -171,8 +175,9 @@ impl JsonDecoder {
         }
         let value = serde_json::from_slice(payload).map_err(|error| Error::data(error.to_string()))?;
         match missing_field(self.schema.fields(), &value) {
-            Some(name) => Err(Error::data(format!("the field '{name}' is missing"))
-                .remedy("the table says 'json.fail-on-missing-field' = 'true'; without it the column is NULL")),
+            Some(name) => Err(Error::data(format!("the field '{name}' is missing")).remedy(
+                "the table says 'json.fail-on-missing-field' = 'true'; without it the column is NULL",
+            )),
             None => Ok(rows),
         }
     }
@@ -211,14 +216,18 @@ impl JsonDecoder {
 /// The first field of `fields` that an object of `value` does not have, ROWs' fields included. One that is `null` is there.
 fn missing_field(fields: &Fields, value: &serde_json::Value) -> Option<String> {
     match value {
-        serde_json::Value::Array(elements) => elements.iter().find_map(|element| missing_field(fields, element)),
-        serde_json::Value::Object(object) => fields.iter().find_map(|field| match (object.get(field.name()), field.data_type()) {
-            (None, _) => Some(field.name().clone()),
-            (Some(row), DataType::Struct(inner)) => {
-                missing_field(inner, row).map(|name| format!("{}.{name}", field.name()))
-            }
-            _ => None,
-        }),
+        serde_json::Value::Array(elements) => {
+            elements.iter().find_map(|element| missing_field(fields, element))
+        }
+        serde_json::Value::Object(object) => {
+            fields.iter().find_map(|field| match (object.get(field.name()), field.data_type()) {
+                (None, _) => Some(field.name().clone()),
+                (Some(row), DataType::Struct(inner)) => {
+                    missing_field(inner, row).map(|name| format!("{}.{name}", field.name()))
+                }
+                _ => None,
+            })
+        }
         _ => None,
     }
 }
@@ -254,9 +263,11 @@ mod tests {
     }
 
     fn setup() -> Setup {
-        let options = FormatOptions { fail_on_missing: false, ignore_errors: false, payload_bytes_max: 1 << 20 };
+        let options =
+            FormatOptions { fail_on_missing: false, ignore_errors: false, payload_bytes_max: 1 << 20 };
         let (letters, metrics) = (Arc::<DeadLetters>::default(), OperatorMetrics::new("t", "source", 0));
-        let errors = RowErrors::new(OnError::DeadLetter, letters.clone(), metrics.clone(), ManualClock::at(0));
+        let errors =
+            RowErrors::new(OnError::DeadLetter, letters.clone(), metrics.clone(), ManualClock::at(0));
         Setup { decoder: JsonDecoder::new(schema(), options), errors, letters, metrics }
     }
 
@@ -280,11 +291,20 @@ mod tests {
             br#"{}"#,
         ]);
         assert_eq!((numbers, errors), (vec![0, 1, 2], vec![]));
-        assert_eq!(rows.column(0).as_string::<i32>().iter().collect::<Vec<_>>(), vec![Some("a"), Some("7"), None]);
+        assert_eq!(
+            rows.column(0).as_string::<i32>().iter().collect::<Vec<_>>(),
+            vec![Some("a"), Some("7"), None]
+        );
         assert_eq!(rows.column(1).as_primitive::<Float64Type>().values()[..2], [21.5, 1.5]);
-        assert_eq!(rows.column(2).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), vec![Some(3), None, None]);
+        assert_eq!(
+            rows.column(2).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(),
+            vec![Some(3), None, None]
+        );
         let times = rows.column(3).as_primitive::<TimestampMillisecondType>();
-        assert_eq!((times.value(0), times.value(1), times.is_null(2)), (1_767_225_610_500, 1_767_225_610_000, true));
+        assert_eq!(
+            (times.value(0), times.value(1), times.is_null(2)),
+            (1_767_225_610_500, 1_767_225_610_000, true)
+        );
     }
 
     #[test]
@@ -308,7 +328,14 @@ mod tests {
         assert_eq!(rows.column(2).as_primitive::<Int64Type>().values(), &[1, 2, 3, 4, 5]);
         assert_eq!(numbers, vec![0, 2, 8, 8, 11]);
         let errors = errors.join("\n");
-        for part in ["line 1 column", "'t'", "not valid UTF-8", "10485760 bytes is over the limit", "JSON object", "'ts'"] {
+        for part in [
+            "line 1 column",
+            "'t'",
+            "not valid UTF-8",
+            "10485760 bytes is over the limit",
+            "JSON object",
+            "'ts'",
+        ] {
             assert!(errors.contains(part), "{part} is not in:\n{errors}");
         }
         assert_eq!(errors.lines().count(), 8, "{errors}");

@@ -145,7 +145,9 @@ fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> Result<()> {
         DataType::LargeUtf8 => write_text(out, column.as_string::<i64>().value(row)),
         DataType::Utf8View => write_text(out, column.as_string_view().value(row)),
         DataType::Timestamp(TimeUnit::Second, zone) => time!(TimestampSecondType, 1, zone.is_some()),
-        DataType::Timestamp(TimeUnit::Millisecond, zone) => time!(TimestampMillisecondType, 1_000, zone.is_some()),
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => {
+            time!(TimestampMillisecondType, 1_000, zone.is_some())
+        }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             time!(TimestampMicrosecondType, 1_000_000, zone.is_some());
         }
@@ -275,7 +277,8 @@ mod tests {
     #[test]
     fn writes_what_flink_writes() {
         let inner: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
-        let row = StructArray::new(Fields::from(vec![Field::new("i", DataType::Int32, true)]), vec![inner], None);
+        let row =
+            StructArray::new(Fields::from(vec![Field::new("i", DataType::Int32, true)]), vec![inner], None);
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("s", Arc::new(StringArray::from(vec!["a\"\n\u{e9}", ""]))),
             ("f", Arc::new(Float64Array::from(vec![21.5, f64::NAN]))),
@@ -285,8 +288,10 @@ mod tests {
             ("d", Arc::new(Decimal128Array::from(vec![-105, 5]).with_precision_and_scale(5, 2).unwrap())),
             ("r", Arc::new(row)),
         ];
-        let fields: Vec<_> =
-            columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+        let fields: Vec<_> = columns
+            .iter()
+            .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+            .collect();
         let rows = RecordBatch::try_new(
             Arc::new(Schema::new(fields)),
             columns.into_iter().map(|(_, column)| column).collect(),

@@ -19,7 +19,12 @@ pub const FORMAT_OPTIONS: &[OptionSpec] = &[
         "Form of TIMESTAMP values; both forms are read whichever is named, ISO-8601 is written.",
     ),
     OptionSpec::new("json.ignore-parse-errors", "boolean", "false", "The same as 'on-error' = 'skip'."),
-    OptionSpec::new("json.fail-on-missing-field", "boolean", "false", "A missing field is a bad row, not NULL."),
+    OptionSpec::new(
+        "json.fail-on-missing-field",
+        "boolean",
+        "false",
+        "A missing field is a bad row, not NULL.",
+    ),
     OptionSpec::new("payload.max-bytes", "size", "1 mb", "A larger payload (for files: line) is a bad row."),
 ];
 

@@ -21,22 +21,39 @@ use super::signature::{self, Signer};
 
 /// Headers that the connector or HTTP itself sets.
 const RESERVED_HEADERS: [&str; 9] = [
-    "webhook-id", "webhook-timestamp", "webhook-signature", "idempotency-key", "content-length",
-    "transfer-encoding", "connection", "te", "upgrade",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "idempotency-key",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "upgrade",
 ];
 
 /// All options, in the order a reader wants them.
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("url", "text", "", "Where rows are sent, http or https; redirects are not followed."),
     OptionSpec::new("method", "POST | PUT", "POST", "The request's method."),
-    OptionSpec::new("headers.*", "text", "", "A header added to each request, such as 'headers.Authorization'."),
+    OptionSpec::new(
+        "headers.*",
+        "text",
+        "",
+        "A header added to each request, such as 'headers.Authorization'.",
+    ),
     OptionSpec::new(
         "content",
         "json | cloudevents",
         "json",
         "The row as a JSON object, or as the data of a CloudEvents 1.0 event (structured mode).",
     ),
-    OptionSpec::new("cloudevents.source", "text", "", "The event's source; '/millstream/TABLE' when not given."),
+    OptionSpec::new(
+        "cloudevents.source",
+        "text",
+        "",
+        "The event's source; '/millstream/TABLE' when not given.",
+    ),
     OptionSpec::new("cloudevents.type", "text", "", "The event's type; 'millstream.TABLE' when not given."),
     OptionSpec::new(
         "key",
@@ -56,7 +73,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "1",
         "Rows in one request: 1 sends one object, more send a JSON array (or a CloudEvents batch).",
     ),
-    OptionSpec::new("batch.max-bytes", "size", "256 kb", "Size at which a request of several rows is closed."),
+    OptionSpec::new(
+        "batch.max-bytes",
+        "size",
+        "256 kb",
+        "Size at which a request of several rows is closed.",
+    ),
     OptionSpec::new("timeout", "duration", "10 s", "How long one attempt may take, connecting included."),
     OptionSpec::new(
         "retry.max-attempts",
@@ -64,8 +86,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "10",
         "Attempts in all, the first included; 1 (or 0) does not retry.",
     ),
-    OptionSpec::new("retry.backoff.initial", "duration", "200 ms", "Wait before the first retry, doubled after."),
-    OptionSpec::new("retry.backoff.max", "duration", "30 s", "The longest wait, unless Retry-After asks for more."),
+    OptionSpec::new(
+        "retry.backoff.initial",
+        "duration",
+        "200 ms",
+        "Wait before the first retry, doubled after.",
+    ),
+    OptionSpec::new(
+        "retry.backoff.max",
+        "duration",
+        "30 s",
+        "The longest wait, unless Retry-After asks for more.",
+    ),
     OptionSpec::new(
         "retry.deadline",
         "duration",
@@ -85,7 +117,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "deny",
         "Whether private and loopback addresses may be reached; link-local and metadata addresses never are.",
     ),
-    OptionSpec::new("outlet.max-bytes", "size", "4 mb", "Bytes that wait for delivery before the query is held back."),
+    OptionSpec::new(
+        "outlet.max-bytes",
+        "size",
+        "4 mb",
+        "Bytes that wait for delivery before the query is held back.",
+    ),
     ON_ERROR_OPTION,
 ];
 
@@ -179,10 +216,7 @@ fn headers(options: &Options, content_type: &'static str) -> Result<HeaderMap> {
     };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("millstream/", env!("CARGO_PKG_VERSION"))),
-    );
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("millstream/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in options.with_prefix("headers.") {
         if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(wrong(name, "this header is set by the connector"));
@@ -213,8 +247,9 @@ fn content(table: &Table) -> Result<Content> {
     }
     for key in ["cloudevents.source", "cloudevents.type"] {
         if options.get(key).is_some() {
-            return Err(Error::config(format!("option '{key}' needs 'content' = 'cloudevents'"))
-                .at(options.owner()));
+            return Err(
+                Error::config(format!("option '{key}' needs 'content' = 'cloudevents'")).at(options.owner())
+            );
         }
     }
     Ok(Content::Json)

@@ -25,9 +25,9 @@ impl Signer {
         let Some(secret) = options.get(OPTION) else { return Ok(None) };
         let wrong = |what: &str| Error::config(format!("option '{OPTION}': {what}")).at(options.owner());
         let bytes = match secret.trim().strip_prefix("whsec_") {
-            Some(encoded) => STANDARD
-                .decode(encoded)
-                .map_err(|_| wrong("what follows 'whsec_' must be base64"))?,
+            Some(encoded) => {
+                STANDARD.decode(encoded).map_err(|_| wrong("what follows 'whsec_' must be base64"))?
+            }
             None => secret.as_bytes().to_vec(),
         };
         if bytes.is_empty() {

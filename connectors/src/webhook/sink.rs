@@ -46,7 +46,13 @@ struct Running {
 impl WebhookSink {
     /// A sink that is still to be opened.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, encoder: JsonEncoder::new(false), open: BTreeMap::new(), next_lane: 0, running: None }
+        Self {
+            settings,
+            encoder: JsonEncoder::new(false),
+            open: BTreeMap::new(),
+            next_lane: 0,
+            running: None,
+        }
     }
 
     /// One lane a row: its key's, or its share of keys' where requests hold several rows, so that they fill.
@@ -129,7 +135,11 @@ impl Sink for WebhookSink {
             let lane = lanes.as_ref().map_or(0, |lanes| lanes[row]);
             let time_ms = batch.event_times_ms().map_or(now_ms, |times| times[row]);
             let id = self.running()?.ids.next(json);
-            if self.open.get(&lane).is_some_and(|open| !open.has_room(&settings.framing, json, settings.batch_bytes_max)) {
+            if self
+                .open
+                .get(&lane)
+                .is_some_and(|open| !open.has_room(&settings.framing, json, settings.batch_bytes_max))
+            {
                 self.close(lane)?;
             }
             let open = self.open.entry(lane).or_insert_with(|| BodyBuilder::opened(now_ns));

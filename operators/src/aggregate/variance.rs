@@ -62,7 +62,9 @@ impl Accumulator for Variance {
     ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("a variance without an argument")) };
         let values = column.as_primitive::<Float64Type>().values();
-        for_each_value(groups, values, column, filter, |group, value| self.add(group, value, value * value, 1));
+        for_each_value(groups, values, column, filter, |group, value| {
+            self.add(group, value, value * value, 1)
+        });
         Ok(())
     }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {

@@ -202,7 +202,13 @@ struct Run {
 }
 
 impl Run {
-    fn new(spec: WindowAggregateSpec, phases: Phases, keyed_clocks: bool, relaxed: bool, instances: usize) -> Self {
+    fn new(
+        spec: WindowAggregateSpec,
+        phases: Phases,
+        keyed_clocks: bool,
+        relaxed: bool,
+        instances: usize,
+    ) -> Self {
         let cut = match spec.window {
             WindowAssigner::Session { .. } => CutRule::Clocks,
             window => CutRule::Boundaries(vec![(window.slide_ms(), window.offset_ms())]),

@@ -209,7 +209,10 @@ impl Function {
     }
 
     /// With a look at types and constants while planning, where a unit or pattern that is none can still be placed.
-    pub fn checks(mut self, checks: impl Fn(&Given<'_>) -> Result<(), PlanError> + Send + Sync + 'static) -> Self {
+    pub fn checks(
+        mut self,
+        checks: impl Fn(&Given<'_>) -> Result<(), PlanError> + Send + Sync + 'static,
+    ) -> Self {
         self.checks = Some(Box::new(checks));
         self
     }

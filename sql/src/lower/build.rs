@@ -29,7 +29,8 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
         }
         LogicalPlan::Filter(filter) => {
             let input = build(&filter.input, functions)?;
-            let predicate = bind_all(std::slice::from_ref(&filter.predicate), &filter.input, &input, functions)?.pop();
+            let predicate =
+                bind_all(std::slice::from_ref(&filter.predicate), &filter.input, &input, functions)?.pop();
             let columns = (0..input.fields.len()).map(column).collect();
             let fields = input.fields.clone();
             Ok(Rel::calc(input, predicate, columns, fields))
@@ -40,7 +41,8 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
         }
         LogicalPlan::TableScan(scan) => table(scan),
         LogicalPlan::Union(union) => {
-            let inputs = union.inputs.iter().map(|input| build(input, functions)).collect::<Result<Vec<_>, _>>()?;
+            let inputs =
+                union.inputs.iter().map(|input| build(input, functions)).collect::<Result<Vec<_>, _>>()?;
             Ok(Rel { kind: RelKind::Union { inputs }, fields: fields_of(plan) })
         }
         LogicalPlan::Values(values) => rows(&values.schema, &values.values, functions),
@@ -94,7 +96,8 @@ pub(super) fn fields_of(plan: &LogicalPlan) -> Vec<FieldRef> {
 /// The fields of `input` under the names that `plan` gives them.
 fn renamed(input: &Rel, plan: &LogicalPlan) -> Vec<FieldRef> {
     let names = plan.schema().fields();
-    let renamed = |(field, named): (&FieldRef, &FieldRef)| Arc::new(field.as_ref().clone().with_name(named.name()));
+    let renamed =
+        |(field, named): (&FieldRef, &FieldRef)| Arc::new(field.as_ref().clone().with_name(named.name()));
     input.fields.iter().zip(names).map(renamed).collect()
 }
 
@@ -118,7 +121,9 @@ fn rows(schema: &DFSchema, values: &[Vec<Expr>], functions: &FunctionContext) ->
         .fields()
         .iter()
         .enumerate()
-        .map(|(index, field)| Arc::new(Field::new(format!("EXPR${index}"), value_type(field.data_type()), true)))
+        .map(|(index, field)| {
+            Arc::new(Field::new(format!("EXPR${index}"), value_type(field.data_type()), true))
+        })
         .collect();
     let empty = DFSchema::empty();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -127,10 +132,16 @@ fn rows(schema: &DFSchema, values: &[Vec<Expr>], functions: &FunctionContext) ->
             .iter()
             .map(|row| {
                 let expr = bind(row[index].clone(), &empty, &empty, functions)?;
-                let expr = super::columns::with_flink_casts(datafusion_expr::cast(expr, field.data_type().clone()), &empty, functions)?;
+                let expr = super::columns::with_flink_casts(
+                    datafusion_expr::cast(expr, field.data_type().clone()),
+                    &empty,
+                    functions,
+                )?;
                 match constant(&expr)? {
                     ColumnarValue::Scalar(value) => Ok(value),
-                    ColumnarValue::Array(array) => Ok(datafusion_common::ScalarValue::try_from_array(&array, 0)?),
+                    ColumnarValue::Array(array) => {
+                        Ok(datafusion_common::ScalarValue::try_from_array(&array, 0)?)
+                    }
                 }
             })
             .collect::<Result<Vec<_>, PlanError>>()?;
@@ -163,7 +174,10 @@ fn windowed(node: &WindowNode, functions: &FunctionContext) -> Result<Rel, PlanE
                     type_name(other)
                 ),
             };
-            return Err(PlanError::new(format!("'{name}' is not a time attribute, so windows cannot go by it")).remedy(remedy));
+            return Err(PlanError::new(format!(
+                "'{name}' is not a time attribute, so windows cannot go by it"
+            ))
+            .remedy(remedy));
         }
     };
     let mut fields = input.fields.clone();
@@ -200,7 +214,8 @@ fn on_local_clocks(window: WindowAssigner, zone: chrono_tz::Tz) -> Result<Window
     // Summer and winter from 2000 to 2040.
     let offsets = (60..140).filter_map(|half_year| {
         let instant = chrono::DateTime::from_timestamp(half_year * 15_778_800 + 604_800, 0)?;
-        let offset = chrono::Offset::fix(&chrono::TimeZone::offset_from_utc_datetime(&zone, &instant.naive_utc()));
+        let offset =
+            chrono::Offset::fix(&chrono::TimeZone::offset_from_utc_datetime(&zone, &instant.naive_utc()));
         Some(i64::from(offset.local_minus_utc()) * 1_000)
     });
     let mut shifts = offsets.map(|offset| offset.rem_euclid(period_ms));
@@ -214,7 +229,9 @@ fn on_local_clocks(window: WindowAssigner, zone: chrono_tz::Tz) -> Result<Window
     }
     let moved = |offset_ms: i64| (offset_ms - shift).rem_euclid(period_ms);
     Ok(match window {
-        WindowAssigner::Tumble { size_ms, offset_ms } => WindowAssigner::Tumble { size_ms, offset_ms: moved(offset_ms) },
+        WindowAssigner::Tumble { size_ms, offset_ms } => {
+            WindowAssigner::Tumble { size_ms, offset_ms: moved(offset_ms) }
+        }
         WindowAssigner::Hop { size_ms, slide_ms, offset_ms } => {
             WindowAssigner::Hop { size_ms, slide_ms, offset_ms: moved(offset_ms) }
         }

@@ -65,7 +65,9 @@ pub(crate) fn bind(
             Ok(match expr {
                 Expr::Column(name) => Transformed::yes(column(names.index_of_column(&name)?)),
                 Expr::Alias(alias) => Transformed::yes(*alias.expr),
-                other if named(&other).is_some() => named(&other).cloned().map_or_else(|| Transformed::no(other), Transformed::yes),
+                other if named(&other).is_some() => {
+                    named(&other).cloned().map_or_else(|| Transformed::no(other), Transformed::yes)
+                }
                 other => Transformed::no(other),
             })
         })
@@ -74,7 +76,11 @@ pub(crate) fn bind(
 }
 
 /// Replaces casts that Flink does otherwise.
-pub(crate) fn with_flink_casts(expr: Expr, schema: &DFSchema, functions: &FunctionContext) -> Result<Expr, PlanError> {
+pub(crate) fn with_flink_casts(
+    expr: Expr,
+    schema: &DFSchema,
+    functions: &FunctionContext,
+) -> Result<Expr, PlanError> {
     let cast_of = |inner: &Expr, to: &DataType, may_fail: bool| -> Result<Option<Expr>> {
         let from = inner.get_type(schema)?;
         if &from == to {

@@ -8,7 +8,9 @@ use arrow_schema::{FieldRef, Schema, SchemaRef};
 use datafusion_expr::Expr;
 use millstream_engine::graph::OperatorFactory;
 use millstream_engine::{Graph, Input, NodeId, Registry, SinkProvider};
-use millstream_operators::window::{TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single};
+use millstream_operators::window::{
+    TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single,
+};
 use millstream_operators::{AggregateCall, ExpressionRef, Project, Union, WatermarkAssigner, WatermarkSpec};
 
 use super::columns::{as_column, column, is_trivial, substitute};
@@ -69,7 +71,10 @@ impl Emitter<'_> {
         let stream = self.rel(rel, &vec![Need::All; rel.fields.len()])?;
         let (name, provider) = match &statement.target {
             Target::Table(entry) => (entry.name.clone(), entry.sink(self.registry)?),
-            Target::Result(provider, index) => (format!("result{}", if *index == 0 { String::new() } else { format!("-{index}") }), Arc::clone(provider)),
+            Target::Result(provider, index) => (
+                format!("result{}", if *index == 0 { String::new() } else { format!("-{index}") }),
+                Arc::clone(provider),
+            ),
         };
         let stream = self.exactly(stream, &rel.fields)?;
         let input = match &statement.target {
@@ -102,9 +107,17 @@ impl Emitter<'_> {
                 let factory: OperatorFactory =
                     Arc::new(move || Ok(Box::new(WindowTvf::new(window, mode, Arc::clone(&output))?) as _));
                 let detail = show::window(&window);
-                let node = self.graph.operator("window", "window", detail, vec![Input::forward(below.node)], factory);
+                let node = self.graph.operator(
+                    "window",
+                    "window",
+                    detail,
+                    vec![Input::forward(below.node)],
+                    factory,
+                );
                 let mut columns = below.columns;
-                columns.extend((below.schema.fields().len()..schema.fields().len()).map(|index| Some(column(index))));
+                columns.extend(
+                    (below.schema.fields().len()..schema.fields().len()).map(|index| Some(column(index))),
+                );
                 Ok(Stream { node, schema, columns, time: below.time })
             }
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
@@ -114,7 +127,9 @@ impl Emitter<'_> {
                     let stream = self.rel(input, need)?;
                     streams.push(self.materialized(stream, need, &rel.fields)?);
                 }
-                let Some(first) = streams.first().cloned() else { return Err(PlanError::new("a union of nothing")) };
+                let Some(first) = streams.first().cloned() else {
+                    return Err(PlanError::new("a union of nothing"));
+                };
                 let inputs = streams.iter().map(|stream| Input::forward(stream.node)).collect();
                 let factory: OperatorFactory = Arc::new(|| Ok(Box::new(Union) as _));
                 let node = self.graph.operator("union", "union", "", inputs, factory);
@@ -125,7 +140,12 @@ impl Emitter<'_> {
                 let schema = rows.schema();
                 let provider = values::provider(rows.clone());
                 let node = self.graph.source("values", provider.describe(), provider, Arc::clone(&schema));
-                Ok(Stream { node, columns: (0..schema.fields().len()).map(|index| Some(column(index))).collect(), schema, time: None })
+                Ok(Stream {
+                    node,
+                    columns: (0..schema.fields().len()).map(|index| Some(column(index))).collect(),
+                    schema,
+                    time: None,
+                })
             }
         }
     }
@@ -168,18 +188,26 @@ impl Emitter<'_> {
     }
 
     /// Adds the columns that event time, watermark and clocks need, and the assigner.
-    fn watermarks(&mut self, entry: &TableEntry, stream: Stream, ahead_max_ms: Option<i64>) -> Result<Stream, PlanError> {
+    fn watermarks(
+        &mut self,
+        entry: &TableEntry,
+        stream: Stream,
+        ahead_max_ms: Option<i64>,
+    ) -> Result<Stream, PlanError> {
         let Some((time, watermark)) = &entry.watermark else { return Ok(stream) };
         let mut wanted = vec![*time];
         wanted.extend(&entry.clock_keys);
         let mut paths = Vec::new();
         super::columns::paths_in(watermark, &mut paths);
         wanted.extend(paths.iter().map(|(index, _)| *index));
-        let missing: Vec<usize> =
-            wanted.into_iter().filter(|index| stream.columns[*index].as_ref().and_then(as_column).is_none()).collect();
+        let missing: Vec<usize> = wanted
+            .into_iter()
+            .filter(|index| stream.columns[*index].as_ref().and_then(as_column).is_none())
+            .collect();
         let stream = self.with_computed(entry, stream, missing)?;
         let of = |index: usize| stream.columns[index].clone().unwrap_or_else(|| column(usize::MAX));
-        let physical_time = as_column(&of(*time)).ok_or_else(|| PlanError::new("the event time is no column"))?;
+        let physical_time =
+            as_column(&of(*time)).ok_or_else(|| PlanError::new("the event time is no column"))?;
         let fields: Vec<FieldRef> = stream.schema.fields().iter().cloned().collect();
         let shown = show::expression(&substitute(watermark, &of), &fields);
         let need = &self.needs[&entry.name];
@@ -192,9 +220,11 @@ impl Emitter<'_> {
             on_error: entry.on_error,
             cut: need.cut_rule(),
         };
-        let keys: Vec<&str> = entry.clock_keys.iter().map(|key| entry.schema.field(*key).name().as_str()).collect();
+        let keys: Vec<&str> =
+            entry.clock_keys.iter().map(|key| entry.schema.field(*key).name().as_str()).collect();
         let per_key = if keys.is_empty() { String::new() } else { format!(" per {}", keys.join(", ")) };
-        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(WatermarkAssigner::new(spec.clone())) as _));
+        let factory: OperatorFactory =
+            Arc::new(move || Ok(Box::new(WatermarkAssigner::new(spec.clone())) as _));
         let detail = format!("{shown}{per_key}");
         let id = format!("{}/watermark", entry.name);
         let node = self.graph.operator(id, "watermark", detail, vec![Input::forward(stream.node)], factory);
@@ -202,7 +232,12 @@ impl Emitter<'_> {
     }
 
     /// Materializes the declared columns `missing` behind the others.
-    fn with_computed(&mut self, entry: &TableEntry, stream: Stream, missing: Vec<usize>) -> Result<Stream, PlanError> {
+    fn with_computed(
+        &mut self,
+        entry: &TableEntry,
+        stream: Stream,
+        missing: Vec<usize>,
+    ) -> Result<Stream, PlanError> {
         if missing.is_empty() {
             return Ok(stream);
         }
@@ -231,8 +266,11 @@ impl Emitter<'_> {
         fields: &[FieldRef],
     ) -> Result<Stream, PlanError> {
         let of = |index: usize| below.columns[index].clone().unwrap_or_else(|| column(usize::MAX));
-        let bound: Vec<Option<Expr>> =
-            columns.iter().zip(need).map(|(expr, need)| need.is_any().then(|| substitute(expr, &of))).collect();
+        let bound: Vec<Option<Expr>> = columns
+            .iter()
+            .zip(need)
+            .map(|(expr, need)| need.is_any().then(|| substitute(expr, &of)))
+            .collect();
         if filter.is_none() && bound.iter().flatten().all(is_trivial) {
             // Nothing is dropped or computed: whoever reads on takes the columns from below.
             return Ok(Stream { columns: bound, ..below });
@@ -274,7 +312,8 @@ impl Emitter<'_> {
             .collect::<Result<Vec<FieldRef>, PlanError>>()?;
         let detail = show::calc(filter, exprs, &fields, &below);
         let filter = filter.map(|filter| compile(filter, &below)).transpose()?;
-        let columns = exprs.iter().map(|expr| compile(expr, &below)).collect::<Result<Vec<ExpressionRef>, _>>()?;
+        let columns =
+            exprs.iter().map(|expr| compile(expr, &below)).collect::<Result<Vec<ExpressionRef>, _>>()?;
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let time = stream.time.and_then(|time| exprs.iter().position(|expr| as_column(expr) == Some(time)));
         let output = Arc::clone(&schema);
@@ -287,7 +326,12 @@ impl Emitter<'_> {
     }
 
     /// The needed columns as columns of the rows, and no others.
-    fn materialized(&mut self, stream: Stream, need: &[Need], fields: &[FieldRef]) -> Result<Stream, PlanError> {
+    fn materialized(
+        &mut self,
+        stream: Stream,
+        need: &[Need],
+        fields: &[FieldRef],
+    ) -> Result<Stream, PlanError> {
         let mut exprs: Vec<Expr> = Vec::new();
         let mut kept: Vec<FieldRef> = Vec::new();
         let mut positions: Vec<Option<Expr>> = vec![None; stream.columns.len()];
@@ -325,7 +369,10 @@ impl Emitter<'_> {
         let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.name.as_str()).collect();
         let below = self.materialized(below, &below_need, &aggregate.input.fields)?;
         let at = |index: usize| {
-            below.columns[index].as_ref().and_then(as_column).ok_or_else(|| PlanError::new("a column of an aggregate is missing"))
+            below.columns[index]
+                .as_ref()
+                .and_then(as_column)
+                .ok_or_else(|| PlanError::new("a column of an aggregate is missing"))
         };
         let spec = WindowAggregateSpec {
             input: Arc::clone(&below.schema),
@@ -363,20 +410,40 @@ impl Emitter<'_> {
         keyed_clocks: bool,
         detail: &str,
     ) -> Result<NodeId, PlanError> {
-        let to = |node: NodeId, keys: Vec<usize>| if keys.is_empty() { Input::gather(node) } else { Input::keyed(node, keys) };
+        let to = |node: NodeId, keys: Vec<usize>| {
+            if keys.is_empty() { Input::gather(node) } else { Input::keyed(node, keys) }
+        };
         if keyed_clocks && spec.time == TimeMode::Event {
             per_key(&spec)?;
             let input = to(from, spec.keys.clone());
-            return Ok(self.graph.operator("window", "window", detail, vec![input], Arc::new(move || per_key(&spec))));
+            return Ok(self.graph.operator(
+                "window",
+                "window",
+                detail,
+                vec![input],
+                Arc::new(move || per_key(&spec)),
+            ));
         }
         single(&spec)?;
         if self.workers > 1 && spec.two_phase_pays() {
             let keys: Vec<usize> = (0..spec.keys.len()).collect();
             let before = spec.clone();
             let first: OperatorFactory = Arc::new(move || local(&before));
-            let local = self.graph.operator("window/local", "local window", detail, vec![Input::forward(from)], first);
+            let local = self.graph.operator(
+                "window/local",
+                "local window",
+                detail,
+                vec![Input::forward(from)],
+                first,
+            );
             let second: OperatorFactory = Arc::new(move || global(&spec));
-            return Ok(self.graph.operator("window", "window", "adds up the local windows", vec![to(local, keys)], second));
+            return Ok(self.graph.operator(
+                "window",
+                "window",
+                "adds up the local windows",
+                vec![to(local, keys)],
+                second,
+            ));
         }
         let input = to(from, spec.keys.clone());
         Ok(self.graph.operator("window", "window", detail, vec![input], Arc::new(move || single(&spec))))

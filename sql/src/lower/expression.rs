@@ -25,14 +25,24 @@ pub(super) fn compile(expr: &Expr, fields: &[FieldRef]) -> std::result::Result<E
     if let Some((column, path)) = as_path(expr) {
         return Ok(Arc::new(Access { column, path }));
     }
-    let physical = create_physical_expr(expr, &indexed(fields), &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let physical = create_physical_expr(
+        expr,
+        &indexed(fields),
+        &ExecutionProps::new(),
+        &PhysicalPlanningContext::default(),
+    )?;
     let columns = collect_columns(&physical).into_iter().map(|column| column.index()).collect();
     Ok(Arc::new(Physical { physical, columns }))
 }
 
 /// The value of an expression without columns.
 pub(super) fn constant(expr: &Expr) -> std::result::Result<ColumnarValue, PlanError> {
-    let physical = create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let physical = create_physical_expr(
+        expr,
+        &DFSchema::empty(),
+        &ExecutionProps::new(),
+        &PhysicalPlanningContext::default(),
+    )?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let one = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
         .map_err(|error| PlanError::new(error.to_string()))?;
@@ -48,7 +58,9 @@ struct Access {
 
 impl Expression for Access {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        let missing = || Error::internal(format!("there is no field {} of column {}", self.path.join("."), self.column));
+        let missing = || {
+            Error::internal(format!("there is no field {} of column {}", self.path.join("."), self.column))
+        };
         let mut value = rows.columns().get(self.column).cloned().ok_or_else(missing)?;
         for name in &self.path {
             let row = value.as_any().downcast_ref::<StructArray>().ok_or_else(missing)?;

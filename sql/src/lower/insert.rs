@@ -72,18 +72,26 @@ pub(crate) fn insert(
     }
     for (field, expr) in fields.iter().zip(&columns) {
         if !field.is_nullable() && matches!(expr, Expr::Literal(..)) {
-            return Err(PlanError::new(format!("the column '{}' of '{table}' is NOT NULL and gets no value", field.name())));
+            return Err(PlanError::new(format!(
+                "the column '{}' of '{table}' is NOT NULL and gets no value",
+                field.name()
+            )));
         }
     }
-    let columns =
-        columns.into_iter().map(|expr| with_flink_casts(expr, &schema, functions)).collect::<Result<Vec<_>, _>>()?;
+    let columns = columns
+        .into_iter()
+        .map(|expr| with_flink_casts(expr, &schema, functions))
+        .collect::<Result<Vec<_>, _>>()?;
     let fields = fields.iter().map(|field| Arc::new(Field::clone(field).with_nullable(true))).collect();
     Ok(Rel::calc(query, None, columns, fields))
 }
 
 fn both_lists<'a>(query: &[FieldRef], table: impl Iterator<Item = &'a FieldRef>) -> String {
     let list = |fields: &mut dyn Iterator<Item = &FieldRef>| {
-        fields.map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect::<Vec<_>>().join(", ")
+        fields
+            .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let mut table = table;
     format!("Query: [{}]. Table: [{}]", list(&mut query.iter()), list(&mut table))
@@ -118,7 +126,8 @@ fn same_row(from: &DataType, to: &DataType) -> bool {
         (DataType::Struct(from), DataType::Struct(to)) => {
             from.len() == to.len()
                 && from.iter().zip(to).all(|(from, to)| {
-                    from.name() == to.name() && (from.data_type() == to.data_type() || same_row(from.data_type(), to.data_type()))
+                    from.name() == to.name()
+                        && (from.data_type() == to.data_type() || same_row(from.data_type(), to.data_type()))
                 })
         }
         _ => false,
@@ -136,8 +145,9 @@ fn literal_fits(query: &Rel, position: usize, to: &DataType) -> bool {
         RelKind::Values(rows) => {
             let cells = rows.column(position);
             cells.data_type().is_numeric()
-                && (0..cells.len())
-                    .all(|row| ScalarValue::try_from_array(cells, row).is_ok_and(|value| value.is_null() || fits(&value)))
+                && (0..cells.len()).all(|row| {
+                    ScalarValue::try_from_array(cells, row).is_ok_and(|value| value.is_null() || fits(&value))
+                })
         }
         RelKind::Union { inputs } => inputs.iter().all(|input| literal_fits(input, position, to)),
         _ => false,

@@ -32,7 +32,9 @@ impl Need {
         }
         match path.split_first() {
             None => match inner {
-                Self::Fields(fields) => fields.iter().for_each(|(name, need)| self.add(std::slice::from_ref(name), need)),
+                Self::Fields(fields) => {
+                    fields.iter().for_each(|(name, need)| self.add(std::slice::from_ref(name), need))
+                }
                 _ => *self = Self::All,
             },
             Some((name, rest)) => {
@@ -50,7 +52,8 @@ impl Need {
     pub fn prune(&self, field: &FieldRef) -> FieldRef {
         match (self, field.data_type()) {
             (Self::Fields(needs), DataType::Struct(fields)) => {
-                let kept = fields.iter().filter_map(|child| needs.get(child.name()).map(|need| need.prune(child)));
+                let kept =
+                    fields.iter().filter_map(|child| needs.get(child.name()).map(|need| need.prune(child)));
                 Arc::new(Field::new(field.name(), DataType::Struct(kept.collect()), field.is_nullable()))
             }
             _ => Arc::clone(field),
@@ -111,7 +114,10 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         RelKind::Table(entry) => table(entry, need, time, tables),
         RelKind::Calc { .. } | RelKind::Windowed { .. } => {
             if let RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } = &rel.kind {
-                let windows = matches!(&rel.kind, RelKind::Windowed { mode: millstream_operators::window::TimeMode::Event, .. });
+                let windows = matches!(
+                    &rel.kind,
+                    RelKind::Windowed { mode: millstream_operators::window::TimeMode::Event, .. }
+                );
                 visit(input, &input_need(rel, need), time.or(windows.then_some(None)), tables);
             }
         }
@@ -121,7 +127,9 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
                 _ if aggregate.input.has_keyed_clocks() => Cut::Keys,
                 WindowAssigner::Tumble { offset_ms, .. }
                 | WindowAssigner::Hop { offset_ms, .. }
-                | WindowAssigner::Cumulate { offset_ms, .. } => Cut::Slices(aggregate.window.slide_ms(), offset_ms),
+                | WindowAssigner::Cumulate { offset_ms, .. } => {
+                    Cut::Slices(aggregate.window.slide_ms(), offset_ms)
+                }
             };
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
@@ -148,8 +156,15 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
         }
         RelKind::Aggregate(aggregate) => {
             let mut below = vec![Need::Nothing; aggregate.input.fields.len()];
-            let arguments = aggregate.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
-            aggregate.keys.iter().copied().chain(arguments).chain(aggregate.time).for_each(|index| below[index] = Need::All);
+            let arguments =
+                aggregate.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
+            aggregate
+                .keys
+                .iter()
+                .copied()
+                .chain(arguments)
+                .chain(aggregate.time)
+                .for_each(|index| below[index] = Need::All);
             below
         }
         RelKind::Table(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),
@@ -167,7 +182,12 @@ fn add_expr(below: &mut [Need], expr: &Expr, need: &Need) {
     paths.iter().for_each(|(index, path)| below[*index].add(path, &Need::All));
 }
 
-fn table(entry: &Arc<TableEntry>, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashMap<String, TableNeed>) {
+fn table(
+    entry: &Arc<TableEntry>,
+    need: &[Need],
+    time: Option<Option<Cut>>,
+    tables: &mut HashMap<String, TableNeed>,
+) {
     let known = tables.entry(entry.name.clone()).or_insert_with(|| TableNeed {
         declared: vec![Need::Nothing; entry.columns.len()],
         connector: vec![Need::Nothing; entry.table.schema.fields().len()],

@@ -89,7 +89,9 @@ impl Rel {
         match &self.kind {
             RelKind::Table(table) => match (&table.watermark, &table.columns[index]) {
                 (Some((time, _)), _) if *time == index => Attribute::EventTime,
-                (_, crate::table::ColumnSource::Computed(expr)) if is_proctime(expr) => Attribute::ProcessingTime,
+                (_, crate::table::ColumnSource::Computed(expr)) if is_proctime(expr) => {
+                    Attribute::ProcessingTime
+                }
                 _ => Attribute::Plain,
             },
             RelKind::Calc { input, columns, .. } => match as_column(&columns[index]) {
@@ -106,13 +108,21 @@ impl Rel {
             },
             RelKind::Aggregate(aggregate) => {
                 let last = aggregate.keys.len() + aggregate.calls.len() + 2;
-                if index == last && aggregate.time.is_some() { Attribute::EventTime } else { Attribute::Plain }
+                if index == last && aggregate.time.is_some() {
+                    Attribute::EventTime
+                } else {
+                    Attribute::Plain
+                }
             }
             RelKind::Union { inputs } => {
                 let mut attributes = inputs.iter().map(|input| input.attribute(index));
                 let first = attributes.next().unwrap_or(Attribute::Plain);
                 let all = attributes.all(|other| other == first);
-                if all && matches!(first, Attribute::EventTime | Attribute::ProcessingTime) { first } else { Attribute::Plain }
+                if all && matches!(first, Attribute::EventTime | Attribute::ProcessingTime) {
+                    first
+                } else {
+                    Attribute::Plain
+                }
             }
             RelKind::Values(_) => Attribute::Plain,
         }
@@ -141,6 +151,7 @@ fn uses_once<'a>(inner: &[Expr], outer: impl Iterator<Item = &'a Expr>) -> bool 
     let mut uses = vec![0_usize; inner.len()];
     paths.iter().for_each(|(index, _)| uses[*index] += 1);
     // A path into a computed ROW would not be seen as one after the merge.
-    let fields_of_computed = paths.iter().any(|(index, path)| !path.is_empty() && as_path(&inner[*index]).is_none());
+    let fields_of_computed =
+        paths.iter().any(|(index, path)| !path.is_empty() && as_path(&inner[*index]).is_none());
     !fields_of_computed && inner.iter().zip(uses).all(|(expr, uses)| uses <= 1 || is_trivial(expr))
 }

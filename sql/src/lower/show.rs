@@ -10,7 +10,8 @@ use super::columns::{as_path, substitute};
 
 /// `expr` over columns called as in `fields`.
 pub(super) fn expression(expr: &Expr, fields: &[FieldRef]) -> String {
-    let name = |index: usize| fields.get(index).map_or_else(|| format!("${index}"), |field| field.name().clone());
+    let name =
+        |index: usize| fields.get(index).map_or_else(|| format!("${index}"), |field| field.name().clone());
     if let Some((index, path)) = as_path(expr) {
         return std::iter::once(name(index)).chain(path).collect::<Vec<_>>().join(".");
     }
@@ -39,7 +40,12 @@ fn interval(expr: &Expr) -> Option<String> {
 }
 
 /// A projection's columns, and its filter.
-pub(super) fn calc(filter: Option<&Expr>, columns: &[Expr], names: &[FieldRef], input: &[FieldRef]) -> String {
+pub(super) fn calc(
+    filter: Option<&Expr>,
+    columns: &[Expr],
+    names: &[FieldRef],
+    input: &[FieldRef],
+) -> String {
     let columns = columns.iter().zip(names).map(|(expr, name)| {
         let shown = expression(expr, input);
         if shown == *name.name() { shown } else { format!("{shown} AS {}", name.name()) }
@@ -51,8 +57,12 @@ pub(super) fn calc(filter: Option<&Expr>, columns: &[Expr], names: &[FieldRef], 
 pub(super) fn window(window: &WindowAssigner) -> String {
     match *window {
         WindowAssigner::Tumble { size_ms, .. } => format!("TUMBLE({})", time(size_ms)),
-        WindowAssigner::Hop { size_ms, slide_ms, .. } => format!("HOP(slide {}, size {})", time(slide_ms), time(size_ms)),
-        WindowAssigner::Cumulate { max_ms, step_ms, .. } => format!("CUMULATE(step {}, max {})", time(step_ms), time(max_ms)),
+        WindowAssigner::Hop { size_ms, slide_ms, .. } => {
+            format!("HOP(slide {}, size {})", time(slide_ms), time(size_ms))
+        }
+        WindowAssigner::Cumulate { max_ms, step_ms, .. } => {
+            format!("CUMULATE(step {}, max {})", time(step_ms), time(max_ms))
+        }
         WindowAssigner::Session { gap_ms } => format!("SESSION(gap {})", time(gap_ms)),
     }
 }

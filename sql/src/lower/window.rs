@@ -87,7 +87,10 @@ pub(super) fn aggregate(
     let mut calls: Vec<AggregateCall> = Vec::new();
     for expr in &plan.aggr_expr {
         let Expr::AggregateFunction(function) = unaliased(expr) else {
-            return Err(refuse("only aggregate functions can be computed here", "use COUNT, SUM, MIN, MAX, AVG, …"));
+            return Err(refuse(
+                "only aggregate functions can be computed here",
+                "use COUNT, SUM, MIN, MAX, AVG, …",
+            ));
         };
         let call = call(function, plan, &input, &mut front, &windows, functions)?;
         outputs.push(Output::Aggregate(calls.len()));
@@ -97,7 +100,9 @@ pub(super) fn aggregate(
     check_partition(&windows, &front, &keys).map_err(|(message, remedy)| refuse(message, remedy))?;
 
     let time_type = match windows.input.fields[windows.time].data_type() {
-        DataType::Timestamp(TimeUnit::Millisecond, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => {
+            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+        }
         _ => DataType::Timestamp(TimeUnit::Millisecond, None),
     };
     let input = front.into_rel(windows.input.clone());
@@ -188,8 +193,10 @@ impl Windows {
         let mut paths = Vec::new();
         paths_in(expr, &mut paths);
         if paths.iter().any(|(index, _)| matches!(self.columns[*index], Stripped::Window(_))) {
-            return Err(PlanError::new("window_start, window_end and window_time cannot be computed with before the aggregation")
-                .remedy("group by them as they are, and compute in the query around it"));
+            return Err(PlanError::new(
+                "window_start, window_end and window_time cannot be computed with before the aggregation",
+            )
+            .remedy("group by them as they are, and compute in the query around it"));
         }
         Ok(substitute(expr, &|index| match self.columns[index] {
             Stripped::Column(below) => column(below),
@@ -247,8 +254,9 @@ fn call(
     windows: &Windows,
     functions: &FunctionContext,
 ) -> Result<AggregateCall, PlanError> {
-    let kind = kind_of(&function.func)
-        .ok_or_else(|| PlanError::new(format!("the aggregate '{}' is not supported", function.func.name())))?;
+    let kind = kind_of(&function.func).ok_or_else(|| {
+        PlanError::new(format!("the aggregate '{}' is not supported", function.func.name()))
+    })?;
     if !function.params.order_by.is_empty() {
         return Err(PlanError::new(format!("'{}' takes no ORDER BY", kind.name()))
             .remedy("FIRST_VALUE and LAST_VALUE go by the order of arrival"));
@@ -256,9 +264,15 @@ fn call(
     let arguments = bind_all(&function.params.args, &plan.input, input, functions)?;
     let argument = match arguments.as_slice() {
         // COUNT(1) and COUNT(*) count rows.
-        [Expr::Literal(value, _)] if !value.is_null() && kind == millstream_operators::AggregateKind::Count => None,
+        [Expr::Literal(value, _)]
+            if !value.is_null() && kind == millstream_operators::AggregateKind::Count =>
+        {
+            None
+        }
         [Expr::Literal(ScalarValue::Null, _)] => {
-            return Err(PlanError::new(format!("'{}' of NULL is always NULL", kind.name())).remedy("name a column"));
+            return Err(
+                PlanError::new(format!("'{}' of NULL is always NULL", kind.name())).remedy("name a column")
+            );
         }
         [argument] => Some(front.add(argument, &show::expression(argument, &input.fields), windows)?),
         _ => return Err(PlanError::new(format!("'{}' takes one argument", kind.name()))),
@@ -267,16 +281,24 @@ fn call(
         None => None,
         Some(filter) => {
             let filter = bind_all(std::slice::from_ref(filter.as_ref()), &plan.input, input, functions)?;
-            filter.first().map(|filter| front.add(filter, &show::expression(filter, &input.fields), windows)).transpose()?
+            filter
+                .first()
+                .map(|filter| front.add(filter, &show::expression(filter, &input.fields), windows))
+                .transpose()?
         }
     };
-    let mut call = AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: String::new() };
+    let mut call =
+        AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: String::new() };
     call.name = show::call(&call, &|index| front.fields[index].name().clone());
     Ok(call)
 }
 
 /// Sessions belong to a key: what PARTITION BY names is what GROUP BY has to name.
-fn check_partition(windows: &Windows, front: &Front, keys: &[usize]) -> Result<(), (&'static str, &'static str)> {
+fn check_partition(
+    windows: &Windows,
+    front: &Front,
+    keys: &[usize],
+) -> Result<(), (&'static str, &'static str)> {
     if !matches!(windows.window, WindowAssigner::Session { .. }) {
         return Ok(());
     }

@@ -103,18 +103,28 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn expect(&mut self, token: &Token, what: &str) -> Result<(), SqlError> {
-        if self.take(token) { Ok(()) } else { Err(self.error(format!("found {} where {what} is expected", self.describe()))) }
+        if self.take(token) {
+            Ok(())
+        } else {
+            Err(self.error(format!("found {} where {what} is expected", self.describe())))
+        }
     }
 
     pub fn expect_word(&mut self, word: &str) -> Result<(), SqlError> {
-        if self.take_words(&[word]) { Ok(()) } else { Err(self.error(format!("found {} where {word} is expected", self.describe()))) }
+        if self.take_words(&[word]) {
+            Ok(())
+        } else {
+            Err(self.error(format!("found {} where {word} is expected", self.describe())))
+        }
     }
 
     pub fn expect_end(&self) -> Result<(), SqlError> {
         if self.is_at_end() {
             return Ok(());
         }
-        Err(self.error(format!("found {} after the end of the statement", self.describe())).remedy("separate statements with ';'"))
+        Err(self
+            .error(format!("found {} after the end of the statement", self.describe()))
+            .remedy("separate statements with ';'"))
     }
 
     /// Steps over the `>` that closes a type's arguments; `>>` closes two.
@@ -159,7 +169,9 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 Ok(Name { text: value.clone(), range })
             }
-            _ => Err(self.error(format!("found {} where {what} is expected", self.describe())).remedy("put it in single quotes")),
+            _ => Err(self
+                .error(format!("found {} where {what} is expected", self.describe()))
+                .remedy("put it in single quotes")),
         }
     }
 

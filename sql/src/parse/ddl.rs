@@ -32,7 +32,9 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     let _ = cursor.take_words(&["TEMPORARY"]);
     if !cursor.take_words(&["VIEW"]) && !cursor.take_words(&["TABLE"]) {
-        return Err(cursor.error(format!("DROP cannot be followed by {}", cursor.describe())).remedy("DROP TABLE or DROP VIEW"));
+        return Err(cursor
+            .error(format!("DROP cannot be followed by {}", cursor.describe()))
+            .remedy("DROP TABLE or DROP VIEW"));
     }
     let if_exists = cursor.take_words(&["IF", "EXISTS"]);
     let name = cursor.table_name()?;
@@ -40,7 +42,12 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     Ok(Statement::Drop { name, if_exists })
 }
 
-fn view(cursor: &mut Cursor<'_>, name: Name, if_not_exists: bool, or_replace: bool) -> Result<Statement, SqlError> {
+fn view(
+    cursor: &mut Cursor<'_>,
+    name: Name,
+    if_not_exists: bool,
+    or_replace: bool,
+) -> Result<Statement, SqlError> {
     let mut columns = Vec::new();
     if cursor.take(&Token::LParen) {
         loop {
@@ -68,9 +75,9 @@ fn table(cursor: &mut Cursor<'_>, name: Name) -> Result<TableDefinition, SqlErro
         option_ranges: BTreeMap::new(),
     };
     if cursor.is_word("AS") || cursor.is_word("LIKE") {
-        return Err(cursor.error(format!("CREATE TABLE … {} is not supported", cursor.describe().to_uppercase())).remedy(
-            "list the columns, then the options: CREATE TABLE t (a INT) WITH ('connector' = '…')",
-        ));
+        return Err(cursor
+            .error(format!("CREATE TABLE … {} is not supported", cursor.describe().to_uppercase()))
+            .remedy("list the columns, then the options: CREATE TABLE t (a INT) WITH ('connector' = '…')"));
     }
     cursor.expect(&Token::LParen, "'(' before the columns")?;
     loop {
@@ -92,7 +99,10 @@ fn table(cursor: &mut Cursor<'_>, name: Name) -> Result<TableDefinition, SqlErro
     cursor.expect_end()?;
     for key in &table.primary_key {
         if !table.columns.iter().any(|column| column.name.text == key.text) {
-            return Err(cursor.error_at(format!("the primary key names '{}', which is no column", key.text), key.range.clone()));
+            return Err(cursor.error_at(
+                format!("the primary key names '{}', which is no column", key.text),
+                key.range.clone(),
+            ));
         }
     }
     Ok(table)
@@ -132,23 +142,32 @@ fn not_enforced(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
     if cursor.take_words(&["NOT", "ENFORCED"]) {
         return Ok(());
     }
-    Err(cursor.error("nobody checks this primary key, and the declaration has to say so").remedy("PRIMARY KEY (…) NOT ENFORCED"))
+    Err(cursor
+        .error("nobody checks this primary key, and the declaration has to say so")
+        .remedy("PRIMARY KEY (…) NOT ENFORCED"))
 }
 
 fn column(cursor: &mut Cursor<'_>, table: &mut TableDefinition) -> Result<(), SqlError> {
     let name = cursor.identifier("a column, WATERMARK FOR or PRIMARY KEY")?;
     if let Some(first) = table.columns.iter().find(|column| column.name.text == name.text) {
-        return Err(cursor.error_at(format!("the column '{}' is declared twice", first.name.text), name.range));
+        return Err(
+            cursor.error_at(format!("the column '{}' is declared twice", first.name.text), name.range)
+        );
     }
     let kind = if cursor.take_words(&["AS"]) {
         let start = cursor.range();
         let tokens = cursor.take_expression("COMMENT");
-        let written = tokens.last().map_or(start.clone(), |last| start.start..cursor.text().range(last.span).end);
+        let written =
+            tokens.last().map_or(start.clone(), |last| start.start..cursor.text().range(last.span).end);
         ColumnKind::Computed { expression: expression(cursor, tokens)?, range: written }
     } else {
         let (data_type, nullable) = data_type(cursor)?;
         if cursor.take_words(&["METADATA"]) {
-            let key = if cursor.take_words(&["FROM"]) { cursor.string("the key of the metadata")? } else { name.clone() };
+            let key = if cursor.take_words(&["FROM"]) {
+                cursor.string("the key of the metadata")?
+            } else {
+                name.clone()
+            };
             // Metadata is never written here, so VIRTUAL says nothing new.
             let _ = cursor.take_words(&["VIRTUAL"]);
             ColumnKind::Metadata { data_type, nullable, key }

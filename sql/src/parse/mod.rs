@@ -28,13 +28,32 @@ pub(crate) use tokens::PARTITION_ARGUMENT;
 /// One statement of a text.
 #[derive(Debug)]
 pub(crate) enum Statement {
-    CreateTable { definition: Box<TableDefinition>, if_not_exists: bool },
-    CreateView { name: Name, columns: Vec<String>, query: Box<ast::Query>, if_not_exists: bool, or_replace: bool },
-    Drop { name: Name, if_exists: bool },
-    Insert { table: Name, columns: Vec<Name>, query: Box<ast::Query> },
+    CreateTable {
+        definition: Box<TableDefinition>,
+        if_not_exists: bool,
+    },
+    CreateView {
+        name: Name,
+        columns: Vec<String>,
+        query: Box<ast::Query>,
+        if_not_exists: bool,
+        or_replace: bool,
+    },
+    Drop {
+        name: Name,
+        if_exists: bool,
+    },
+    Insert {
+        table: Name,
+        columns: Vec<Name>,
+        query: Box<ast::Query>,
+    },
     Query(Box<ast::Query>),
     Explain(Box<Statement>),
-    Set { key: Name, value: String },
+    Set {
+        key: Name,
+        value: String,
+    },
     Reset,
 }
 
@@ -69,7 +88,9 @@ pub(crate) fn statements(
 
 /// All `INSERT`s of a text run together anyway, so the brackets of a statement set change nothing.
 fn skip_statement_set(cursor: &mut Cursor<'_>) {
-    if cursor.take_words(&["EXECUTE", "STATEMENT", "SET", "BEGIN"]) || cursor.take_words(&["BEGIN", "STATEMENT", "SET"]) {
+    if cursor.take_words(&["EXECUTE", "STATEMENT", "SET", "BEGIN"])
+        || cursor.take_words(&["BEGIN", "STATEMENT", "SET"])
+    {
         return;
     }
     if cursor.rest().len() == 1 {
@@ -100,7 +121,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     if cursor.take_words(&["EXPLAIN"]) {
         let _ = cursor.take_words(&["PLAN", "FOR"]);
         if cursor.is_at_end() {
-            return Err(cursor.error("EXPLAIN needs a statement").remedy("EXPLAIN SELECT … or EXPLAIN INSERT INTO …"));
+            return Err(cursor
+                .error("EXPLAIN needs a statement")
+                .remedy("EXPLAIN SELECT … or EXPLAIN INSERT INTO …"));
         }
         return Ok(Statement::Explain(Box::new(statement(cursor)?)));
     }
@@ -171,14 +194,17 @@ fn parse_error(text: &Text<'_>, error: ParserError, end: std::ops::Range<usize>)
     let message = match error {
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
         ParserError::RecursionLimitExceeded => {
-            return SqlError::at("the query is nested too deeply", text.as_str(), end).remedy("cut it into views");
+            return SqlError::at("the query is nested too deeply", text.as_str(), end)
+                .remedy("cut it into views");
         }
     };
     // sqlparser writes the place behind the message: " at Line: 3, Column: 7".
-    let (message, place) = message.split_once(" at Line: ").map_or((message.as_str(), None), |(head, tail)| {
-        let numbers = tail.split_once(", Column: ").map(|(line, column)| (line.parse(), column.trim().parse()));
-        (head, numbers.and_then(|(line, column)| Some((line.ok()?, column.ok()?))))
-    });
+    let (message, place) =
+        message.split_once(" at Line: ").map_or((message.as_str(), None), |(head, tail)| {
+            let numbers =
+                tail.split_once(", Column: ").map(|(line, column)| (line.parse(), column.trim().parse()));
+            (head, numbers.and_then(|(line, column)| Some((line.ok()?, column.ok()?))))
+        });
     let at_end = message.contains("found: EOF");
     let range = match place {
         Some((line, column)) if !at_end => text.word_at(line, column),

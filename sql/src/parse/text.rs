@@ -42,7 +42,9 @@ impl<'a> Text<'a> {
     /// The word that starts at a place.
     pub fn word_at(&self, line: u64, column: u64) -> Range<usize> {
         let start = self.offset(Location { line, column });
-        let word = self.text[start..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.text.len() - start);
+        let word = self.text[start..]
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(self.text.len() - start);
         start..start + word.max(1)
     }
 

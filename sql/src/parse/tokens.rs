@@ -17,18 +17,23 @@ pub(crate) const PARTITION_ARGUMENT: &str = "__PARTITION_BY";
 pub(super) fn tokenize(text: &Text<'_>, variables: &Variables) -> Result<Vec<TokenWithSpan>, SqlError> {
     let raw = Tokenizer::new(&Flink, text.as_str()).tokenize_with_location().map_err(|error| {
         let range = text.word_at(error.location.line, error.location.column);
-        SqlError::at(error.message, text.as_str(), range).remedy("strings are in '…', names in `…`, comments after --")
+        SqlError::at(error.message, text.as_str(), range)
+            .remedy("strings are in '…', names in `…`, comments after --")
     })?;
     let mut tokens: Vec<TokenWithSpan> = Vec::with_capacity(raw.len());
-    let mut raw = raw.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).peekable();
+    let mut raw =
+        raw.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).peekable();
     while let Some(mut token) = raw.next() {
         let range = text.range(token.span);
         let filled = |written: &str, range: std::ops::Range<usize>| {
-            fill(written, variables).map_err(|(message, remedy)| SqlError::at(message, text.as_str(), range).remedy(remedy))
+            fill(written, variables)
+                .map_err(|(message, remedy)| SqlError::at(message, text.as_str(), range).remedy(remedy))
         };
         match &mut token.token {
             Token::SingleQuotedString(value) if value.contains("${") => *value = filled(value, range)?,
-            Token::Placeholder(name) if name.starts_with('$') && text.as_str()[range.start..].starts_with("${") => {
+            Token::Placeholder(name)
+                if name.starts_with('$') && text.as_str()[range.start..].starts_with("${") =>
+            {
                 let written = text.as_str()[range.start..].split_inclusive('}').next().unwrap_or_default();
                 let end = range.start + written.len();
                 let value = filled(written, range.start..end)?;
@@ -57,7 +62,8 @@ pub(super) fn for_queries(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        let opens = matches!(out.last().map(|last| &last.token), Some(Token::LParen | Token::Comma | Token::RArrow));
+        let opens =
+            matches!(out.last().map(|last| &last.token), Some(Token::LParen | Token::Comma | Token::RArrow));
         let names_table = opens
             && is(tokens, at, Keyword::TABLE)
             && matches!(tokens.get(at + 1).map(|next| &next.token), Some(Token::Word(_)));
@@ -67,7 +73,9 @@ pub(super) fn for_queries(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             continue;
         }
         at += 1;
-        while let Some(part) = tokens.get(at).filter(|part| matches!(part.token, Token::Word(_) | Token::Period)) {
+        while let Some(part) =
+            tokens.get(at).filter(|part| matches!(part.token, Token::Word(_) | Token::Period))
+        {
             if is(tokens, at, Keyword::PARTITION) {
                 break;
             }
@@ -77,14 +85,21 @@ pub(super) fn for_queries(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         if is(tokens, at, Keyword::PARTITION) && is(tokens, at + 1, Keyword::BY) {
             let span = tokens[at].span;
             let place = |token| TokenWithSpan { token, span };
-            out.extend([place(Token::Comma), place(Token::make_word(PARTITION_ARGUMENT, None)), place(Token::LParen)]);
+            out.extend([
+                place(Token::Comma),
+                place(Token::make_word(PARTITION_ARGUMENT, None)),
+                place(Token::LParen),
+            ]);
             at += 2;
             let bracketed = tokens.get(at).is_some_and(|token| token.token == Token::LParen);
             at += usize::from(bracketed);
             while let Some(token) = tokens.get(at).filter(|token| token.token != Token::RParen) {
                 let ends = token.token == Token::Comma
                     && !bracketed
-                    && matches!(tokens.get(at + 2).map(|next| &next.token), Some(Token::LParen | Token::RArrow));
+                    && matches!(
+                        tokens.get(at + 2).map(|next| &next.token),
+                        Some(Token::LParen | Token::RArrow)
+                    );
                 if ends {
                     break;
                 }

@@ -62,7 +62,9 @@ pub(super) fn data_type(cursor: &mut Cursor<'_>) -> Result<(DataType, bool), Sql
             }
             DataType::Timestamp(unit, local.then(|| LTZ.into()))
         }
-        "TIMESTAMP_LTZ" => DataType::Timestamp(time_unit(optional_number(cursor)?.unwrap_or(6)), Some(LTZ.into())),
+        "TIMESTAMP_LTZ" => {
+            DataType::Timestamp(time_unit(optional_number(cursor)?.unwrap_or(6)), Some(LTZ.into()))
+        }
         "ARRAY" => {
             cursor.expect(&Token::Lt, "'<'")?;
             let (item, nullable) = data_type(cursor)?;
@@ -75,7 +77,8 @@ pub(super) fn data_type(cursor: &mut Cursor<'_>) -> Result<(DataType, bool), Sql
             cursor.expect(&Token::Comma, "','")?;
             let (value, nullable) = data_type(cursor)?;
             cursor.expect_close_angle()?;
-            let entry = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, nullable)]);
+            let entry =
+                Fields::from(vec![Field::new("key", key, false), Field::new("value", value, nullable)]);
             DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
         }
         "ROW" => row(cursor)?,

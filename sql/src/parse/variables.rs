@@ -20,7 +20,10 @@ pub(super) fn fill(text: &str, variables: &Variables) -> Result<String, (String,
         }
         out.push_str(&rest[..at]);
         let Some(length) = rest[at..].find('}') else {
-            return Err(("a '${' is not closed".into(), "write ${NAME}; for the characters themselves write $${".into()));
+            return Err((
+                "a '${' is not closed".into(),
+                "write ${NAME}; for the characters themselves write $${".into(),
+            ));
         };
         out.push_str(&value(&rest[at + 2..at + length], variables)?);
         rest = &rest[at + length + 1..];
@@ -33,13 +36,20 @@ fn value(inside: &str, variables: &Variables) -> Result<String, (String, String)
     if let Some(path) = inside.strip_prefix("file:") {
         let size = std::fs::metadata(path).map(|meta| meta.len());
         if matches!(size, Ok(size) if size > FILE_BYTES_MAX) {
-            return Err((format!("the file '{path}' is larger than 1 MiB"), "name a file that holds one value".into()));
+            return Err((
+                format!("the file '{path}' is larger than 1 MiB"),
+                "name a file that holds one value".into(),
+            ));
         }
         return std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| {
-            (format!("the file '{path}' cannot be read: {error}"), "check the path and its permissions".into())
+            (
+                format!("the file '{path}' cannot be read: {error}"),
+                "check the path and its permissions".into(),
+            )
         });
     }
-    let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
+    let (name, default) =
+        inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
     variables(name).or_else(|| default.map(str::to_owned)).ok_or_else(|| {
         (
             format!("the variable {name} is not set"),

@@ -43,7 +43,11 @@ impl Visitor for Check<'_> {
         }
         if query.limit_clause.is_some() || query.fetch.is_some() {
             let span = query.limit_clause.as_ref().map_or_else(|| query.span(), Spanned::span);
-            return refuse("LIMIT is not supported yet", span, "leave it out and cut the output: … | head -n 10");
+            return refuse(
+                "LIMIT is not supported yet",
+                span,
+                "leave it out and cut the output: … | head -n 10",
+            );
         }
         if let Some(with) = &query.with
             && with.recursive
@@ -64,21 +68,39 @@ impl Visitor for Check<'_> {
             );
         }
         if let Some(second) = select.from.get(1) {
-            return refuse("joins are not supported yet", second.span(), "read one table, or put tables of the same columns together with UNION ALL");
+            return refuse(
+                "joins are not supported yet",
+                second.span(),
+                "read one table, or put tables of the same columns together with UNION ALL",
+            );
         }
         if let Some(join) = select.from.iter().flat_map(|from| &from.joins).next() {
-            return refuse("joins are not supported yet", join.relation.span(), "read one table, or put tables of the same columns together with UNION ALL");
+            return refuse(
+                "joins are not supported yet",
+                join.relation.span(),
+                "read one table, or put tables of the same columns together with UNION ALL",
+            );
         }
         if let Some(qualify) = &select.qualify {
             return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
         }
         if let ast::GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
-            let set = exprs.iter().find(|expr| matches!(expr, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
+            let set = exprs
+                .iter()
+                .find(|expr| matches!(expr, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
             if let Some(set) = set {
-                return refuse("GROUPING SETS, CUBE and ROLLUP are not supported yet", set.span(), "write one query a grouping, put together with UNION ALL");
+                return refuse(
+                    "GROUPING SETS, CUBE and ROLLUP are not supported yet",
+                    set.span(),
+                    "write one query a grouping, put together with UNION ALL",
+                );
             }
             if !modifiers.is_empty() {
-                return refuse("GROUP BY takes no modifiers", select.span(), "GROUP BY window_start, window_end, key");
+                return refuse(
+                    "GROUP BY takes no modifiers",
+                    select.span(),
+                    "GROUP BY window_start, window_end, key",
+                );
             }
         }
         ControlFlow::Continue(())
@@ -94,7 +116,9 @@ impl Visitor for Check<'_> {
             TableFactor::MatchRecognize { .. } => {
                 refuse("MATCH_RECOGNIZE is not supported yet", factor.span(), "aggregate in a window instead")
             }
-            TableFactor::UNNEST { .. } => refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name"),
+            TableFactor::UNNEST { .. } => {
+                refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name")
+            }
             TableFactor::Derived { lateral: true, .. } | TableFactor::NestedJoin { .. } => {
                 refuse("joins are not supported yet", factor.span(), "read one table")
             }
@@ -104,9 +128,11 @@ impl Visitor for Check<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         match expr {
-            Expr::InSubquery { .. } | Expr::Exists { .. } => {
-                refuse("a subquery in a condition is a join, which is not supported yet", expr.span(), "list the values: IN ('a', 'b')")
-            }
+            Expr::InSubquery { .. } | Expr::Exists { .. } => refuse(
+                "a subquery in a condition is a join, which is not supported yet",
+                expr.span(),
+                "list the values: IN ('a', 'b')",
+            ),
             Expr::Function(call) => self.function(call),
             Expr::Interval(_) | Expr::TypedString(_) => {
                 super::intervals::check(expr).map_or(ControlFlow::Continue(()), ControlFlow::Break)
@@ -118,7 +144,9 @@ impl Visitor for Check<'_> {
 
 impl Check<'_> {
     fn set_expr(&self, body: &SetExpr) -> Flow {
-        let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
+        let SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
+            return ControlFlow::Continue(());
+        };
         if *op != SetOperator::Union || *set_quantifier != SetQuantifier::All {
             let name = if *op == SetOperator::Union { "UNION".to_owned() } else { op.to_string() };
             return refuse(
@@ -142,7 +170,8 @@ impl Check<'_> {
                 "aggregate in a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end",
             );
         }
-        let internal = ["DESCRIPTOR", PARTITION_ARGUMENT].contains(&name) || name.eq_ignore_ascii_case("descriptor");
+        let internal =
+            ["DESCRIPTOR", PARTITION_ARGUMENT].contains(&name) || name.eq_ignore_ascii_case("descriptor");
         if is_window_function(name) {
             // As table functions they are no expressions to the visitor's eye except as the argument of TABLE(…).
             return ControlFlow::Continue(());
@@ -151,7 +180,10 @@ impl Check<'_> {
             return ControlFlow::Continue(());
         }
         let group_window = name.rsplit_once('_').is_some_and(|(window, part)| {
-            is_window_function(window) && ["START", "END", "ROWTIME", "PROCTIME"].iter().any(|known| known.eq_ignore_ascii_case(part))
+            is_window_function(window)
+                && ["START", "END", "ROWTIME", "PROCTIME"]
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(part))
         });
         if group_window {
             return refuse(
@@ -161,7 +193,8 @@ impl Check<'_> {
             );
         }
         let known = self.functions.names();
-        let near = did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str)).map(str::to_uppercase);
+        let near =
+            did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str)).map(str::to_uppercase);
         let remedy = match near {
             Some(near) => format!("did you mean {near}?"),
             None => "docs/functions.md lists the functions there are".to_owned(),

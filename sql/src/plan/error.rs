@@ -63,7 +63,11 @@ impl From<PlanError> for DataFusionError {
 impl From<millstream_engine::Error> for PlanError {
     fn from(error: millstream_engine::Error) -> Self {
         let place = error.place().map_or(String::new(), |place| format!("{place}: "));
-        Self { message: format!("{place}{}", error.message()), span: None, remedy: error.remedy_text().map(str::to_owned) }
+        Self {
+            message: format!("{place}{}", error.message()),
+            span: None,
+            remedy: error.remedy_text().map(str::to_owned),
+        }
     }
 }
 
@@ -110,26 +114,36 @@ fn from_schema_error(error: &SchemaError, span: Option<Span>) -> PlanError {
             span: span.or_else(|| field.spans().first().map(to_sqlparser)),
             remedy: Some("write the table's name in front of it".into()),
         },
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            PlanError { message: format!("two columns are called '{name}'"), span, remedy: Some("rename one: AS other_name".into()) }
-        }
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => PlanError {
+            message: format!("two columns are called '{name}'"),
+            span,
+            remedy: Some("rename one: AS other_name".into()),
+        },
     }
 }
 
 /// DataFusion's messages call types by Arrow's names in places; the worst of its decoration is taken off.
 fn plain(message: &str) -> String {
-    let message = message.trim_start_matches("Error during planning: ").trim_start_matches("This feature is not implemented: ");
+    let message = message
+        .trim_start_matches("Error during planning: ")
+        .trim_start_matches("This feature is not implemented: ");
     let mut chars = message.chars();
     chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
 }
 
 pub(crate) fn to_sqlparser(span: datafusion_common::Span) -> Span {
-    let place = |location: datafusion_common::Location| Location { line: location.line, column: location.column };
+    let place =
+        |location: datafusion_common::Location| Location { line: location.line, column: location.column };
     Span { start: place(span.start), end: place(span.end) }
 }
 
 /// A message mostly names the culprit in quotes: point at its first mention in the statement.
-fn named_in(message: &str, text: &Text<'_>, statement: &std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+fn named_in(
+    message: &str,
+    text: &Text<'_>,
+    statement: &std::ops::Range<usize>,
+) -> Option<std::ops::Range<usize>> {
     let body = text.slice(statement);
     let mut quoted = message.split('\'').skip(1).step_by(2).filter(|name| !name.is_empty());
     quoted.find_map(|name| {

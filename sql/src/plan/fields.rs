@@ -10,7 +10,8 @@ use arrow_select::nullif::nullif;
 use datafusion_common::{Column, Result, ScalarValue, TableReference, plan_err};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult};
 use datafusion_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility, lit,
 };
 use millstream_engine::suggest::did_you_mean;
 use parking_lot::Mutex;
@@ -79,7 +80,9 @@ pub(crate) fn as_access(expr: &Expr) -> Option<(&Expr, &str)> {
 /// The field `name` of `row`, NULL where the row is.
 pub(crate) fn field_of(row: &StructArray, name: &str) -> Option<ArrayRef> {
     let child = row.column_by_name(name)?;
-    let Some(nulls) = row.nulls().filter(|nulls| nulls.null_count() > 0) else { return Some(Arc::clone(child)) };
+    let Some(nulls) = row.nulls().filter(|nulls| nulls.null_count() > 0) else {
+        return Some(Arc::clone(child));
+    };
     let is_null = BooleanArray::new(!nulls.inner(), None);
     nullif(child, &is_null).ok()
 }

@@ -101,7 +101,9 @@ impl VisitorMut for Rewrite {
                     format: None,
                 })
             }
-            Expr::Function(aggregate) if is_aggregate(&aggregate.name.to_string()) && !is_count_of_rows(aggregate) => {
+            Expr::Function(aggregate)
+                if is_aggregate(&aggregate.name.to_string()) && !is_count_of_rows(aggregate) =>
+            {
                 name_casts(aggregate, |cast, kind| {
                     let span = cast.span();
                     call(named_casts::NAME, vec![cast, string(kind)], span)

@@ -29,11 +29,15 @@ impl TypePlanner for FlinkTypes {
                 ExactNumberInfo::PrecisionAndScale(precision, scale) => decimal(*precision, *scale)?,
             },
             Sql::Boolean => DataType::Boolean,
-            Sql::String(_) | Sql::Varchar(_) | Sql::Char(_) | Sql::CharVarying(_) | Sql::Character(_) => DataType::Utf8,
+            Sql::String(_) | Sql::Varchar(_) | Sql::Char(_) | Sql::CharVarying(_) | Sql::Character(_) => {
+                DataType::Utf8
+            }
             Sql::Bytes(_) | Sql::Binary(_) | Sql::Varbinary(_) => DataType::Binary,
             Sql::Date => DataType::Date32,
             Sql::Time(..) => DataType::Time32(TimeUnit::Millisecond),
-            Sql::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => timestamp(*precision, false),
+            Sql::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                timestamp(*precision, false)
+            }
             Sql::Custom(name, arguments) if name.to_string().eq_ignore_ascii_case("TIMESTAMP_LTZ") => {
                 timestamp(arguments.first().and_then(|text| text.parse().ok()), true)
             }

@@ -49,7 +49,10 @@ impl WindowNode {
             }
             // `window_time` of a TIMESTAMP_LTZ is one as well; start and end are TIMESTAMP(3), as in Flink.
             let zone = zone.clone().filter(|_| name == "window_time").map(|_| Arc::from(LTZ));
-            fields.push((None, Arc::new(Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, zone), false))));
+            fields.push((
+                None,
+                Arc::new(Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, zone), false)),
+            ));
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
         Ok(Self { input, window, time, partition, schema })
@@ -157,8 +160,12 @@ impl Call {
     fn plan(self, context: &mut dyn RelationPlannerContext) -> Result<WindowNode> {
         let usage = match self.name.as_str() {
             "TUMBLE" => "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND [, offset])",
-            "HOP" => "HOP(TABLE t, DESCRIPTOR(ts), slide INTERVAL '2' SECOND, size INTERVAL '10' SECOND [, offset])",
-            "CUMULATE" => "CUMULATE(TABLE t, DESCRIPTOR(ts), step INTERVAL '1' MINUTE, max INTERVAL '1' HOUR [, offset])",
+            "HOP" => {
+                "HOP(TABLE t, DESCRIPTOR(ts), slide INTERVAL '2' SECOND, size INTERVAL '10' SECOND [, offset])"
+            }
+            "CUMULATE" => {
+                "CUMULATE(TABLE t, DESCRIPTOR(ts), step INTERVAL '1' MINUTE, max INTERVAL '1' HOUR [, offset])"
+            }
             _ => "SESSION(TABLE t PARTITION BY key, DESCRIPTOR(ts), gap INTERVAL '5' MINUTE)",
         };
         let wrong = |message: String| PlanError::at(message, self.span).remedy(format!("write {usage}"));
@@ -175,7 +182,10 @@ impl Call {
             let (slot, value) = match argument {
                 FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
                     let slot = names.iter().position(|known| known.eq_ignore_ascii_case(&name.value));
-                    (slot.ok_or_else(|| wrong(format!("{} has no argument {}", self.name, name.value)))?, value)
+                    (
+                        slot.ok_or_else(|| wrong(format!("{} has no argument {}", self.name, name.value)))?,
+                        value,
+                    )
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Function(call)))
                     if call.name.to_string() == crate::parse::PARTITION_ARGUMENT =>
@@ -204,8 +214,16 @@ impl Call {
         let window = match self.name.as_str() {
             "TUMBLE" => WindowAssigner::Tumble { size_ms: first, offset_ms: 0 },
             "SESSION" => WindowAssigner::Session { gap_ms: first },
-            "HOP" => WindowAssigner::Hop { slide_ms: first, size_ms: interval_ms(&required("size")?)?, offset_ms: 0 },
-            _ => WindowAssigner::Cumulate { step_ms: first, max_ms: interval_ms(&required("maximum size")?)?, offset_ms: 0 },
+            "HOP" => WindowAssigner::Hop {
+                slide_ms: first,
+                size_ms: interval_ms(&required("size")?)?,
+                offset_ms: 0,
+            },
+            _ => WindowAssigner::Cumulate {
+                step_ms: first,
+                max_ms: interval_ms(&required("maximum size")?)?,
+                offset_ms: 0,
+            },
         };
         let offset = slots.next().flatten().map_or(Ok(0), |offset| interval_ms(&offset))?;
         let window = with_offset(window, offset);
@@ -216,17 +234,20 @@ impl Call {
                 .into());
         }
 
-        let relation = relation_of(data).ok_or_else(|| wrong(format!("{} reads a table or (a query)", self.name)))?;
+        let relation =
+            relation_of(data).ok_or_else(|| wrong(format!("{} reads a table or (a query)", self.name)))?;
         let input = context.plan(relation)?;
         let find = |ident: &ast::Ident| {
             let fields = input.schema().fields();
             fields.iter().position(|field| *field.name() == ident.value).ok_or_else(|| {
                 let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
                 let near = did_you_mean(&ident.value, names.iter().copied());
-                PlanError::at(format!("there is no column '{}'", ident.value), ident.span).remedy(match near {
-                    Some(near) => format!("did you mean '{near}'?"),
-                    None => format!("the columns are: {}", names.join(", ")),
-                })
+                PlanError::at(format!("there is no column '{}'", ident.value), ident.span).remedy(
+                    match near {
+                        Some(near) => format!("did you mean '{near}'?"),
+                        None => format!("the columns are: {}", names.join(", ")),
+                    },
+                )
             })
         };
         let time = match &descriptor {
@@ -270,7 +291,9 @@ fn identifiers(call: &ast::Function) -> Vec<ast::Ident> {
     let FunctionArguments::List(list) = &call.args else { return Vec::new() };
     let column = |argument: &FunctionArg| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(ident))) => Some(ident.clone()),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::CompoundIdentifier(idents))) => idents.last().cloned(),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::CompoundIdentifier(idents))) => {
+            idents.last().cloned()
+        }
         _ => None,
     };
     list.args.iter().filter_map(column).collect()
@@ -279,7 +302,9 @@ fn identifiers(call: &ast::Function) -> Vec<ast::Ident> {
 fn with_offset(window: WindowAssigner, offset: i64) -> WindowAssigner {
     match window {
         WindowAssigner::Tumble { size_ms, .. } => WindowAssigner::Tumble { size_ms, offset_ms: offset },
-        WindowAssigner::Hop { size_ms, slide_ms, .. } => WindowAssigner::Hop { size_ms, slide_ms, offset_ms: offset },
+        WindowAssigner::Hop { size_ms, slide_ms, .. } => {
+            WindowAssigner::Hop { size_ms, slide_ms, offset_ms: offset }
+        }
         WindowAssigner::Cumulate { max_ms, step_ms, .. } => {
             WindowAssigner::Cumulate { max_ms, step_ms, offset_ms: offset }
         }
@@ -289,11 +314,15 @@ fn with_offset(window: WindowAssigner, offset: i64) -> WindowAssigner {
 
 /// Milliseconds of an interval literal.
 fn interval_ms(expr: &ast::Expr) -> Result<i64, PlanError> {
-    let wrong = |message: &str| PlanError::at(message, expr.span()).remedy("write INTERVAL '10' SECOND, or MINUTE, HOUR, DAY");
+    let wrong = |message: &str| {
+        PlanError::at(message, expr.span()).remedy("write INTERVAL '10' SECOND, or MINUTE, HOUR, DAY")
+    };
     match expr {
         ast::Expr::Interval(literal) => match interval(literal)? {
             Interval::Ms(ms) => Ok(ms),
-            Interval::Months(_) => Err(wrong("a window cannot be measured in months or years, which differ in length")),
+            Interval::Months(_) => {
+                Err(wrong("a window cannot be measured in months or years, which differ in length"))
+            }
         },
         ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => Ok(-interval_ms(expr)?),
         ast::Expr::Nested(inner) => interval_ms(inner),

@@ -19,7 +19,11 @@ pub fn check(check: &Check) -> Result<(), Failure> {
     let (text, name) = read(&check.file)?;
     let program = compile(&text, &name, &check.plan)?;
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    eprintln!("{name} is right: {}, {}", plural(program.inserts, "INSERT"), plural(program.queries, "SELECT"));
+    eprintln!(
+        "{name} is right: {}, {}",
+        plural(program.inserts, "INSERT"),
+        plural(program.queries, "SELECT")
+    );
     Ok(())
 }
 

@@ -69,7 +69,9 @@ fn answer<B>(request: &Request<B>, pipeline: &Pipeline) -> Response<Full<Bytes>>
     let text = |status: StatusCode, kind: &'static str, body: String| {
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = status;
-        response.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+        response
+            .headers_mut()
+            .insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
         response
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -81,10 +83,16 @@ fn answer<B>(request: &Request<B>, pipeline: &Pipeline) -> Response<Full<Bytes>>
             let down = pipeline.metrics().iter().find(|operator| operator.link() == Link::Down);
             match (pipeline.state(), down) {
                 (JobState::Running, None) => text(StatusCode::OK, "text/plain", "ready\n".into()),
-                (JobState::Running, Some(operator)) => {
-                    text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{} is not connected\n", operator.operator))
-                }
-                (state, _) => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("the pipeline is {state:?}\n")),
+                (JobState::Running, Some(operator)) => text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "text/plain",
+                    format!("{} is not connected\n", operator.operator),
+                ),
+                (state, _) => text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "text/plain",
+                    format!("the pipeline is {state:?}\n"),
+                ),
             }
         }
         "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics(pipeline)),
@@ -105,7 +113,11 @@ fn answer<B>(request: &Request<B>, pipeline: &Pipeline) -> Response<Full<Bytes>>
                 .collect();
             text(StatusCode::OK, "application/json", serde_json::Value::from(letters).to_string() + "\n")
         }
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "there are /healthz, /readyz, /metrics and /dead-letters\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "there are /healthz, /readyz, /metrics and /dead-letters\n".into(),
+        ),
     }
 }
 
@@ -117,7 +129,9 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("bytes_in_total", "Bytes taken in; of a source, payload bytes.", |m| m.bytes_in.get()),
     ("bytes_out_total", "Bytes passed on.", |m| m.bytes_out.get()),
     ("rows_late_total", "Rows whose windows had all closed.", |m| m.rows_late.get()),
-    ("rows_dead_letter_total", "Bad rows and payloads that went to the dead letters.", |m| m.rows_dead_letter.get()),
+    ("rows_dead_letter_total", "Bad rows and payloads that went to the dead letters.", |m| {
+        m.rows_dead_letter.get()
+    }),
     ("rows_skipped_total", "Bad rows dropped because the table says so.", |m| m.rows_skipped.get()),
     ("retries_total", "Deliveries tried again.", |m| m.retries.get()),
     ("reconnects_total", "Connections made after the first.", |m| m.reconnects.get()),
@@ -136,14 +150,15 @@ fn metrics(pipeline: &Pipeline) -> String {
             m.instance
         )
     };
-    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&OperatorMetrics) -> Option<String>| {
-        let _ = writeln!(out, "# HELP millstream_{name} {help}\n# TYPE millstream_{name} {kind}");
-        for m in all {
-            if let Some(value) = value(m) {
-                let _ = writeln!(out, "millstream_{name}{{{}}} {value}", labels(m));
+    let mut family =
+        |name: &str, kind: &str, help: &str, value: &dyn Fn(&OperatorMetrics) -> Option<String>| {
+            let _ = writeln!(out, "# HELP millstream_{name} {help}\n# TYPE millstream_{name} {kind}");
+            for m in all {
+                if let Some(value) = value(m) {
+                    let _ = writeln!(out, "millstream_{name}{{{}}} {value}", labels(m));
+                }
             }
-        }
-    };
+        };
     for (name, help, read) in COUNTERS {
         family(name, "counter", help, &|m| Some(read(m).to_string()));
     }
@@ -170,7 +185,11 @@ fn metrics(pipeline: &Pipeline) -> String {
         let Some(latency) = m.latency() else { continue };
         for quantile in [0.5, 0.99, 0.999] {
             let value = latency.value_at_quantile(quantile) as f64 / 1e9;
-            let _ = writeln!(out, "millstream_latency_seconds{{{},quantile=\"{quantile}\"}} {value:.6}", labels(m));
+            let _ = writeln!(
+                out,
+                "millstream_latency_seconds{{{},quantile=\"{quantile}\"}} {value:.6}",
+                labels(m)
+            );
         }
         let _ = writeln!(out, "millstream_latency_seconds_count{{{}}} {}", labels(m), latency.len());
     }

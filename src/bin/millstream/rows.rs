@@ -22,7 +22,8 @@ const CELL_WIDTH_MAX: usize = 48;
 /// Makes the sinks of bare SELECTs.
 pub fn results(format: Format, output: Output) -> ResultSinks {
     Arc::new(move |query: &QueryResult| match format {
-        Format::Json => Arc::new(JsonLines { writer: Arc::clone(&output) as _, prefix: String::new() }) as Arc<dyn SinkProvider>,
+        Format::Json => Arc::new(JsonLines { writer: Arc::clone(&output) as _, prefix: String::new() })
+            as Arc<dyn SinkProvider>,
         Format::Table => {
             let names = query.schema.fields().iter().map(|field| field.name().clone()).collect();
             Arc::new(Tables { output: Arc::clone(&output), names })
@@ -61,7 +62,8 @@ struct Table {
 
 impl Table {
     fn head(&self) -> String {
-        let names: Vec<String> = self.names.iter().zip(&self.widths).map(|(name, width)| format!("{name:<width$}")).collect();
+        let names: Vec<String> =
+            self.names.iter().zip(&self.widths).map(|(name, width)| format!("{name:<width$}")).collect();
         let rule: Vec<String> = self.widths.iter().map(|width| "─".repeat(*width)).collect();
         format!("{}\n{}\n", names.join("  "), rule.join("  "))
     }
@@ -91,7 +93,11 @@ impl Sink for Table {
             let line: Vec<String> = row
                 .iter()
                 .zip(&self.widths)
-                .map(|((cell, right), width)| if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") })
+                .map(
+                    |((cell, right), width)| {
+                        if *right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                    },
+                )
                 .collect();
             text.push_str(line.join("  ").trim_end());
             text.push('\n');

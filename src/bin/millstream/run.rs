@@ -29,7 +29,10 @@ pub fn read(file: &Path) -> Result<(String, String), Failure> {
     };
     read.map_err(|error| Failure::Usage(format!("{name} cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
         Failure::Usage(format!("{name} is no UTF-8 text: line {line} has other bytes"))
     })?;
     Ok((text, name))
@@ -38,7 +41,8 @@ pub fn read(file: &Path) -> Result<(String, String), Failure> {
 fn start(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> {
     if options.state.is_some() {
         return Err(Failure::Usage(
-            "--state is not available in this version: state is kept in memory and a restart begins anew".into(),
+            "--state is not available in this version: state is kept in memory and a restart begins anew"
+                .into(),
         ));
     }
     runner::run(text, name, options)

@@ -23,7 +23,8 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     let default = if stdout.is_terminal() { Format::Table } else { Format::Json };
     let format = options.format.unwrap_or(default);
     let output: rows::Output = Arc::new(Mutex::new(std::io::LineWriter::new(stdout)));
-    let mut builder = Pipeline::builder().workers(workers(&options.plan)).sql(text).results(rows::results(format, output));
+    let mut builder =
+        Pipeline::builder().workers(workers(&options.plan)).sql(text).results(rows::results(format, output));
     for (key, value) in &options.plan.settings {
         builder = builder.setting(key, value);
     }

@@ -29,8 +29,10 @@ impl Signals {
     /// Takes over SIGINT and SIGTERM.
     pub fn new() -> Result<Self, Error> {
         let (sender, receiver) = channel();
-        let unavailable = |error: std::io::Error| Error::unavailable(format!("signals cannot be handled: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(unavailable)?;
+        let unavailable =
+            |error: std::io::Error| Error::unavailable(format!("signals cannot be handled: {error}"));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(unavailable)?;
         let (mut interrupt, mut terminate) = {
             let _guard = runtime.enter();
             let interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
@@ -40,7 +42,8 @@ impl Signals {
         let listen = move || {
             runtime.block_on(async move {
                 loop {
-                    let _ = tokio::select! { seen = interrupt.recv() => seen, seen = terminate.recv() => seen };
+                    let _ =
+                        tokio::select! { seen = interrupt.recv() => seen, seen = terminate.recv() => seen };
                     if events.send(Signal::Interrupt).is_err() {
                         return;
                     }

@@ -46,7 +46,8 @@ impl Totals {
             totals.retries += operator.retries.get();
             totals.down += usize::from(operator.link() == Link::Down);
             if let Some(watermark_ms) = operator.watermark_ms() {
-                totals.watermark_ms = Some(totals.watermark_ms.map_or(watermark_ms, |least| least.min(watermark_ms)));
+                totals.watermark_ms =
+                    Some(totals.watermark_ms.map_or(watermark_ms, |least| least.min(watermark_ms)));
             }
             if let Some(own) = operator.latency() {
                 match &mut latency {
@@ -140,7 +141,12 @@ pub fn summary(pipeline: &Pipeline) {
     if parts.is_empty() {
         return;
     }
-    eprintln!("{} rows in, {} out; not delivered: {}", count(totals.rows_in), count(totals.rows_out), parts.join(", "));
+    eprintln!(
+        "{} rows in, {} out; not delivered: {}",
+        count(totals.rows_in),
+        count(totals.rows_out),
+        parts.join(", ")
+    );
     if let Some(letter) = pipeline.dead_letters().last().last() {
         eprintln!("the last bad row, from {}: {}", letter.operator, letter.error);
     }

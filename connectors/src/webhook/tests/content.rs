@@ -25,14 +25,18 @@ async fn a_row_is_one_object() {
     assert_ne!(first.id(), seen[1].id());
     let metrics = rig.metrics();
     let bytes: usize = seen.iter().map(|seen| seen.body.len()).sum();
-    assert_eq!((metrics.rows_out.get(), metrics.bytes_out.get(), metrics.retries.get()), (2, bytes as u64, 0));
+    assert_eq!(
+        (metrics.rows_out.get(), metrics.bytes_out.get(), metrics.retries.get()),
+        (2, bytes as u64, 0)
+    );
     assert_eq!(metrics.link(), millstream_engine::metrics::Link::Up);
 }
 
 #[tokio::test]
 async fn several_rows_are_an_array_closed_by_count_bytes_or_quiet() {
     let receiver = Receiver::ok().await;
-    let options = [("batch.max-rows", "3"), ("batch.max-bytes", "50"), ("method", "put"), ("max-in-flight", "1")];
+    let options =
+        [("batch.max-rows", "3"), ("batch.max-bytes", "50"), ("method", "put"), ("max-in-flight", "1")];
     let mut rig = Rig::new(&receiver.url, &options);
     let long = "x".repeat(60);
     rig.send(&[("a", 1), ("a", 2), ("a", 3), (&long, 4), ("a", 5)]);
@@ -56,7 +60,8 @@ async fn several_rows_are_an_array_closed_by_count_bytes_or_quiet() {
 #[tokio::test]
 async fn cloudevents_are_structured_single_or_batched() {
     let receiver = Receiver::ok().await;
-    let options = [("content", "cloudevents"), ("cloudevents.source", "/gate\"way"), ("cloudevents.type", "alert")];
+    let options =
+        [("content", "cloudevents"), ("cloudevents.source", "/gate\"way"), ("cloudevents.type", "alert")];
     let mut rig = Rig::new(&receiver.url, &options);
     rig.send(&[("a", 1)]);
     rig.finish().await.unwrap();
@@ -76,17 +81,21 @@ async fn cloudevents_are_structured_single_or_batched() {
     assert_eq!(seen.header("content-type"), "application/cloudevents-batch+json");
     let events = seen.json();
     assert_eq!(events.as_array().unwrap().len(), 2);
-    assert_eq!((&events[0]["source"], &events[0]["type"]), (&json!("/millstream/alerts"), &json!("millstream.alerts")));
+    assert_eq!(
+        (&events[0]["source"], &events[0]["type"]),
+        (&json!("/millstream/alerts"), &json!("millstream.alerts"))
+    );
     assert_ne!(events[0]["id"], events[1]["id"]);
 }
 
 #[tokio::test]
 async fn signatures_hold_with_a_fresh_timestamp_and_a_stable_id() {
-    let receiver =
-        Receiver::start(|seen| Reply::Status(if seen.attempt == 1 { 500 } else { 200 })).await;
-    let options =
-        [("signature.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), ("retry.backoff.initial", "2200 ms"),
-         ("retry.backoff.max", "2200 ms")];
+    let receiver = Receiver::start(|seen| Reply::Status(if seen.attempt == 1 { 500 } else { 200 })).await;
+    let options = [
+        ("signature.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("retry.backoff.initial", "2200 ms"),
+        ("retry.backoff.max", "2200 ms"),
+    ];
     let mut rig = Rig::new(&receiver.url, &options);
     rig.send(&[("a", 1)]);
     rig.finish().await.unwrap();
@@ -149,5 +158,8 @@ fn wrong_options_say_what_is_wrong_and_show_no_secret() {
         assert!(error.contains("alerts") && !error.contains("hunter2"), "{key}: {error}");
     }
     let provider = Webhook.sink(&table("https://example.com/hunter2", &[("key", "n, device")])).unwrap();
-    assert_eq!((provider.describe().as_str(), provider.order_keys()), ("POST https://example.com", vec![1, 0]));
+    assert_eq!(
+        (provider.describe().as_str(), provider.order_keys()),
+        ("POST https://example.com", vec![1, 0])
+    );
 }

@@ -8,8 +8,7 @@ use super::*;
 
 #[tokio::test]
 async fn retried_until_taken_with_one_id() {
-    let receiver =
-        Receiver::start(|seen| Reply::Status([500, 503, 200][seen.attempt.min(3) - 1])).await;
+    let receiver = Receiver::start(|seen| Reply::Status([500, 503, 200][seen.attempt.min(3) - 1])).await;
     let mut rig = Rig::new(&receiver.url, &[]);
     rig.send(&[("a", 1)]);
     rig.finish().await.unwrap();
@@ -142,7 +141,8 @@ async fn a_batch_too_large_is_halved() {
         Reply::Status(if rows.len() > 2 || is_giant { 413 } else { 200 })
     })
     .await;
-    let mut rig = Rig::new(&receiver.url, &[("batch.max-rows", "10"), ("key", "device"), ("max-in-flight", "1")]);
+    let mut rig =
+        Rig::new(&receiver.url, &[("batch.max-rows", "10"), ("key", "device"), ("max-in-flight", "1")]);
     rig.send(&[("a", 1), ("a", 2), ("a", 3), ("a", 4), ("a", 5), ("a", 6), ("a", 7)]);
     rig.finish().await.unwrap();
     let taken: Vec<i64> = receiver

@@ -15,7 +15,8 @@ async fn private_addresses_are_denied_unless_allowed() {
         assert!(error.contains("'private-addresses' = 'allow'"), "{error}");
         let mut unsaid = table(url, &[]);
         let values = unsaid.options.keys().filter(|key| *key != "private-addresses");
-        let values = values.map(|key| (key.to_owned(), unsaid.options.get(key).unwrap().to_owned())).collect();
+        let values =
+            values.map(|key| (key.to_owned(), unsaid.options.get(key).unwrap().to_owned())).collect();
         unsaid.options = Options::new("table alerts", values);
         assert!(Webhook.sink(&unsaid).is_err());
         Webhook.sink(&table(url, &[])).unwrap();
@@ -26,8 +27,7 @@ async fn private_addresses_are_denied_unless_allowed() {
 #[tokio::test]
 async fn resolved_addresses_are_judged() {
     let receiver = Receiver::ok().await;
-    let mut settings =
-        Settings::read(&table(&receiver.url.replace("127.0.0.1", "localhost"), &[])).unwrap();
+    let mut settings = Settings::read(&table(&receiver.url.replace("127.0.0.1", "localhost"), &[])).unwrap();
     let id = Ids::new("t", 1).next(b"{}");
     let taken = Client::new(&settings).unwrap().attempt(&settings, id, Bytes::from("{}"), 0).await;
     assert!(matches!(taken, Outcome::Delivered), "{taken:?}");

@@ -99,8 +99,8 @@ impl Receiver {
                     let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
                     async move { answer(request, &seen, &*reply).await }
                 });
-                let serving =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let serving = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(serving);
             }
         });
@@ -272,9 +272,6 @@ impl Rig {
     /// Payload and error of each dead letter.
     fn letters(&self) -> Vec<(String, String)> {
         let letters = self.context.dead_letters.last();
-        letters
-            .into_iter()
-            .map(|letter| (String::from_utf8(letter.payload).unwrap(), letter.error))
-            .collect()
+        letters.into_iter().map(|letter| (String::from_utf8(letter.payload).unwrap(), letter.error)).collect()
     }
 }

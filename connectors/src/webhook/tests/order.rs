@@ -30,8 +30,13 @@ fn moody(seed: u64) -> impl Fn(&Seen) -> Reply + Send + Sync {
 async fn run(seed: u64, batch_rows: &str) {
     let receiver = Receiver::start(moody(seed)).await;
     let options = [
-        ("key", "device"), ("retry.max-attempts", "1000"), ("batch.max-rows", batch_rows), ("max-in-flight", "4"),
-        ("outlet.max-bytes", "16 kb"), ("retry.backoff.initial", "2 ms"), ("retry.backoff.max", "8 ms"),
+        ("key", "device"),
+        ("retry.max-attempts", "1000"),
+        ("batch.max-rows", batch_rows),
+        ("max-in-flight", "4"),
+        ("outlet.max-bytes", "16 kb"),
+        ("retry.backoff.initial", "2 ms"),
+        ("retry.backoff.max", "8 ms"),
     ];
     let mut rig = Rig::new(&receiver.url, &options);
     let mut random = SmallRng::seed_from_u64(!seed);
@@ -110,11 +115,10 @@ async fn keys_keep_their_order_in_batches_too() {
 
 #[tokio::test]
 async fn a_key_that_fails_does_not_hold_up_the_others() {
-    let receiver = Receiver::start(|seen| {
-        Reply::Status(if seen.json()["device"] == "bad" { 500 } else { 200 })
-    })
-    .await;
-    let mut rig = Rig::new(&receiver.url, &[("key", "device"), ("max-in-flight", "2"), ("retry.deadline", "1 s")]);
+    let receiver =
+        Receiver::start(|seen| Reply::Status(if seen.json()["device"] == "bad" { 500 } else { 200 })).await;
+    let mut rig =
+        Rig::new(&receiver.url, &[("key", "device"), ("max-in-flight", "2"), ("retry.deadline", "1 s")]);
     rig.send(&[("bad", 0), ("bad", 1), ("a", 2), ("b", 3), ("a", 4), ("bad", 5), ("c", 6)]);
     for _ in 0..200 {
         if receiver.accepted().len() == 4 {

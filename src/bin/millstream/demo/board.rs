@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use hdrhistogram::Histogram;
+use millstream::connectors::format::JsonEncoder;
 use millstream::engine::ClockRef;
 use millstream::{Pipeline, Puller};
-use millstream::connectors::format::JsonEncoder;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -59,8 +59,14 @@ impl Board {
     pub fn new(clock: ClockRef) -> Self {
         // 1 us to 10 minutes at two digits.
         let latency = Histogram::new_with_bounds(1_000, 600_000_000_000, 2).ok();
-        let seen =
-            Seen { alerts: 0, repeated: 0, latency, latest: VecDeque::new(), hottest: Vec::new(), ids: HashSet::new() };
+        let seen = Seen {
+            alerts: 0,
+            repeated: 0,
+            latency,
+            latest: VecDeque::new(),
+            hottest: Vec::new(),
+            ids: HashSet::new(),
+        };
         Self { clock, seen: Mutex::new(seen) }
     }
 
@@ -96,7 +102,13 @@ impl Board {
     pub fn seen(&self) -> Seen {
         let mut seen = {
             let seen = self.seen.lock();
-            Seen { ids: HashSet::new(), latency: seen.latency.clone(), latest: seen.latest.clone(), hottest: seen.hottest.clone(), ..*seen }
+            Seen {
+                ids: HashSet::new(),
+                latency: seen.latency.clone(),
+                latest: seen.latest.clone(),
+                hottest: seen.hottest.clone(),
+                ..*seen
+            }
         };
         // The latest windows only, hottest first.
         let recent = seen.hottest.len().saturating_sub(2 * SHOWN);

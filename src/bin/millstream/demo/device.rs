@@ -53,7 +53,14 @@ impl Device {
     }
 
     /// The message due at `now_ms`, if the device sends one, into `payload`. `sent_us` is the demo's stopwatch.
-    pub fn message(&mut self, now_ms: i64, interval_ms: i64, sent_us: u64, random: &mut SmallRng, payload: &mut String) -> bool {
+    pub fn message(
+        &mut self,
+        now_ms: i64,
+        interval_ms: i64,
+        sent_us: u64,
+        random: &mut SmallRng,
+        payload: &mut String,
+    ) -> bool {
         self.next_ms += interval_ms;
         // After a pause of the whole process a device does not send what it missed.
         self.next_ms = self.next_ms.max(now_ms - interval_ms);
@@ -150,9 +157,8 @@ mod tests {
         let random = &mut SmallRng::seed_from_u64(2);
         let mut device = Device::new(1, 0, 200, random);
         let mut payload = String::new();
-        let sent: Vec<bool> = (0..20_000)
-            .map(|_| device.message(device.next_ms, 200, 0, random, &mut payload))
-            .collect();
+        let sent: Vec<bool> =
+            (0..20_000).map(|_| device.message(device.next_ms, 200, 0, random, &mut payload)).collect();
         let silent = sent.iter().filter(|sent| !**sent).count();
         assert!(silent > 25 && silent < 5_000, "{silent}");
         assert!(sent[sent.len() - 200..].iter().any(|sent| *sent));

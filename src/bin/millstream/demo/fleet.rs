@@ -53,7 +53,8 @@ impl Fleet {
                 .step_by(CONNECTIONS as usize)
                 .map(|number| Device::new(number, start_ms, interval_ms, &mut random))
                 .collect();
-            let mut options = MqttOptions::new(format!("fleet-{connection}"), (address.ip().to_string(), address.port()));
+            let mut options =
+                MqttOptions::new(format!("fleet-{connection}"), (address.ip().to_string(), address.port()));
             options.set_keep_alive(30);
             options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);
             let (client, events) = AsyncClient::builder(options).capacity(usize::from(IN_FLIGHT_MAX)).build();

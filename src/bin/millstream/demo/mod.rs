@@ -55,7 +55,9 @@ pub fn run(demo: &Demo) -> Result<(), Failure> {
         .thread_name("demo-io")
         .enable_all()
         .build()
-        .map_err(|error| Failure::Runtime(Error::unavailable(format!("the I/O runtime does not start: {error}"))))?;
+        .map_err(|error| {
+            Failure::Runtime(Error::unavailable(format!("the I/O runtime does not start: {error}")))
+        })?;
     let broker = broker::start().map_err(Failure::Runtime)?;
     let board = Arc::new(Board::new(Arc::clone(&clock)));
     let receiver = receiver::start(runtime.handle(), Arc::clone(&board)).map_err(Failure::Runtime)?;
@@ -66,7 +68,8 @@ pub fn run(demo: &Demo) -> Result<(), Failure> {
         "ALERT_URL" => Some(format!("http://{receiver}/alerts")),
         _ => None,
     };
-    let mut builder = Pipeline::builder().workers(workers).clock(Arc::clone(&clock)).sql(FLEET_SQL).variables(variables);
+    let mut builder =
+        Pipeline::builder().workers(workers).clock(Arc::clone(&clock)).sql(FLEET_SQL).variables(variables);
     for (key, value) in &demo.plan.settings {
         builder = builder.setting(key, value);
     }
@@ -84,7 +87,11 @@ pub fn run(demo: &Demo) -> Result<(), Failure> {
     let running = Running { pipeline, fleet, board, started_ns: clock.monotonic_ns(), clock, title };
     let watcher = signals.wake_when_done(Arc::clone(&running.pipeline));
     let interrupted = attend(&running, &signals, demo.seconds.map(Duration::from_secs));
-    let done = if interrupted { finish(&running, &signals) } else { running.pipeline.wait().map_err(Failure::Runtime) };
+    let done = if interrupted {
+        finish(&running, &signals)
+    } else {
+        running.pipeline.wait().map_err(Failure::Runtime)
+    };
     drop(watcher);
     if running.pipeline.state() == JobState::Finished {
         // The last windows are in the channel that the watching thread empties.
@@ -114,11 +121,15 @@ fn attend(demo: &Running, signals: &Signals, limit: Option<Duration>) -> bool {
 
 /// Ends in order: the fleet falls silent, what it sent is read, windows close, alerts are delivered.
 fn finish(demo: &Running, signals: &Signals) -> Result<(), Failure> {
-    eprintln!("ending: the fleet falls silent, open windows close, the last alerts go out (Ctrl-C again to stop at once)");
+    eprintln!(
+        "ending: the fleet falls silent, open windows close, the last alerts go out (Ctrl-C again to stop at once)"
+    );
     demo.fleet.stop();
     let interrupted = |limit: Duration| matches!(signals.wait_for(limit), Some(Signal::Interrupt));
     let mut waited = Duration::ZERO;
-    while waited < CATCH_UP && !(demo.fleet.is_done() && demo.board.taken_in(&demo.pipeline) >= demo.fleet.published()) {
+    while waited < CATCH_UP
+        && !(demo.fleet.is_done() && demo.board.taken_in(&demo.pipeline) >= demo.fleet.published())
+    {
         if interrupted(Duration::from_millis(50)) {
             return stopped(demo);
         }

@@ -22,7 +22,8 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Starts the receiver on a free port.
 pub fn start(io: &Handle, board: Arc<Board>) -> Result<SocketAddr> {
-    let refuse = |error: std::io::Error| Error::unavailable(format!("the demo's receiver cannot listen: {error}"));
+    let refuse =
+        |error: std::io::Error| Error::unavailable(format!("the demo's receiver cannot listen: {error}"));
     let listener = io.block_on(TcpListener::bind(("127.0.0.1", 0))).map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
     io.spawn(async move {
@@ -43,7 +44,8 @@ pub fn start(io: &Handle, board: Arc<Board>) -> Result<SocketAddr> {
 }
 
 async fn answer(request: Request<Incoming>, board: &Board) -> Response<Empty<Bytes>> {
-    let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let id =
+        request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
     let alert = body.ok().and_then(|body| serde_json::from_slice::<Alert>(&body.to_bytes()).ok());
     let status = match alert {

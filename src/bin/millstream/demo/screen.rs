@@ -21,7 +21,12 @@ pub struct Screen {
 
 impl Screen {
     pub fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal(), lines: 0, frames: 0, earlier: std::collections::VecDeque::new() }
+        Self {
+            terminal: std::io::stdout().is_terminal(),
+            lines: 0,
+            frames: 0,
+            earlier: std::collections::VecDeque::new(),
+        }
     }
 
     /// Shows the demo as it is now.

@@ -24,10 +24,19 @@ pub fn print(demo: &Running) {
     let seconds = demo.clock.monotonic_ns().saturating_sub(demo.started_ns) as f64 / 1e9;
     println!();
     println!("Summary of {seconds:.1} s");
-    println!("  published            {:>12}   acknowledged by the broker, QoS 1", count(demo.fleet.published()));
+    println!(
+        "  published            {:>12}   acknowledged by the broker, QoS 1",
+        count(demo.fleet.published())
+    );
     println!("  in                   {:>12}   rows that the pipeline has read", count(totals.rows_in));
-    println!("  late                 {:>12}   came after their device's window had closed", count(totals.late));
-    println!("  dead letter          {:>12}   cut-off messages, and a clock that is ten years ahead", count(totals.dead));
+    println!(
+        "  late                 {:>12}   came after their device's window had closed",
+        count(totals.late)
+    );
+    println!(
+        "  dead letter          {:>12}   cut-off messages, and a clock that is ten years ahead",
+        count(totals.dead)
+    );
     println!("  alerts delivered     {:>12}   {} of them more than once", count(seen.alerts), seen.repeated);
     println!("  publish to webhook   {}", quantiles(&seen));
     if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
@@ -39,7 +48,10 @@ pub fn print(demo: &Running) {
             "  CPU                  {used:>10.1} s   {:.0} % of a core; broker, fleet and receiver included",
             100.0 * used / seconds.max(0.001)
         );
-        println!("  memory               {:>9} MB   at its peak; broker, fleet and receiver included", usage.max_rss() / scale);
+        println!(
+            "  memory               {:>9} MB   at its peak; broker, fleet and receiver included",
+            usage.max_rss() / scale
+        );
     }
     if let Some(letter) = demo.pipeline.dead_letters().last().last() {
         println!("  last dead letter     {}: {}", letter.operator, letter.error);
