@@ -111,7 +111,7 @@ impl Batch {
     /// Bytes of memory behind the columns, an estimate used for queue limits and metrics. Slices count their
     /// share, so that a cut batch is not counted whole in each piece.
     pub fn num_bytes(&self) -> usize {
-        self.rows.columns().iter().map(|column| column_bytes(column)).sum::<usize>()
+        self.rows.columns().iter().map(column_bytes).sum::<usize>()
             + self.num_rows() * (usize::from(self.changes.is_some()) + 8 * usize::from(self.clocks.is_some()))
     }
 
@@ -150,17 +150,14 @@ impl Batch {
         }
         let predicate = builder.build();
         let rows = predicate.filter_record_batch(&self.rows)?;
-        let changes = match &self.changes {
-            Some(kinds) => Some(
-                kinds
-                    .iter()
-                    .zip(mask.iter())
-                    .filter(|(_, keep)| keep.unwrap_or(false))
-                    .map(|(kind, _)| *kind)
-                    .collect(),
-            ),
-            None => None,
-        };
+        let changes = self.changes.as_ref().map(|kinds| {
+            kinds
+                .iter()
+                .zip(mask.iter())
+                .filter(|(_, keep)| keep.unwrap_or(false))
+                .map(|(kind, _)| *kind)
+                .collect()
+        });
         let clocks = match &self.clocks {
             Some(clocks) => Some(filter(clocks, mask)?.as_primitive().clone()),
             None => None,

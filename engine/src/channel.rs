@@ -19,8 +19,11 @@ const SLOTS: usize = 256;
 #[cfg(loom)]
 const SLOTS: usize = 2;
 
+/// A place for an element and the bytes it counts.
+type Slot<T> = UnsafeCell<MaybeUninit<(usize, T)>>;
+
 struct Ring<T> {
-    slots: Box<[UnsafeCell<MaybeUninit<(usize, T)>>]>,
+    slots: Box<[Slot<T>]>,
     head: AtomicUsize,
     tail: AtomicUsize,
     bytes: AtomicUsize,

@@ -1,5 +1,7 @@
 //! Jobs as a user of the engine sees them: lifecycle, backpressure, failure, checkpoints and restore.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

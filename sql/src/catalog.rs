@@ -26,6 +26,8 @@ pub(crate) struct ColumnDefinition {
     pub kind: ColumnKind,
 }
 
+// A handful exist for as long as a text is compiled.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub(crate) enum ColumnKind {
     /// Part of the payload.

@@ -216,8 +216,10 @@ impl Source for GatedInstance {
 
 /// Rows by the epoch they belong to. What came after the last completed checkpoint is not kept when a job is killed,
 /// what came before it is in the sink's state.
+type Lines = BTreeMap<(Epoch, usize), Vec<String>>;
+
 #[derive(Default, Clone)]
-struct Collected(Arc<Mutex<BTreeMap<(Epoch, usize), Vec<String>>>>);
+struct Collected(Arc<Mutex<Lines>>);
 
 impl Collected {
     fn lines(&self) -> Vec<String> {

@@ -29,6 +29,8 @@ pub(super) struct Slices {
     numbers: Vec<u32>,
 }
 
+// There is one in an operator instance, and its place is looked at for every slice: a box would only be a detour.
+#[allow(clippy::large_enum_variant)]
 enum Combine {
     /// The window is the slice.
     None,

@@ -451,7 +451,7 @@ impl Emitter<'_> {
 }
 
 fn source_detail(connector: &str, schema: &SchemaRef) -> String {
-    let columns: Vec<String> = schema.fields().iter().map(|field| shown_field(field)).collect();
+    let columns: Vec<String> = schema.fields().iter().map(shown_field).collect();
     format!("{connector} ({})", columns.join(", ")).trim().to_owned()
 }
 

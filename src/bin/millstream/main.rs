@@ -20,7 +20,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    start_logs();
+    // The demo's screen shows bad rows, and its broker logs every connection that ends.
+    let is_demo = matches!(arguments.command, cli::Command::Demo(_));
+    start_logs(if is_demo { "error,rumqttd=off" } else { "warn" });
     let done = match arguments.command {
         cli::Command::Demo(demo) => demo::run(&demo),
         cli::Command::Run(run) => run::file(&run),
@@ -31,10 +33,10 @@ fn main() -> ExitCode {
     exit::code(done)
 }
 
-/// Warnings by default; RUST_LOG says otherwise.
-fn start_logs() {
+/// What is logged by default; RUST_LOG says otherwise.
+fn start_logs(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
