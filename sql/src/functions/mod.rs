@@ -2,7 +2,7 @@
 //! names of types.
 //!
 //! A module here is a subject (text, math, …) and contributes through one line in [`all`]. One function is one
-//! [`Function`]: its names, what it takes, its sentence in docs/functions.md, and a kernel over whole columns. Names
+//! [`function::Function`]: its names, what it takes, its sentence in docs/functions.md, and a kernel over whole columns. Names
 //! reach a query through plan/context.rs; typing.rs gives every call of a plan its types before DataFusion's own
 //! coercion sees it; lower/columns.rs puts [`cast`] in the place of casts.
 //!
