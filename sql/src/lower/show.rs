@@ -17,7 +17,7 @@ pub(super) fn expression(expr: &Expr, fields: &[FieldRef]) -> String {
     }
     let named = substitute(expr, &|index| Expr::Column(Column::new_unqualified(name(index))));
     let spelled = named.clone().transform_up(|expr| {
-        Ok(match interval(&expr) {
+        Ok(match literal(&expr) {
             Some(text) => Transformed::yes(Expr::Column(Column::new_unqualified(text))),
             None => Transformed::no(expr),
         })
@@ -25,9 +25,15 @@ pub(super) fn expression(expr: &Expr, fields: &[FieldRef]) -> String {
     spelled.data().unwrap_or(named).human_display().to_string()
 }
 
-/// An interval as it is written.
-fn interval(expr: &Expr) -> Option<String> {
-    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(value)), _) = expr else { return None };
+/// A literal as it is written.
+fn literal(expr: &Expr) -> Option<String> {
+    let Expr::Literal(literal, _) = expr else { return None };
+    let value = match literal {
+        ScalarValue::IntervalMonthDayNano(Some(value)) => value,
+        ScalarValue::Utf8(Some(text)) => return Some(format!("'{}'", text.replace('\'', "''"))),
+        number if number.data_type().is_numeric() && !number.is_null() => return Some(number.to_string()),
+        _ => return None,
+    };
     if value.months != 0 {
         return Some(format!("INTERVAL '{}' MONTH", value.months));
     }
