@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
-use arrow_schema::{FieldRef, Schema};
-use datafusion_common::{DFSchema, DataFusionError};
+use arrow_schema::{DataType, FieldRef, Schema, TimeUnit};
+use datafusion_common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::{ColumnarValue, Expr};
+use datafusion_expr::{BinaryExpr, ColumnarValue, Expr, Operator};
 use datafusion_physical_expr::utils::collect_columns;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use millstream_engine::{Error, Result};
@@ -22,6 +24,9 @@ pub(super) fn compile(expr: &Expr, fields: &[FieldRef]) -> std::result::Result<E
     if let Some(index) = as_column(expr) {
         return Ok(Arc::new(Column(index)));
     }
+    if let Some(shift) = as_shift(expr, fields) {
+        return Ok(Arc::new(shift));
+    }
     if let Some((column, path)) = as_path(expr) {
         return Ok(Arc::new(Access { column, path }));
     }
@@ -33,6 +38,48 @@ pub(super) fn compile(expr: &Expr, fields: &[FieldRef]) -> std::result::Result<E
     )?;
     let columns = collect_columns(&physical).into_iter().map(|column| column.index()).collect();
     Ok(Arc::new(Physical { physical, columns }))
+}
+
+/// `ts - INTERVAL '5' SECOND`, the watermark of nearly every table: a column of milliseconds and a constant of hours or
+/// less, which is the same on every clock. Arrow's kernel goes through the calendar for each row.
+fn as_shift(expr: &Expr, fields: &[FieldRef]) -> Option<Shift> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
+    let column = as_column(left)?;
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(by)), _) = right.as_ref() else { return None };
+    let is_ms = matches!(fields.get(column)?.data_type(), DataType::Timestamp(TimeUnit::Millisecond, _));
+    if !is_ms || by.months != 0 || by.days != 0 || by.nanoseconds % 1_000_000 != 0 {
+        return None;
+    }
+    let by_ms = by.nanoseconds / 1_000_000;
+    match op {
+        Operator::Plus => Some(Shift { column, by_ms }),
+        Operator::Minus => Some(Shift { column, by_ms: -by_ms }),
+        _ => None,
+    }
+}
+
+/// A column of timestamps, moved by a constant.
+#[derive(Debug)]
+struct Shift {
+    column: usize,
+    by_ms: i64,
+}
+
+impl Expression for Shift {
+    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
+        let times = rows
+            .columns()
+            .get(self.column)
+            .and_then(|column| column.as_primitive_opt::<TimestampMillisecondType>());
+        let times =
+            times.ok_or_else(|| Error::internal(format!("column {} holds no timestamps", self.column)))?;
+        let moved = times.unary::<_, TimestampMillisecondType>(|time| time.saturating_add(self.by_ms));
+        Ok(Arc::new(moved.with_data_type(times.data_type().clone())))
+    }
+
+    fn columns_used(&self) -> Option<Vec<usize>> {
+        Some(vec![self.column])
+    }
 }
 
 /// The value of an expression without columns.
