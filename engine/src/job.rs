@@ -271,9 +271,8 @@ impl Job {
     /// Waits for the end, at most `limit`. True when it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
         let mut outcome = self.control.outcome.lock();
-        if outcome.running > 0 {
-            self.control.changed.wait_for(&mut outcome, limit);
-        }
+        // One worker after the other ends, each with a notification.
+        self.control.changed.wait_while_for(&mut outcome, |outcome| outcome.running > 0, limit);
         outcome.running == 0
     }
 }
