@@ -15,13 +15,12 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 
 use millstream_engine::batch::record_batch;
 use millstream_engine::registry::{MetadataSpec, Table};
-use millstream_engine::suggest::did_you_mean;
 use millstream_engine::{Error, Result};
 
 use crate::format::Decoded;
 
 use super::packets::Message;
-use super::topic::Pattern;
+use super::topic::{Pattern, column_of, wrong_column};
 
 /// The metadata columns on offer.
 pub(super) fn metadata() -> Vec<MetadataSpec> {
@@ -72,24 +71,15 @@ pub(super) struct Plan {
 
 /// Which column each segment of `pattern` fills, checked once for the table.
 pub(super) fn segment_columns(table: &Table, pattern: &Pattern) -> Result<Vec<usize>> {
-    let fields = table.schema.fields();
     let find = |name: &String| {
-        let wrong = |what: &str| {
-            Error::config(format!("option 'topic': '{{{name}}}' {what}")).at(table.options.owner())
-        };
-        let Some(column) = fields.iter().position(|field| field.name() == name) else {
-            let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
-            let near = did_you_mean(name, names.iter().copied());
-            return Err(wrong("names no column of the table").remedy(format!(
-                "{}add the column `{name}` STRING, or write '+' where the level does not matter; the columns are: {}",
-                near.map_or(String::new(), |near| format!("did you mean '{{{near}}}'? ")),
-                names.join(", ")
-            )));
-        };
+        let wrong = |what: &str| wrong_column(table, name, what);
+        let advice =
+            format!("add the column `{name}` STRING, or write '+' where the level does not matter; ");
+        let column = column_of(table, name, &advice)?;
         if table.metadata_key(column).is_some() {
             return Err(wrong("names a metadata column, which has a value already"));
         }
-        match fields[column].data_type() {
+        match table.schema.field(column).data_type() {
             DataType::Utf8 | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
                 Ok(column)
             }

@@ -16,14 +16,13 @@ use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::registry::Table;
 use millstream_engine::state::StateWriter;
-use millstream_engine::suggest::did_you_mean;
 use millstream_engine::{Batch, ChangeKind, Error, InstanceContext, Ready, Result, Sink};
 
 use crate::format::JsonEncoder;
 
 use super::client_id::ClientId;
 use super::publish::{Delivery, Publication, Sending};
-use super::topic::Template;
+use super::topic::{Template, column_of, wrong_column};
 
 /// Bytes that a message costs beside topic and payload.
 const MESSAGE_BYTES: usize = size_of::<Publication>() + 32;
@@ -38,24 +37,12 @@ pub(super) struct Writing {
 
 /// The columns that `template` names, checked once for the table.
 pub(super) fn template_columns(table: &Table, template: &Template) -> Result<Vec<usize>> {
-    let fields = table.schema.fields();
     let find = |name: &String| {
-        let wrong = |what: &str| {
-            Error::config(format!("option 'topic': '{{{name}}}' {what}")).at(table.options.owner())
-        };
-        let Some(column) = fields.iter().position(|field| field.name() == name) else {
-            let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
-            let near = did_you_mean(name, names.iter().copied());
-            return Err(wrong("names no column of the table").remedy(format!(
-                "{}the columns are: {}",
-                near.map_or(String::new(), |near| format!("did you mean '{{{near}}}'? ")),
-                names.join(", ")
-            )));
-        };
-        match fields[column].data_type() {
+        let column = column_of(table, name, "")?;
+        match table.schema.field(column).data_type() {
             DataType::Utf8 | DataType::Boolean => Ok(column),
             kind if kind.is_integer() => Ok(column),
-            _ => Err(wrong("names a column that has no one form as text")
+            _ => Err(wrong_column(table, name, "names a column that has no one form as text")
                 .remedy("declare it STRING, and CAST or DATE_FORMAT it in the query")),
         }
     };

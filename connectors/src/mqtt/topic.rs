@@ -7,10 +7,31 @@
 use std::fmt::Write;
 use std::ops::Range;
 
+use millstream_engine::registry::Table;
+use millstream_engine::suggest::did_you_mean;
 use millstream_engine::{Error, Result};
 
 /// Bytes of the longest topic that MQTT can carry.
 const TOPIC_BYTES_MAX: usize = 65_535;
+
+/// An error about the column that `{name}` of the 'topic' option stands for.
+pub(super) fn wrong_column(table: &Table, name: &str, what: &str) -> Error {
+    Error::config(format!("option 'topic': '{{{name}}}' {what}")).at(table.options.owner())
+}
+
+/// The column that `{name}` of the 'topic' option stands for. If there is none, `advice` goes in front of those there are.
+pub(super) fn column_of(table: &Table, name: &str, advice: &str) -> Result<usize> {
+    let fields = table.schema.fields();
+    fields.iter().position(|field| field.name() == name).ok_or_else(|| {
+        let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
+        let near = did_you_mean(name, names.iter().copied());
+        wrong_column(table, name, "names no column of the table").remedy(format!(
+            "{}{advice}the columns are: {}",
+            near.map_or(String::new(), |near| format!("did you mean '{{{near}}}'? ")),
+            names.join(", ")
+        ))
+    })
+}
 
 /// One level of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
