@@ -19,8 +19,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::TreeNode;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, DataFusionError};
+use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, LogicalPlan, TableSource};
 use datafusion_optimizer::AnalyzerRule;
 use datafusion_optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
@@ -53,7 +54,7 @@ impl Planner {
         let plan = SqlToRel::new_with_options(&context, parser_options())
             .sql_statement_to_plan(ast::Statement::Query(query))
             .map_err(|error| first_error(&context, error))?;
-        let plan = type_plan(temporal::plan(literals::plan_with_int_literals(plan)?)?)?;
+        let plan = type_plan(retype_plan(plan)?)?;
         Ok(TypeCoercion::new().analyze(plan, &self.options)?)
     }
 
@@ -65,9 +66,31 @@ impl Planner {
         let expr = SqlToRel::new_with_options(&context, parser_options())
             .sql_to_expr(expr, schema, &mut PlannerContext::new())
             .map_err(|error| first_error(&context, error))?;
-        let expr = type_expression(temporal::expression(literals::int_literals(expr)?.data)?.data, schema)?;
+        let expr = type_expression(retype(expr)?.data, schema)?;
         Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
     }
+}
+
+/// Gives an expression's literals the types that Flink gives them.
+fn retype(expr: Expr) -> datafusion_common::Result<Transformed<Expr>> {
+    literals::int_literals(expr)?.transform_data(temporal::expression)
+}
+
+/// Retypes the expressions of a whole plan; the names of columns stay.
+fn retype_plan(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+    plan.transform_up(|plan| {
+        // The columns of VALUES have one type each already.
+        if matches!(plan, LogicalPlan::Values(_) | LogicalPlan::Limit(_)) {
+            return Ok(Transformed::no(plan));
+        }
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(retype(expr)?.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .data()
 }
 
 fn first_error(context: &Context<'_>, error: DataFusionError) -> PlanError {

@@ -3,31 +3,14 @@
 //! Timestamps and dates with intervals are left to Arrow, which computes the same.
 
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::Cast;
-use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, lit};
+use datafusion_expr::{Expr, ExprSchemable, lit};
 
 use super::error::PlanError;
 use crate::functions::time::{interval_times, literal_value, time_plus_interval};
-
-/// Rewrites the expressions of a whole plan; the names of columns stay.
-pub(super) fn plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up(|plan| {
-        if matches!(plan, LogicalPlan::Values(_) | LogicalPlan::Limit(_)) {
-            return Ok(Transformed::no(plan));
-        }
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expression(expr)?.update_data(|expr| name.restore(expr)))
-        })?
-        .map_data(LogicalPlan::recompute_schema)
-    })
-    .data()
-}
 
 /// Rewrites an expression.
 pub(super) fn expression(expr: Expr) -> Result<Transformed<Expr>> {

@@ -1,6 +1,6 @@
 //! Values as text: numbers as Java writes them, times with all digits of their precision, rows and lists in brackets.
 
-use std::fmt::Write;
+use std::fmt::{Debug, LowerExp, Write};
 use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
@@ -140,15 +140,7 @@ fn java_double(value: f64, out: &mut String) {
         out.push_str("4.9E-324");
         return;
     }
-    let large = value.abs() >= 1e7 || (value.abs() < 1e-3 && value != 0.0);
-    java(
-        value.is_nan(),
-        value.is_infinite(),
-        value.is_sign_negative(),
-        large,
-        || if large { format!("{:e}", value.abs()) } else { format!("{:?}", value.abs()) },
-        out,
-    );
+    java(value, value.abs(), out);
 }
 
 fn java_float(value: f32, out: &mut String) {
@@ -156,37 +148,24 @@ fn java_float(value: f32, out: &mut String) {
         out.push_str("1.4E-45");
         return;
     }
-    let large = value.abs() >= 1e7 || (value.abs() < 1e-3 && value != 0.0);
-    java(
-        value.is_nan(),
-        value.is_infinite(),
-        value.is_sign_negative(),
-        large,
-        || if large { format!("{:e}", value.abs()) } else { format!("{:?}", value.abs()) },
-        out,
-    );
+    java(value.into(), value.abs(), out);
 }
 
-fn java(
-    nan: bool,
-    infinite: bool,
-    negative: bool,
-    large: bool,
-    digits: impl Fn() -> String,
-    out: &mut String,
-) {
-    if nan {
+/// `value` in Java's form, with the digits that `magnitude` needs in its own type.
+fn java(value: f64, magnitude: impl LowerExp + Debug, out: &mut String) {
+    if value.is_nan() {
         out.push_str("NaN");
         return;
     }
-    if negative {
+    if value.is_sign_negative() {
         out.push('-');
     }
-    if infinite {
+    if value.is_infinite() {
         out.push_str("Infinity");
         return;
     }
-    let digits = digits();
+    let large = value.abs() >= 1e7 || (value.abs() < 1e-3 && value != 0.0);
+    let digits = if large { format!("{magnitude:e}") } else { format!("{magnitude:?}") };
     if !large {
         out.push_str(&digits);
         return;
