@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use hdrhistogram::Histogram;
+use millstream::Puller;
 use millstream::connectors::format::JsonEncoder;
 use millstream::engine::ClockRef;
-use millstream::{Pipeline, Puller};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
 /// Alerts and devices shown.
 pub const SHOWN: usize = 8;
+/// Devices whose last window is remembered.
+const WINDOWS_KEPT: usize = 64;
 /// Ids remembered to tell repeated deliveries; the demo is not meant to run for days.
 const IDS_MAX: usize = 1_000_000;
 
@@ -86,15 +88,15 @@ impl Board {
         seen.latest.truncate(SHOWN);
     }
 
-    /// Windows have closed. A device keeps the place of its last window; the hottest come first.
+    /// Windows have closed. Each device keeps the place of its last one.
     pub fn windows(&self, means: Vec<Mean>) {
         let mut seen = self.seen.lock();
         for mean in means {
             seen.hottest.retain(|known| known.device != mean.device);
             seen.hottest.push(mean);
         }
-        // Devices' clocks differ by minutes, so old is what the most common time has left behind by a minute of rows.
-        let excess = seen.hottest.len().saturating_sub(64);
+        // Devices' clocks differ by minutes, so old is what came long ago, whatever its time.
+        let excess = seen.hottest.len().saturating_sub(WINDOWS_KEPT);
         seen.hottest.drain(..excess);
     }
 
@@ -116,12 +118,6 @@ impl Board {
         seen.hottest.sort_by(|a, b| b.mean.total_cmp(&a.mean));
         seen.hottest.truncate(SHOWN);
         seen
-    }
-
-    /// Messages that the pipeline has taken from the broker: rows, and payloads that are none.
-    pub fn taken_in(&self, pipeline: &Pipeline) -> u64 {
-        let source = pipeline.metrics().iter().filter(|operator| operator.kind == "source");
-        source.map(|operator| operator.rows_out.get() + operator.rows_dead_letter.get()).sum()
     }
 }
 

@@ -14,8 +14,7 @@ const SEGMENTS: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOKS_MAX: usize = 500;
 
-/// Starts a broker and waits until it listens. MQTT 5 and 3.1.1 clients have a port each; this is the one for 5, the
-/// next for 3.1.1 is not needed here.
+/// Starts a broker for MQTT 5 clients and waits until it listens.
 pub fn start() -> Result<SocketAddr> {
     let address = free_address()?;
     let connections = ConnectionSettings {

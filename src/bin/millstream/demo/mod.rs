@@ -127,9 +127,7 @@ fn finish(demo: &Running, signals: &Signals) -> Result<(), Failure> {
     demo.fleet.stop();
     let interrupted = |limit: Duration| matches!(signals.wait_for(limit), Some(Signal::Interrupt));
     let mut waited = Duration::ZERO;
-    while waited < CATCH_UP
-        && !(demo.fleet.is_done() && demo.board.taken_in(&demo.pipeline) >= demo.fleet.published())
-    {
+    while waited < CATCH_UP && !(demo.fleet.is_done() && taken_in(&demo.pipeline) >= demo.fleet.published()) {
         if interrupted(Duration::from_millis(50)) {
             return stopped(demo);
         }
@@ -147,6 +145,12 @@ fn finish(demo: &Running, signals: &Signals) -> Result<(), Failure> {
         Err(error) if error.kind() != ErrorKind::Closed => Err(Failure::Runtime(error)),
         _ => Ok(()),
     }
+}
+
+/// Messages that the pipeline has taken from the broker: rows, and payloads that are none.
+fn taken_in(pipeline: &Pipeline) -> u64 {
+    let source = pipeline.metrics().iter().filter(|operator| operator.kind == "source");
+    source.map(|operator| operator.rows_out.get() + operator.rows_dead_letter.get()).sum()
 }
 
 fn stopped(demo: &Running) -> Result<(), Failure> {
