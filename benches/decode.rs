@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use millstream::Pipeline;
-use millstream::connectors::format::{FormatOptions, JsonDecoder};
+use millstream::connectors::format::json::Json;
+use millstream::connectors::format::{PayloadDecoder, PayloadOptions};
+use millstream::engine::Format;
 use millstream::engine::dead_letter::{OnError, RowErrors};
 use millstream::engine::options::Options;
 use millstream::engine::{Batch, InstanceContext, Output, Result, Source, SourcePoll, SourceProvider};
@@ -114,12 +116,13 @@ impl SourceProvider for Payloads {
         workers
     }
     fn create(&self, schema: SchemaRef, instance: usize, parallelism: usize) -> Result<Box<dyn Source>> {
-        let format = FormatOptions::from_options(&Options::default())?;
+        let options = Options::default();
+        let codec = Json.codec(&options)?;
         Ok(Box::new(Reader {
             pool: Arc::clone(&self.pool),
             next: instance * self.rows / parallelism,
             until: (instance + 1) * self.rows / parallelism,
-            decoder: JsonDecoder::new(schema, format),
+            decoder: PayloadDecoder::new(schema, codec.as_ref(), &PayloadOptions::from_options(&options)?)?,
             rows_max: 0,
             errors: None,
         }))
@@ -130,7 +133,7 @@ struct Reader {
     pool: Arc<Pool>,
     next: usize,
     until: usize,
-    decoder: JsonDecoder,
+    decoder: PayloadDecoder,
     rows_max: usize,
     errors: Option<RowErrors>,
 }

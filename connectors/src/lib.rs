@@ -13,6 +13,8 @@ pub mod memory;
 pub mod mqtt;
 pub mod nexmark;
 pub mod print;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 
@@ -20,15 +22,16 @@ use std::sync::Arc;
 
 use millstream_engine::Registry;
 
-/// A registry with every connector of this build.
+/// A registry with every connector and format of this build.
 pub fn registry() -> Registry {
     let mut registry = Registry::default();
     register_all(&mut registry);
     registry
 }
 
-/// Adds every connector of this build.
+/// Adds every connector and format of this build.
 pub fn register_all(registry: &mut Registry) {
+    format::register_all(registry);
     registry.add(Arc::new(blackhole::Blackhole));
     registry.add(Arc::new(datagen::Datagen));
     registry.add(Arc::new(filesystem::Filesystem));

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use millstream_engine::options::OptionSpec;
-use millstream_engine::{Batch, Connector, Error, Ready, Result, Sink, SinkProvider, Table};
+use millstream_engine::{Batch, Connector, Encoder, Error, Ready, Result, Sink, SinkProvider, Table};
 use parking_lot::Mutex;
 
 use crate::format::JsonEncoder;
@@ -108,7 +108,7 @@ impl Sink for Lines {
     fn write(&mut self, batch: Batch) -> Result<()> {
         let encoder = if batch.changes.is_some() { &mut self.with_op } else { &mut self.plain };
         encoder.encode(&batch)?;
-        for row in encoder.rows() {
+        for row in encoder.encoded().rows() {
             self.buffer.extend_from_slice(self.prefix.as_bytes());
             self.buffer.extend_from_slice(row);
             self.buffer.push(b'\n');

@@ -10,7 +10,7 @@ use crate::chain::{Body, Chain, Edge, Node};
 use crate::channel::{Receiver, Sender, channel};
 use crate::checkpoint::Checkpoints;
 use crate::context::InstanceContext;
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, Route};
 use crate::element::Element;
 use crate::error::Result;
 use crate::exchange::{Exchange, ExchangeWriter};
@@ -200,6 +200,10 @@ impl InstanceBuilder<'_> {
         let node = &self.graph.nodes[index];
         let parallelism = self.plan.parallelism[index];
         let metrics = Arc::clone(&self.metrics[index][self.instance]);
+        let route = node
+            .dead_letters
+            .as_ref()
+            .map(|schema| Arc::new(Route::new(Arc::clone(schema), Arc::clone(self.waker))));
         let context = InstanceContext {
             job: self.config.name.as_str().into(),
             instance: self.instance,
@@ -210,6 +214,7 @@ impl InstanceBuilder<'_> {
             waker: Arc::clone(self.waker),
             metrics: Arc::clone(&metrics),
             dead_letters: Arc::clone(self.dead_letters),
+            dead_letter_route: route.clone(),
             io: self.config.io.clone(),
         };
         let state = match self.config.restore {
@@ -217,7 +222,9 @@ impl InstanceBuilder<'_> {
             None => StateReader::default(),
         };
         let body = self.body(&node.body, &context, &state).map_err(|error| error.at(&node.id))?;
-        Ok(Node::new(body, children, metrics))
+        let mut made = Node::new(body, children, metrics);
+        made.route = route;
+        Ok(made)
     }
 
     fn body(&self, body: &NodeBody, context: &InstanceContext, state: &StateReader) -> Result<Body> {

@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoints;
 use crate::clock::ClockRef;
+use crate::dead_letter::Route;
 use crate::element::{Element, Epoch, WATERMARK_MIN_MS};
 use crate::error::{Error, Result};
 use crate::exchange::ExchangeWriter;
 use crate::metrics::OperatorMetrics;
-use crate::operator::{Firing, MAIN, Operator};
+use crate::operator::{DEAD, Firing, MAIN, Operator};
 use crate::sink::{Ready, Sink};
 use crate::source::{Source, SourcePoll, Stop};
 use crate::state::StateWriter;
@@ -48,6 +49,8 @@ pub(crate) struct Node {
     pub body: Body,
     pub children: Vec<Edge>,
     pub metrics: Arc<OperatorMetrics>,
+    /// Where this node's dead letters wait, if they are to be rows.
+    pub route: Option<Arc<Route>>,
     /// Earliest processing-time timer, `i64::MAX` for none.
     timer_ms: i64,
     /// The last watermark passed on.
@@ -63,6 +66,7 @@ impl Node {
             body,
             children,
             metrics,
+            route: None,
             timer_ms: if timer_at_start { i64::MIN } else { i64::MAX },
             watermark_ms: WATERMARK_MIN_MS,
             pending: None,
@@ -364,9 +368,18 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
         }
     };
     node.pending = None;
+    emit_letters(nodes, base, at, run)?;
     if let Some(element) = element {
         forward(nodes, base, at, &element, run)?;
     }
+    Ok(true)
+}
+
+/// Emits the dead letters that wait at a node. True when there were any.
+fn emit_letters(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<bool> {
+    let Some(route) = &nodes[at - base].route else { return Ok(false) };
+    let Some(letters) = route.take()? else { return Ok(false) };
+    call(nodes, base, at, run, true, |_, out| out.emit_to(DEAD, letters))?;
     Ok(true)
 }
 
@@ -432,6 +445,15 @@ impl Chain {
             };
         }
         blocked
+    }
+
+    /// Emits the dead letters that wait. True when there were any.
+    pub fn emit_letters(&mut self) -> Result<bool> {
+        let mut any = false;
+        for at in 0..self.nodes.len() {
+            any |= emit_letters(&mut self.nodes, 0, at, &mut self.run)?;
+        }
+        Ok(any)
     }
 
     /// True while a node has a call pending.

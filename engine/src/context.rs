@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::clock::ClockRef;
-use crate::dead_letter::{DeadLetters, OnError, RowErrors};
+use crate::dead_letter::{DeadLetters, OnError, Route, RowErrors};
 use crate::error::{Error, Result};
 use crate::keys::KeyGroup;
 use crate::metrics::OperatorMetrics;
@@ -33,6 +33,8 @@ pub struct InstanceContext {
     pub metrics: Arc<OperatorMetrics>,
     /// The job's dead letters.
     pub dead_letters: Arc<DeadLetters>,
+    /// Where this instance's dead letters become rows of a table, if they do.
+    pub dead_letter_route: Option<Arc<Route>>,
     /// Where async connectors run.
     pub io: IoRuntime,
 }
@@ -46,6 +48,7 @@ impl InstanceContext {
             Arc::clone(&self.metrics),
             Arc::clone(&self.clock),
         )
+        .with_route(self.dead_letter_route.clone())
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use crate::error::Result;
+use crate::dead_letter::check_schema;
+use crate::error::{Error, Result};
 use crate::exchange::Exchange;
-use crate::operator::{MAIN, Operator};
+use crate::operator::{DEAD, MAIN, Operator};
 use crate::registry::{SinkProvider, SourceProvider};
 
 /// A node of a [`Graph`].
@@ -65,6 +66,8 @@ pub(crate) struct GraphNode {
     pub detail: String,
     pub body: NodeBody,
     pub inputs: Vec<Input>,
+    /// Columns of the dead letters that it emits on [`DEAD`](crate::operator::DEAD); none: it emits none.
+    pub dead_letters: Option<SchemaRef>,
 }
 
 /// Sources, operators and sinks, and who feeds whom.
@@ -114,6 +117,17 @@ impl Graph {
         self.add(id.into(), "sink".into(), detail.into(), NodeBody::Sink { provider }, vec![input])
     }
 
+    /// Makes a source or sink emit its dead letters on its side output [`DEAD`], as rows of `schema`.
+    ///
+    /// # Errors
+    /// If dead letters do not have these columns.
+    pub fn dead_letters(&mut self, node: NodeId, schema: SchemaRef) -> Result<Input> {
+        check_schema(&schema)?;
+        let at = self.nodes.get_mut(node.0).ok_or_else(|| Error::internal("no such node"))?;
+        at.dead_letters = Some(schema);
+        Ok(Input::gather(node).on_port(DEAD))
+    }
+
     /// True when every source ends by itself.
     pub fn is_bounded(&self) -> bool {
         self.nodes.iter().all(|node| match &node.body {
@@ -147,7 +161,7 @@ impl Graph {
         } else {
             id
         };
-        self.nodes.push(GraphNode { id, kind, detail, body, inputs });
+        self.nodes.push(GraphNode { id, kind, detail, body, inputs, dead_letters: None });
         NodeId(self.nodes.len() - 1)
     }
 }

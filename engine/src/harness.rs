@@ -95,6 +95,7 @@ impl OperatorHarness {
             waker: Arc::default(),
             metrics: Arc::clone(&metrics),
             dead_letters: Arc::default(),
+            dead_letter_route: None,
             io: IoRuntime::default(),
         };
         operator.open(&context)?;

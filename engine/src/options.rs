@@ -105,6 +105,16 @@ impl Options {
         self.values.iter().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }
 
+    /// The options with `prefix` in front, without it, and all others as they are.
+    #[must_use]
+    pub fn under(&self, prefix: &str) -> Self {
+        let mut values = self.values.clone();
+        for (key, value) in self.with_prefix(prefix) {
+            values.insert(key.to_owned(), value.to_owned());
+        }
+        Self { owner: self.owner.clone(), values }
+    }
+
     /// An option read by its type's `FromStr`; `wanted` says what it should be.
     ///
     /// # Errors
@@ -172,18 +182,23 @@ impl Options {
         Error::config(format!("option '{key}': expected {wanted}, found {shown}")).at(&self.owner)
     }
 
-    /// Refuses options that none of `specs` describes.
+    /// Refuses options that none of `specs` describes; each list has a prefix that stands in front of its keys.
     ///
     /// # Errors
     /// Names the first unknown key, the nearest known one, and all there are.
-    pub fn check_known(&self, what: &str, specs: &[&[OptionSpec]]) -> Result<()> {
-        let all = || specs.iter().flat_map(|list| list.iter());
+    pub fn check_known(&self, what: &str, specs: &[(&str, &[OptionSpec])]) -> Result<()> {
         for key in self.values.keys() {
-            if !all().any(|spec| spec.describes(key)) {
-                let mut known: Vec<_> = all().map(|spec| spec.key).collect();
+            let describes = |(prefix, list): &(&str, &[OptionSpec])| {
+                key.strip_prefix(prefix).is_some_and(|rest| list.iter().any(|spec| spec.describes(rest)))
+            };
+            if !specs.iter().any(describes) {
+                let mut known: Vec<_> = specs
+                    .iter()
+                    .flat_map(|(prefix, list)| list.iter().map(move |spec| format!("{prefix}{}", spec.key)))
+                    .collect();
                 known.sort_unstable();
                 known.dedup();
-                let nearest = did_you_mean(key, known.iter().copied());
+                let nearest = did_you_mean(key, known.iter().map(String::as_str));
                 return Err(Error::config(format!("{what} has no option '{key}'")).at(&self.owner).remedy(
                     format!(
                         "{}supported: {}",
@@ -276,9 +291,9 @@ mod tests {
     #[test]
     fn an_unknown_key_names_the_nearest_and_all() {
         let options = Options::from_pairs("table t", [("qoss", "1")]);
-        let error = options.check_known("connector 'mqtt'", &[SPECS]).unwrap_err().to_string();
+        let error = options.check_known("connector 'mqtt'", &[("", SPECS)]).unwrap_err().to_string();
         assert!(error.contains("did you mean 'qos'?") && error.contains("headers.*, qos, url"), "{error}");
-        Options::from_pairs("t", [("headers.X-Id", "1")]).check_known("c", &[SPECS]).unwrap();
+        Options::from_pairs("t", [("headers.X-Id", "1")]).check_known("c", &[("", SPECS)]).unwrap();
     }
 
     #[test]

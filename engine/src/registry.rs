@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, SchemaRef};
 
 use crate::error::{Error, Result};
+use crate::format::{Codec, Format, Formats};
 use crate::options::{OptionSpec, Options};
 use crate::sink::Sink;
 use crate::source::Source;
@@ -27,9 +28,19 @@ pub struct Table {
     pub primary_key: Vec<usize>,
     /// The `WITH` options.
     pub options: Options,
+    /// The formats of this build.
+    pub formats: Formats,
 }
 
 impl Table {
+    /// The codec of the format that `'format'` names, `json` if it names none.
+    ///
+    /// # Errors
+    /// If there is no such format, or one of its options is wrong.
+    pub fn codec(&self) -> Result<Arc<dyn Codec>> {
+        self.formats.codec(&self.options, "format", Some("json"))
+    }
+
     /// The metadata key of column `index`, if it is a metadata column.
     pub fn metadata_key(&self, index: usize) -> Option<&str> {
         self.metadata.iter().find(|(column, _)| *column == index).map(|(_, key)| key.as_str())
@@ -138,16 +149,27 @@ pub trait SinkProvider: Send + Sync {
     }
 }
 
-/// Connectors by name.
+/// Connectors and formats by name.
 #[derive(Clone, Default)]
 pub struct Registry {
     connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+    formats: Formats,
 }
 
 impl Registry {
     /// Adds a connector, replacing one of the same name.
     pub fn add(&mut self, connector: Arc<dyn Connector>) {
         self.connectors.insert(connector.name(), connector);
+    }
+
+    /// Adds a format, replacing one of the same name.
+    pub fn add_format(&mut self, format: Arc<dyn Format>) {
+        self.formats.add(format);
+    }
+
+    /// All formats.
+    pub fn formats(&self) -> &Formats {
+        &self.formats
     }
 
     /// All connectors, by name.
@@ -172,7 +194,11 @@ impl Registry {
                     known.join(", ")
                 )));
         };
-        table.options.check_known(&format!("connector '{name}'"), &[&connector.options(), TABLE_OPTIONS])?;
+        let own = connector.options();
+        let of_formats = self.formats.options_of(&table.options, &own);
+        let mut specs: Vec<(&str, &[OptionSpec])> = vec![("", &own), ("", TABLE_OPTIONS)];
+        specs.extend(of_formats.iter().map(|(prefix, list)| (*prefix, list.as_slice())));
+        table.options.check_known(&format!("connector '{name}'"), &specs)?;
         Ok(connector)
     }
 }

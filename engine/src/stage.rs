@@ -121,6 +121,9 @@ impl StageInstance {
         if blocked {
             return Ok(Progress::Waiting(None));
         }
+        if self.chain.emit_letters()? {
+            return Ok(Progress::Made);
+        }
         let timer_ms = self.chain.next_timer_ms();
         let mut wake = None;
         if timer_ms < i64::MAX {

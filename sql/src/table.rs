@@ -83,6 +83,7 @@ impl TableEntry {
             metadata: Vec::new(),
             primary_key: Vec::new(),
             options: options.clone(),
+            formats: registry.formats().clone(),
         };
         let connector = registry.connector(&probe).map_err(option_error)?;
         let offered = connector.metadata();
@@ -219,7 +220,14 @@ impl TableEntry {
             ahead_max_ms: options.duration_ms("scan.watermark.ahead-max").map_err(option_error)?,
             on_error: OnError::from_options(&options).map_err(option_error)?,
             read_only,
-            table: Table { name: definition.name.text.clone(), schema, metadata, primary_key, options },
+            table: Table {
+                name: definition.name.text.clone(),
+                schema,
+                metadata,
+                primary_key,
+                options,
+                formats: registry.formats().clone(),
+            },
             provided: None,
         })
     }
@@ -261,6 +269,7 @@ impl TableEntry {
                 metadata: Vec::new(),
                 primary_key: Vec::new(),
                 options: Options::new(format!("table {}", given.name), Default::default()),
+                formats: Default::default(),
             },
             provided: Some(given.clone()),
         })

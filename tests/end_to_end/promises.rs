@@ -12,7 +12,7 @@ use millstream::engine::element::Epoch;
 use millstream::engine::job::JobConfig;
 use millstream::engine::state::{MemoryStateStore, StateReader, StateStore, StateWriter};
 use millstream::engine::{
-    Batch, InstanceContext, Job, Output, Ready, Result, Sink, SinkProvider, Source, SourcePoll,
+    Batch, Encoder, InstanceContext, Job, Output, Ready, Result, Sink, SinkProvider, Source, SourcePoll,
     SourceProvider,
 };
 use millstream::sql::{CompileOptions, ProvidedTable, TableWatermark, compile};
@@ -253,7 +253,7 @@ impl Sink for Collecting {
     }
     fn write(&mut self, batch: Batch) -> Result<()> {
         self.encoder.encode(&batch)?;
-        for row in self.encoder.rows() {
+        for row in self.encoder.encoded().rows() {
             let row: serde_json::Value = serde_json::from_slice(row).unwrap();
             let int = |name: &str| row[name].as_i64();
             let ms = |name: &str| time_ms(row[name].as_str().unwrap());

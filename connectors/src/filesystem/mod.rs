@@ -7,11 +7,11 @@ mod source;
 
 use std::sync::Arc;
 
-use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError};
+use millstream_engine::dead_letter::ON_ERROR_OPTION;
 use millstream_engine::options::OptionSpec;
-use millstream_engine::{Connector, Result, SinkProvider, SourceProvider, Table};
+use millstream_engine::{Codec, Connector, Error, Result, SinkProvider, SourceProvider, Table};
 
-use crate::format::{FORMAT_OPTIONS, FormatOptions};
+use crate::format::{PAYLOAD_OPTIONS, PayloadOptions, on_error};
 
 /// The connector.
 pub struct Filesystem;
@@ -42,28 +42,40 @@ impl Connector for Filesystem {
         "JSON lines from files, folders and globs, and into files."
     }
     fn options(&self) -> Vec<OptionSpec> {
-        [OPTIONS, FORMAT_OPTIONS].concat()
+        [OPTIONS, PAYLOAD_OPTIONS].concat()
     }
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
         let options = &table.options;
-        let format = FormatOptions::from_options(options)?;
         let interval = options.duration_ms("source.monitor-interval")?;
         let follow =
             options.choice("scan.mode", &[("once", false), ("follow", true)])?.unwrap_or(interval.is_some());
-        let on_error = if format.ignore_errors { OnError::Skip } else { OnError::from_options(options)? };
         Ok(Arc::new(source::Files {
             path: options.require("path")?.to_owned(),
             owner: options.owner().to_owned(),
             follow_ms: follow.then(|| interval.unwrap_or(1_000).max(1)),
-            format,
-            on_error,
+            codec: lines_codec(table)?,
+            payload: PayloadOptions::from_options(options)?,
+            on_error: on_error(options)?,
         }))
     }
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
-        FormatOptions::from_options(&table.options)?;
         Ok(Arc::new(sink::FileSink {
             path: table.options.require("path")?.into(),
+            codec: lines_codec(table)?,
+            schema: Arc::clone(&table.schema),
             append: table.options.bool("sink.append")?.unwrap_or(false),
         }))
     }
+}
+
+/// The table's codec, which must be one of lines.
+fn lines_codec(table: &Table) -> Result<Arc<dyn Codec>> {
+    let codec = table.codec()?;
+    if codec.is_lines() {
+        return Ok(codec);
+    }
+    let name = table.options.get("format").unwrap_or_default();
+    Err(Error::config(format!("files cannot hold format '{name}', whose payloads are not lines of text"))
+        .at(table.options.owner())
+        .remedy("use 'json' or 'csv'"))
 }

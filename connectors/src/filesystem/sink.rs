@@ -3,12 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use millstream_engine::element::Epoch;
 use millstream_engine::state::StateWriter;
-use millstream_engine::{Batch, Error, InstanceContext, Ready, Result, Sink, SinkProvider};
-
-use crate::format::JsonEncoder;
+use millstream_engine::{Batch, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink, SinkProvider};
 
 /// Bytes gathered before they are written even under load.
 const BUFFER_BYTES_MAX: usize = 1 << 18;
@@ -17,6 +17,8 @@ const BUFFER_BYTES_MAX: usize = 1 << 18;
 pub(super) struct FileSink {
     pub path: PathBuf,
     pub append: bool,
+    pub codec: Arc<dyn Codec>,
+    pub schema: SchemaRef,
 }
 
 impl SinkProvider for FileSink {
@@ -27,7 +29,7 @@ impl SinkProvider for FileSink {
             path,
             append: self.append,
             file: None,
-            encoder: JsonEncoder::default(),
+            encoder: self.codec.encoder(Arc::clone(&self.schema))?,
             buffer: Vec::new(),
         }))
     }
@@ -40,7 +42,7 @@ struct Writer {
     path: PathBuf,
     append: bool,
     file: Option<File>,
-    encoder: JsonEncoder,
+    encoder: Box<dyn Encoder>,
     buffer: Vec<u8>,
 }
 
@@ -77,7 +79,7 @@ impl Sink for Writer {
 
     fn write(&mut self, batch: Batch) -> Result<()> {
         self.encoder.encode(&batch)?;
-        self.encoder.lines(&mut self.buffer);
+        self.encoder.encoded().lines(&mut self.buffer);
         if self.buffer.len() >= BUFFER_BYTES_MAX { self.flush() } else { Ok(()) }
     }
 

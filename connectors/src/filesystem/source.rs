@@ -7,14 +7,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use millstream_engine::dead_letter::{OnError, RowErrors};
 use millstream_engine::state::{StateReader, StateWriter};
-use millstream_engine::{Batch, Error, InstanceContext, Output, Result, Source, SourcePoll, SourceProvider};
+use millstream_engine::{
+    Batch, Codec, Error, InstanceContext, Output, Result, Source, SourcePoll, SourceProvider,
+};
 
-use crate::format::{FormatOptions, JsonDecoder};
+use crate::format::{PayloadDecoder, PayloadOptions};
 
 /// Bytes read at a time.
 const BLOCK_BYTES: usize = 1 << 18;
@@ -24,7 +27,8 @@ pub(super) struct Files {
     pub owner: String,
     /// Look for more this often; none reads once.
     pub follow_ms: Option<i64>,
-    pub format: FormatOptions,
+    pub codec: Arc<dyn Codec>,
+    pub payload: PayloadOptions,
     pub on_error: OnError,
 }
 
@@ -77,10 +81,11 @@ impl SourceProvider for Files {
                 path: self.path.clone(),
                 owner: self.owner.clone(),
                 follow_ms: self.follow_ms,
-                format: self.format,
+                codec: Arc::clone(&self.codec),
+                payload: self.payload.clone(),
                 on_error: self.on_error,
             },
-            decoder: JsonDecoder::new(schema, self.format),
+            decoder: PayloadDecoder::new(schema, self.codec.as_ref(), &self.payload)?,
             offsets: BTreeMap::new(),
             queue: Vec::new(),
             current: None,
@@ -99,7 +104,7 @@ impl SourceProvider for Files {
 
 struct Reader {
     files: Files,
-    decoder: JsonDecoder,
+    decoder: PayloadDecoder,
     /// How far each file was read.
     offsets: BTreeMap<PathBuf, u64>,
     /// Files to read in this round, last first.
@@ -177,7 +182,7 @@ impl Reader {
 
     /// Keeps the piece of a line, up to one byte over the limit.
     fn keep(&mut self, piece: &[u8]) {
-        let room = (self.files.format.payload_bytes_max + 1).saturating_sub(self.rest.len());
+        let room = (self.files.payload.bytes_max + 1).saturating_sub(self.rest.len());
         let kept = piece.len().min(room);
         self.rest.extend_from_slice(&piece[..kept]);
         self.skipping += piece.len() - kept;

@@ -9,7 +9,7 @@ use millstream_engine::element::Epoch;
 use millstream_engine::options::Options;
 use millstream_engine::state::StateWriter;
 use millstream_engine::{
-    Batch, Connector, Graph, Input, InstanceContext, Job, JobConfig, Ready, Registry, Result, Sink,
+    Batch, Connector, Encoder, Graph, Input, InstanceContext, Job, JobConfig, Ready, Registry, Result, Sink,
     SinkProvider, Table,
 };
 use parking_lot::{Condvar, Mutex};
@@ -85,6 +85,7 @@ pub(crate) fn table(fields: Vec<Field>, options: &[(&str, &str)]) -> Table {
         metadata: Vec::new(),
         primary_key: Vec::new(),
         options: Options::new("table t", values),
+        formats: crate::registry().formats().clone(),
     }
 }
 
@@ -121,7 +122,7 @@ pub(crate) fn lines(rows: &RecordBatch) -> Vec<String> {
     let mut encoder = JsonEncoder::default();
     let mut bytes = Vec::new();
     encoder.encode(&Batch::new(rows.clone())).unwrap();
-    encoder.lines(&mut bytes);
+    encoder.encoded().lines(&mut bytes);
     let mut lines: Vec<String> = String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect();
     lines.sort();
     lines

@@ -15,9 +15,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 
 use millstream_engine::batch::record_batch;
 use millstream_engine::registry::{MetadataSpec, Table};
-use millstream_engine::{Error, Result};
-
-use crate::format::Decoded;
+use millstream_engine::{Decoded, Error, Result};
 
 use super::packets::Message;
 use super::topic::{Pattern, column_of, wrong_column};

@@ -65,7 +65,7 @@ use millstream_engine::options::OptionSpec;
 use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
 use millstream_engine::{Result, Sink, Source};
 
-use crate::format::{FORMAT_OPTIONS, FormatOptions};
+use crate::format::{PAYLOAD_OPTIONS, PayloadOptions};
 
 use columns::Plan;
 use publish::Sending;
@@ -91,7 +91,7 @@ impl Connector for Mqtt {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [settings::OPTIONS, FORMAT_OPTIONS].concat()
+        [settings::OPTIONS, PAYLOAD_OPTIONS].concat()
     }
 
     fn metadata(&self) -> Vec<MetadataSpec> {
@@ -103,11 +103,11 @@ impl Connector for Mqtt {
         let link = Arc::new(Link::read(table)?);
         let pattern = Pattern::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
         let segments = columns::segment_columns(table, &pattern)?;
-        let format = FormatOptions::from_options(options)?;
         let reading = Reading {
             link,
             pattern,
-            format,
+            codec: table.codec()?,
+            payload: PayloadOptions::from_options(options)?,
             inlet_bytes_max: options.size_bytes("inlet.max-bytes")?.unwrap_or(4 << 20).max(1),
         };
         Ok(Arc::new(SourceSide { table: table.clone(), reading: Arc::new(reading), segments }))
@@ -116,7 +116,7 @@ impl Connector for Mqtt {
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
         let options = &table.options;
         let link = Arc::new(Link::read(table)?);
-        FormatOptions::from_options(options)?;
+        let codec = table.codec()?;
         let template =
             Template::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
         let columns = sink::template_columns(table, &template)?;
@@ -131,7 +131,13 @@ impl Connector for Mqtt {
             outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),
         };
         Ok(Arc::new(SinkSide {
-            writing: Arc::new(Writing { sending: Arc::new(sending), template, columns }),
+            writing: Arc::new(Writing {
+                sending: Arc::new(sending),
+                template,
+                columns,
+                codec,
+                schema: Arc::clone(&table.schema),
+            }),
         }))
     }
 }
@@ -154,7 +160,7 @@ impl SourceProvider for SourceSide {
 
     fn create(&self, schema: SchemaRef, _instance: usize, _parallelism: usize) -> Result<Box<dyn Source>> {
         let plan = Plan::new(&self.table, &self.segments, &schema)?;
-        Ok(Box::new(MqttSource::new(Arc::clone(&self.reading), plan)))
+        Ok(Box::new(MqttSource::new(Arc::clone(&self.reading), plan)?))
     }
 
     fn describe(&self) -> String {
@@ -174,7 +180,7 @@ impl SinkProvider for SinkSide {
     }
 
     fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(MqttSink::new(Arc::clone(&self.writing))))
+        Ok(Box::new(MqttSink::new(Arc::clone(&self.writing))?))
     }
 
     fn describe(&self) -> String {

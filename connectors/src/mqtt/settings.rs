@@ -9,6 +9,8 @@ use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::registry::Table;
 use millstream_engine::{Error, Result};
 
+use crate::format::on_error;
+
 use super::packets::Version;
 
 /// All options of the connector itself, in the order a reader wants them; the format's come on top.
@@ -152,7 +154,7 @@ impl Link {
                 Some(0) => return Err(options.invalid("receive-maximum", "a number from 1 to 65535")),
                 given => given.unwrap_or(1_024),
             },
-            on_error: OnError::from_options(options)?,
+            on_error: on_error(options)?,
         })
     }
 

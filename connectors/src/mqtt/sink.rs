@@ -1,4 +1,4 @@
-//! The worker's side of writing: rows become JSON under a topic of their own, and leave through the outlet.
+//! The worker's side of writing: rows become payloads under a topic of their own, and leave through the outlet.
 //!
 //! Invariants: every row written is in exactly one message, or with the dead letters if it has no topic; a barrier
 //! passes, and the end is reached, when the broker has acknowledged all before it (or they are with the dead letters),
@@ -9,16 +9,14 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, StringArray};
 use arrow_cast::cast;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, SchemaRef};
 use bytes::Bytes;
 
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::registry::Table;
 use millstream_engine::state::StateWriter;
-use millstream_engine::{Batch, ChangeKind, Error, InstanceContext, Ready, Result, Sink};
-
-use crate::format::JsonEncoder;
+use millstream_engine::{Batch, ChangeKind, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
 use super::client_id::ClientId;
 use super::publish::{Delivery, Publication, Sending};
@@ -33,6 +31,8 @@ pub(super) struct Writing {
     pub template: Template,
     /// The template's columns in the table.
     pub columns: Vec<usize>,
+    pub codec: Arc<dyn Codec>,
+    pub schema: SchemaRef,
 }
 
 /// The columns that `template` names, checked once for the table.
@@ -52,7 +52,7 @@ pub(super) fn template_columns(table: &Table, template: &Template) -> Result<Vec
 /// One instance of an MQTT sink.
 pub(super) struct MqttSink {
     writing: Arc<Writing>,
-    encoder: JsonEncoder,
+    encoder: Box<dyn Encoder>,
     running: Option<Running>,
 }
 
@@ -65,8 +65,12 @@ struct Running {
 
 impl MqttSink {
     /// A sink that is still to be opened.
-    pub fn new(writing: Arc<Writing>) -> Self {
-        Self { writing, encoder: JsonEncoder::new(false), running: None }
+    ///
+    /// # Errors
+    /// If the format cannot encode the columns.
+    pub fn new(writing: Arc<Writing>) -> Result<Self> {
+        let encoder = writing.codec.encoder(Arc::clone(&writing.schema))?;
+        Ok(Self { writing, encoder, running: None })
     }
 
     fn running(&self) -> Result<&Running> {
@@ -84,18 +88,18 @@ impl MqttSink {
         let texts: Vec<&StringArray> = texts.iter().map(|column| column.as_string::<i32>()).collect();
         let (mut buffer, mut ends) = (Vec::new(), Vec::new());
         let mut topic = String::new();
-        for (row, json) in self.encoder.rows().enumerate() {
+        for (row, payload) in self.encoder.encoded().rows().enumerate() {
             topic.clear();
             let value = |column: usize| {
                 texts.get(column).filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row))
             };
             if let Err(error) = self.writing.template.fill(&mut topic, value) {
-                errors.reject(json, error)?;
+                errors.reject(payload, error)?;
                 continue;
             }
             buffer.extend_from_slice(topic.as_bytes());
             let middle = buffer.len();
-            buffer.extend_from_slice(json);
+            buffer.extend_from_slice(payload);
             ends.push((middle, buffer.len()));
         }
         let (buffer, mut start) = (Bytes::from(buffer), 0);

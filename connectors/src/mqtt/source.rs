@@ -14,9 +14,10 @@ use tokio::task::AbortHandle;
 
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::io::{InletReceiver, inlet};
-use millstream_engine::{Batch, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop};
+use millstream_engine::{Batch, Codec, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop};
 
-use crate::format::{FormatOptions, JsonDecoder};
+use crate::format::payload::over_limit;
+use crate::format::{PayloadDecoder, PayloadOptions};
 
 use super::client_id::ClientId;
 use super::columns::Plan;
@@ -30,7 +31,8 @@ use super::topic::Pattern;
 pub(super) struct Reading {
     pub link: Arc<Link>,
     pub pattern: Pattern,
-    pub format: FormatOptions,
+    pub codec: Arc<dyn Codec>,
+    pub payload: PayloadOptions,
     pub inlet_bytes_max: usize,
 }
 
@@ -38,7 +40,7 @@ pub(super) struct Reading {
 pub(super) struct MqttSource {
     reading: Arc<Reading>,
     plan: Plan,
-    decoder: JsonDecoder,
+    decoder: PayloadDecoder,
     running: Option<Running>,
     /// The messages of the batch that is being made whose payloads were given to the decoder.
     messages: Vec<Message>,
@@ -72,10 +74,14 @@ impl Drop for Running {
 
 impl MqttSource {
     /// A source that is still to be opened.
-    pub fn new(reading: Arc<Reading>, plan: Plan) -> Self {
-        let decoder = JsonDecoder::new(Arc::clone(&plan.payload_schema), reading.format);
+    ///
+    /// # Errors
+    /// If the format cannot decode the columns.
+    pub fn new(reading: Arc<Reading>, plan: Plan) -> Result<Self> {
+        let schema = Arc::clone(&plan.payload_schema);
+        let decoder = PayloadDecoder::new(schema, reading.codec.as_ref(), &reading.payload)?;
         let (messages, places, packet_ids) = Default::default();
-        Self { reading, plan, decoder, running: None, messages, places, packet_ids }
+        Ok(Self { reading, plan, decoder, running: None, messages, places, packet_ids })
     }
 
     /// Takes messages, at most `batch_rows_max` and an inlet full of bytes. Answers when the oldest came, if any.
@@ -119,9 +125,7 @@ impl MqttSource {
             return Ok(());
         }
         if message.payload_bytes > message.payload.len() {
-            let (size, most) = (message.payload_bytes, self.reading.format.payload_bytes_max);
-            let error = Error::data(format!("a payload of {size} bytes is over the limit of {most}"))
-                .remedy("raise 'payload.max-bytes' if such payloads are meant");
+            let error = over_limit(message.payload_bytes, self.reading.payload.bytes_max);
             return running.errors.reject(&message.payload, error);
         }
         if let Err(error) = self.plan.accept(&self.reading.pattern, &message, &mut self.places) {
@@ -197,7 +201,7 @@ impl Source for MqttSource {
             link: Arc::clone(link),
             client_id: client_id.text.clone(),
             filter: pattern.filter.clone(),
-            payload_bytes_max: self.reading.format.payload_bytes_max,
+            payload_bytes_max: self.reading.payload.bytes_max,
             inlet: sender,
             taken: Arc::clone(&taken),
             outage: Outage::new(Arc::clone(link), &client_id.text, context),

@@ -13,7 +13,7 @@ use arrow_array::ArrayRef;
 use millstream_engine::element::Epoch;
 use millstream_engine::keys::{KeyHasher, hash_bytes};
 use millstream_engine::state::{StateReader, StateWriter};
-use millstream_engine::{Batch, ChangeKind, ClockRef, Error, InstanceContext, Ready, Result, Sink};
+use millstream_engine::{Batch, ChangeKind, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
 use crate::format::JsonEncoder;
 
@@ -131,7 +131,7 @@ impl Sink for WebhookSink {
         // Taken out while requests are made from its buffer; an error ends the sink, so it need not come back.
         let mut encoder = std::mem::take(&mut self.encoder);
         encoder.encode(&batch)?;
-        for (row, json) in encoder.rows().enumerate() {
+        for (row, json) in encoder.encoded().rows().enumerate() {
             let lane = lanes.as_ref().map_or(0, |lanes| lanes[row]);
             let time_ms = batch.event_times_ms().map_or(now_ms, |times| times[row]);
             let id = self.running()?.ids.next(json);

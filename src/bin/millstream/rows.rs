@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millstream::connectors::format::JsonEncoder;
 use millstream::connectors::print::JsonLines;
-use millstream::engine::{Batch, Error, Result, Sink, SinkProvider};
+use millstream::engine::{Batch, Encoder, Error, Result, Sink, SinkProvider};
 use millstream::sql::{QueryResult, ResultSinks};
 use parking_lot::Mutex;
 
@@ -73,7 +73,7 @@ impl Sink for Table {
     fn write(&mut self, batch: Batch) -> Result<()> {
         self.encoder.encode(&batch)?;
         let mut cells: Vec<Vec<(String, bool)>> = Vec::with_capacity(batch.num_rows());
-        for row in self.encoder.rows() {
+        for row in self.encoder.encoded().rows() {
             let row: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_slice(row).map_err(|error| Error::internal(error.to_string()))?;
             cells.push(self.names.iter().map(|name| cell(row.get(name))).collect());

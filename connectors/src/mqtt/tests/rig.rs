@@ -16,7 +16,7 @@ use super::connectors::mqtt::Mqtt;
 use millstream_engine::metrics::{Link, OperatorMetrics};
 use millstream_engine::options::Options;
 use millstream_engine::registry::Table;
-use millstream_engine::{Clock, Connector, Graph, Input, Job, JobConfig, Result, SystemClock};
+use millstream_engine::{Clock, Connector, Encoder, Graph, Input, Job, JobConfig, Result, SystemClock};
 
 /// How long a test waits for what should be there at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -246,6 +246,7 @@ pub fn table(columns: &[&str], options: &[(&str, String)]) -> Table {
         metadata,
         primary_key: Vec::new(),
         options: Options::new("table t", values),
+        formats: super::connectors::registry().formats().clone(),
     }
 }
 
@@ -306,7 +307,7 @@ impl Reader {
         while let Some(batch) = self.puller.try_recv() {
             let mut encoder = JsonEncoder::new(false);
             encoder.encode(&batch).unwrap();
-            self.rows.extend(encoder.rows().map(|row| String::from_utf8(row.to_vec()).unwrap()));
+            self.rows.extend(encoder.encoded().rows().map(|row| String::from_utf8(row.to_vec()).unwrap()));
         }
         self.rows.len()
     }

@@ -203,6 +203,7 @@ fn table(url: &str, options: &[(&str, &str)]) -> Table {
         metadata: Vec::new(),
         primary_key: Vec::new(),
         options: Options::new("table alerts", values),
+        formats: crate::registry().formats().clone(),
     }
 }
 
@@ -221,6 +222,7 @@ struct Rig {
 impl Rig {
     fn new(url: &str, options: &[(&str, &str)]) -> Self {
         let context = InstanceContext {
+            dead_letter_route: None,
             job: "test".into(),
             instance: 0,
             parallelism: 1,

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use millstream::Puller;
 use millstream::connectors::format::JsonEncoder;
 use millstream::engine::ClockRef;
+use millstream::engine::Encoder;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -127,7 +128,9 @@ pub fn watch(means: Puller, board: Arc<Board>) -> Option<JoinHandle<()>> {
         let mut encoder = JsonEncoder::new(false);
         while let Some(batch) = means.recv() {
             if encoder.encode(&batch).is_ok() {
-                board.windows(encoder.rows().filter_map(|row| serde_json::from_slice(row).ok()).collect());
+                board.windows(
+                    encoder.encoded().rows().filter_map(|row| serde_json::from_slice(row).ok()).collect(),
+                );
             }
         }
     };

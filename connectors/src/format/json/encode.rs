@@ -15,13 +15,13 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, TimeUnit};
-use millstream_engine::{Batch, Error, Result};
+use millstream_engine::format::Encoded;
+use millstream_engine::{Batch, Encoder, Error, Result};
 
 /// Encodes rows. One per sink instance.
 #[derive(Debug, Default)]
 pub struct JsonEncoder {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    out: Encoded,
     /// Writes the change kind as a first key `op`.
     with_op: bool,
 }
@@ -31,14 +31,12 @@ impl JsonEncoder {
     pub fn new(with_op: bool) -> Self {
         Self { with_op, ..Self::default() }
     }
+}
 
-    /// Encodes a batch's rows, replacing what was there.
-    ///
-    /// # Errors
-    /// If a column's type has no JSON form.
-    pub fn encode(&mut self, batch: &Batch) -> Result<()> {
-        self.bytes.clear();
-        self.ends.clear();
+impl Encoder for JsonEncoder {
+    fn encode(&mut self, batch: &Batch) -> Result<()> {
+        self.out.clear();
+        let out = &mut self.out.bytes;
         let mut first = Vec::new();
         for row in 0..batch.num_rows() {
             first.clear();
@@ -46,29 +44,17 @@ impl JsonEncoder {
                 let kind = batch.changes.as_ref().map_or("+I", |kinds| kinds[row].short_name());
                 write!(first, "\"op\":\"{kind}\"").map_err(unwritable)?;
             }
-            self.bytes.push(b'{');
-            self.bytes.extend_from_slice(&first);
-            write_fields(&mut self.bytes, &batch.rows, row, !first.is_empty())?;
-            self.bytes.push(b'}');
-            self.ends.push(self.bytes.len());
+            out.push(b'{');
+            out.extend_from_slice(&first);
+            write_fields(out, &batch.rows, row, !first.is_empty())?;
+            out.push(b'}');
+            self.out.ends.push(out.len());
         }
         Ok(())
     }
 
-    /// The rows' objects.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.ends.len()).map(|row| {
-            let start = if row == 0 { 0 } else { self.ends[row - 1] };
-            &self.bytes[start..self.ends[row]]
-        })
-    }
-
-    /// All rows, one a line.
-    pub fn lines(&self, out: &mut Vec<u8>) {
-        for row in self.rows() {
-            out.extend_from_slice(row);
-            out.push(b'\n');
-        }
+    fn encoded(&self) -> &Encoded {
+        &self.out
     }
 }
 
@@ -302,7 +288,7 @@ mod tests {
         let mut encoder = JsonEncoder::new(true);
         encoder.encode(&batch).unwrap();
         let mut lines = Vec::new();
-        encoder.lines(&mut lines);
+        encoder.encoded().lines(&mut lines);
         let text = String::from_utf8(lines).unwrap();
         assert_eq!(
             text,

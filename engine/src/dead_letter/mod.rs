@@ -1,8 +1,13 @@
-//! Where bad rows go: counted always, logged at a limited rate, the last ones kept for inspection.
+//! Where bad rows go: counted always, logged at a limited rate, the last ones kept for inspection, and all of them
+//! to the table that `'dead-letter'` names (route.rs).
 //!
 //! A table's `'on-error'` option decides what a bad row does: `dead-letter` (default) puts it here, `skip` only
 //! counts it, `fail` ends the job. [`RowErrors`] is what a connector instance holds and calls; [`DeadLetters`] is
 //! the job's one ring, bounded in entries and bytes, oldest out first (its counter remembers them).
+
+mod route;
+
+pub use route::{Route, check_schema};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -107,6 +112,7 @@ pub struct RowErrors {
     letters: Arc<DeadLetters>,
     metrics: Arc<OperatorMetrics>,
     clock: ClockRef,
+    route: Option<Arc<Route>>,
     log: Arc<Mutex<LogLimit>>,
 }
 
@@ -124,7 +130,13 @@ impl RowErrors {
         metrics: Arc<OperatorMetrics>,
         clock: ClockRef,
     ) -> Self {
-        Self { on_error, letters, metrics, clock, log: Arc::default() }
+        Self { on_error, letters, metrics, clock, route: None, log: Arc::default() }
+    }
+
+    /// Sends letters to a table, too.
+    #[must_use]
+    pub fn with_route(self, route: Option<Arc<Route>>) -> Self {
+        Self { route, ..self }
     }
 
     /// Reports one bad row. Returns when the row is counted and routed, and the work can go on.
@@ -142,12 +154,17 @@ impl RowErrors {
             OnError::DeadLetter => {
                 self.metrics.rows_dead_letter.add(1);
                 self.log_limited(payload, &error);
+                let time_ms = self.clock.now_ms();
+                let text = error.to_string();
+                if let Some(route) = &self.route {
+                    route.push(payload, text.clone(), &self.metrics.operator, time_ms);
+                }
                 self.letters.push(DeadLetter {
                     operator: self.metrics.operator.clone(),
-                    error: error.to_string(),
+                    error: text,
                     payload: payload[..payload.len().min(PAYLOAD_BYTES_MAX)].to_vec(),
                     payload_bytes: payload.len(),
-                    time_ms: self.clock.now_ms(),
+                    time_ms,
                 });
             }
         }
