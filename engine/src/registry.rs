@@ -224,4 +224,16 @@ pub const TABLE_OPTIONS: &[OptionSpec] = &[
         "",
         "A row whose event time is further ahead of the clock than this is a bad row; 0 turns the guard off.",
     ),
+    OptionSpec::new(
+        "dead-letter",
+        "text",
+        "",
+        "Table that bad rows go to, with some of the columns payload, error, source and time.",
+    ),
+    OptionSpec::new(
+        "late-rows",
+        "text",
+        "",
+        "Table that rows too late for their window go to, with some of this table's columns.",
+    ),
 ];

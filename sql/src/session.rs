@@ -16,6 +16,7 @@ use crate::lower::build::build;
 use crate::lower::emit::{Statement as Lowered, Target, emit};
 use crate::lower::insert::insert;
 use crate::lower::rel::{Rel, RelKind};
+use crate::lower::sides::add_late_columns;
 use crate::parse::{self, Name, Statement, Text};
 use crate::plan::error::PlanError;
 use crate::plan::{Functions, Planner};
@@ -119,7 +120,8 @@ impl Session<'_> {
             Statement::Explain(inner) => {
                 let (statement, _) = self.lower(*inner, range)?;
                 let mut graph = Graph::new();
-                self.emit(&[statement], &mut graph).map_err(|error| error.resolve(self.text, range))?;
+                self.emit(&[statement], &mut graph)
+                    .map_err(|error| place(error, &self.definitions, self.text, range))?;
                 self.explanations.push(explain(&graph, self.workers()));
                 Ok(())
             }
@@ -138,7 +140,7 @@ impl Session<'_> {
     /// The tree of an `INSERT` or a query.
     fn lower(&mut self, statement: Statement, range: &Range) -> Result<(Lowered, Range), SqlError> {
         let resolve = |error: PlanError| error.resolve(self.text, range);
-        let lowered = match statement {
+        let mut lowered = match statement {
             Statement::Insert { table, columns, query } => {
                 let entry =
                     self.entries.iter().find(|entry| entry.name == table.text).cloned().ok_or_else(|| {
@@ -177,6 +179,8 @@ impl Session<'_> {
                     .remedy("EXPLAIN SELECT … or EXPLAIN INSERT INTO …"));
             }
         };
+        add_late_columns(&mut lowered.rel, &self.entries)
+            .map_err(|error| place(error, &self.definitions, self.text, range))?;
         self.check_connectors(&lowered)?;
         Ok((lowered, range.clone()))
     }
@@ -262,7 +266,7 @@ impl Session<'_> {
     }
 
     fn emit(&self, statements: &[Lowered], graph: &mut Graph) -> Result<(), PlanError> {
-        emit(statements, graph, self.registry, self.workers(), self.settings.idle_timeout_ms)
+        emit(statements, graph, self.registry, &self.entries, self.workers(), self.settings.idle_timeout_ms)
     }
 
     fn finish(self) -> Result<Program, SqlError> {
@@ -270,8 +274,8 @@ impl Session<'_> {
         let whole = self.lowered.first().map_or(0..0, |(_, range)| range.clone());
         let (statements, _): (Vec<_>, Vec<_>) = self.lowered.into_iter().unzip();
         let workers = self.settings.workers.unwrap_or(self.options.workers).max(1);
-        emit(&statements, &mut graph, self.registry, workers, self.settings.idle_timeout_ms)
-            .map_err(|error| error.resolve(self.text, &whole))?;
+        emit(&statements, &mut graph, self.registry, &self.entries, workers, self.settings.idle_timeout_ms)
+            .map_err(|error| place(error, &self.definitions, self.text, &whole))?;
         Ok(Program {
             graph,
             settings: self.settings,
@@ -283,6 +287,27 @@ impl Session<'_> {
 
     fn error(&self, message: impl Into<String>, range: &Range) -> SqlError {
         SqlError::at(message, self.text.as_str(), range.clone())
+    }
+}
+
+/// An error of planning in its place: the option of a table where the message names both, else in `statement`.
+fn place(
+    error: PlanError,
+    definitions: &HashMap<String, TableDefinition>,
+    text: &Text<'_>,
+    statement: &Range,
+) -> SqlError {
+    let option = definitions.iter().find_map(|(table, definition)| {
+        let named = |key: &&str| error.message.starts_with(&format!("'{key}' of the table '{table}'"));
+        let key = crate::lower::sides::OPTIONS.into_iter().find(named)?;
+        definition.option_ranges.get(key)
+    });
+    match option {
+        None => error.resolve(text, statement),
+        Some(range) => {
+            let placed = SqlError::at(error.message, text.as_str(), range.clone());
+            error.remedy.into_iter().fold(placed, SqlError::remedy)
+        }
     }
 }
 

@@ -10,4 +10,5 @@ mod examples;
 mod layering;
 mod mosquitto;
 mod promises;
+mod side_outputs;
 mod support;

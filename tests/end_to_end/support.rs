@@ -92,6 +92,19 @@ pub struct Receiver {
 
 impl Receiver {
     pub fn start() -> Self {
+        Self::answering(|_| "204 No Content")
+    }
+
+    /// One that answers 422 to bodies that have `part` in them.
+    pub fn refusing(part: &'static str) -> Self {
+        Self::answering(
+            move |body| {
+                if body.contains(part) { "422 Unprocessable Content" } else { "204 No Content" }
+            },
+        )
+    }
+
+    fn answering(status: impl Fn(&str) -> &'static str + Copy + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let requests = Arc::<Mutex<Vec<Request>>>::default();
@@ -99,7 +112,7 @@ impl Receiver {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let kept = Arc::clone(&kept);
-                std::thread::spawn(move || serve(stream.unwrap(), &kept));
+                std::thread::spawn(move || serve(stream.unwrap(), &kept, status));
             }
         });
         Self { url, requests }
@@ -114,7 +127,7 @@ impl Receiver {
     }
 }
 
-fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>) {
+fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>, status: impl Fn(&str) -> &'static str) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     loop {
         let mut line = String::new();
@@ -135,8 +148,11 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>) {
         let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        kept.lock().unwrap().push(Request { headers, body: String::from_utf8(body).unwrap() });
-        if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
+        let body = String::from_utf8(body).unwrap();
+        let status = status(&body);
+        kept.lock().unwrap().push(Request { headers, body });
+        let length = if status.starts_with("204") { "" } else { "Content-Length: 0\r\n" };
+        if write!(stream, "HTTP/1.1 {status}\r\n{length}\r\n").is_err() {
             return;
         }
     }

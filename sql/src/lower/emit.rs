@@ -17,6 +17,7 @@ use super::columns::{as_column, column, is_trivial, substitute};
 use super::expression::compile;
 use super::need::{Need, TableNeed, input_need, needs};
 use super::rel::{Aggregate, Rel, RelKind};
+use super::sides::Sides;
 use super::{show, values};
 use crate::plan::error::PlanError;
 use crate::table::{ColumnSource, TableEntry};
@@ -37,12 +38,15 @@ pub(crate) fn emit(
     statements: &[Statement],
     graph: &mut Graph,
     registry: &Registry,
+    entries: &[Arc<TableEntry>],
     workers: usize,
     idle_timeout_ms: Option<i64>,
 ) -> Result<(), PlanError> {
     let needs = needs(statements.iter().map(|statement| &statement.rel));
-    let mut emitter = Emitter { graph, registry, workers, idle_timeout_ms, needs, tables: HashMap::new() };
-    statements.iter().try_for_each(|statement| emitter.statement(statement))
+    let (tables, sides) = (HashMap::new(), Sides::new(entries));
+    let mut emitter = Emitter { graph, registry, workers, idle_timeout_ms, needs, tables, sides };
+    statements.iter().try_for_each(|statement| emitter.statement(statement))?;
+    emitter.sides.finish(emitter.graph, registry)
 }
 
 /// Where a node's rows are, and how the tree's columns are had from them.
@@ -63,6 +67,7 @@ struct Emitter<'a> {
     idle_timeout_ms: Option<i64>,
     needs: HashMap<String, TableNeed>,
     tables: HashMap<String, Stream>,
+    sides: Sides<'a>,
 }
 
 impl Emitter<'_> {
@@ -85,8 +90,11 @@ impl Emitter<'_> {
             },
         };
         let detail = provider.describe();
-        self.graph.sink(name, detail, provider, input);
-        Ok(())
+        let node = self.graph.sink(name, detail, provider, input);
+        match &statement.target {
+            Target::Table(entry) => self.sides.dead_letters(entry, node, self.graph),
+            Target::Result(..) => Ok(()),
+        }
     }
 
     fn rel(&mut self, rel: &Rel, need: &[Need]) -> Result<Stream, PlanError> {
@@ -179,6 +187,7 @@ impl Emitter<'_> {
         let ahead_max_ms = entry.ahead_max_ms.or(provider.ahead_max_ms()).filter(|ms| *ms > 0);
         let detail = source_detail(&provider.describe(), &schema);
         let node = self.graph.source(&entry.name, detail, provider, Arc::clone(&schema));
+        self.sides.dead_letters(entry, node, self.graph)?;
         let mut stream = Stream { node, schema, columns, time: None };
         if need.time {
             stream = self.watermarks(entry, stream, ahead_max_ms)?;
@@ -228,6 +237,7 @@ impl Emitter<'_> {
         let detail = format!("{shown}{per_key}");
         let id = format!("{}/watermark", entry.name);
         let node = self.graph.operator(id, "watermark", detail, vec![Input::forward(stream.node)], factory);
+        self.sides.dead_letters(entry, node, self.graph)?;
         Ok(Stream { node, time: Some(physical_time), ..stream })
     }
 
@@ -397,32 +407,34 @@ impl Emitter<'_> {
         let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
         let detail = format!("{}{by}: {}", show::window(&aggregate.window), calls.join(", "));
         let schema = spec.output_schema()?;
-        let node = self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?;
+        let (judge, node) =
+            self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?;
+        if let Some(late) = &aggregate.late {
+            let columns = late.columns.iter().map(|index| at(*index)).collect::<Result<Vec<_>, _>>()?;
+            self.sides.late_rows(late, &columns, judge, &below.schema, self.graph)?;
+        }
         let width = schema.fields().len();
         let columns = (0..width).map(|index| Some(column(index))).collect();
         Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1) })
     }
 
+    /// The node that judges which rows are late, and the one that windows leave from.
     fn window_operators(
         &mut self,
         spec: WindowAggregateSpec,
         from: NodeId,
         keyed_clocks: bool,
         detail: &str,
-    ) -> Result<NodeId, PlanError> {
+    ) -> Result<(NodeId, NodeId), PlanError> {
         let to = |node: NodeId, keys: Vec<usize>| {
             if keys.is_empty() { Input::gather(node) } else { Input::keyed(node, keys) }
         };
         if keyed_clocks && spec.time == TimeMode::Event {
             per_key(&spec)?;
             let input = to(from, spec.keys.clone());
-            return Ok(self.graph.operator(
-                "window",
-                "window",
-                detail,
-                vec![input],
-                Arc::new(move || per_key(&spec)),
-            ));
+            let factory: OperatorFactory = Arc::new(move || per_key(&spec));
+            let node = self.graph.operator("window", "window", detail, vec![input], factory);
+            return Ok((node, node));
         }
         single(&spec)?;
         if self.workers > 1 && spec.two_phase_pays() {
@@ -437,16 +449,14 @@ impl Emitter<'_> {
                 first,
             );
             let second: OperatorFactory = Arc::new(move || global(&spec));
-            return Ok(self.graph.operator(
-                "window",
-                "window",
-                "adds up the local windows",
-                vec![to(local, keys)],
-                second,
-            ));
+            let inputs = vec![to(local, keys)];
+            let node = self.graph.operator("window", "window", "adds up the local windows", inputs, second);
+            return Ok((local, node));
         }
         let input = to(from, spec.keys.clone());
-        Ok(self.graph.operator("window", "window", detail, vec![input], Arc::new(move || single(&spec))))
+        let node =
+            self.graph.operator("window", "window", detail, vec![input], Arc::new(move || single(&spec)));
+        Ok((node, node))
     }
 }
 

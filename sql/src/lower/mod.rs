@@ -2,7 +2,7 @@
 //!
 //! build.rs makes a relational tree (rel.rs) of each statement's plan; need.rs finds, over all statements, which
 //! columns and ROW fields of each table are needed, and whether its event time is; emit.rs adds the nodes, each table
-//! read once. Columns go by number from here on (columns.rs).
+//! read once; sides.rs leads dead letters and late rows to their tables. Columns go by number from here on (columns.rs).
 
 pub(crate) mod build;
 pub(crate) mod columns;
@@ -12,5 +12,6 @@ pub(crate) mod insert;
 mod need;
 pub(crate) mod rel;
 mod show;
+pub(crate) mod sides;
 mod values;
 mod window;

@@ -164,6 +164,7 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .copied()
                 .chain(arguments)
                 .chain(aggregate.time)
+                .chain(aggregate.late.iter().flat_map(|late| late.columns.iter().copied()))
                 .for_each(|index| below[index] = Need::All);
             below
         }

@@ -45,6 +45,16 @@ pub(crate) struct Aggregate {
     pub time: Option<usize>,
     pub time_type: DataType,
     pub calls: Vec<AggregateCall>,
+    /// Where its late rows go, if to a table.
+    pub late: Option<LateRows>,
+}
+
+/// The table that takes the late rows of a window.
+#[derive(Clone)]
+pub(crate) struct LateRows {
+    pub target: Arc<TableEntry>,
+    /// The target's columns, by number in the window's input.
+    pub columns: Vec<usize>,
 }
 
 /// What a column is beside a value.

@@ -115,7 +115,7 @@ pub(super) fn aggregate(
         fields.push(Arc::new(Field::new(name, time_type.clone(), false)));
     }
     let (key_count, call_count) = (keys.len(), calls.len());
-    let aggregate = Aggregate { input, keys, window: windows.window, time, time_type, calls };
+    let aggregate = Aggregate { input, keys, window: windows.window, time, time_type, calls, late: None };
     let rel = Rel { kind: RelKind::Aggregate(Box::new(aggregate)), fields };
 
     // Behind it: the columns in the order and types of the plan.
