@@ -30,5 +30,19 @@ use millstream_engine::Registry;
 /// # Errors
 /// On the first statement that is wrong, with its place in `text` and what to write instead.
 pub fn compile(text: &str, registry: &Registry, options: &CompileOptions) -> Result<Program, SqlError> {
-    session::compile(text, registry, options)
+    // Planning walks trees by recursion; a thread of its own has a stack for the deepest that parse/ lets through, of
+    // which only what is used takes memory.
+    let compile = || session::compile(text, registry, options);
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("mill-sql".to_owned()).stack_size(STACK_BYTES);
+        match builder.spawn_scoped(scope, compile) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => {
+                Err(SqlError::new(format!("no thread can be started to plan the statements: {error}")))
+            }
+        }
+    })
 }
+
+/// Address space of the planning thread's stack: the deepest tree has half as many levels as a statement has words.
+const STACK_BYTES: usize = 512 << 20;

@@ -170,3 +170,22 @@ fn bad_payloads_over_mqtt_stop_nothing_and_can_be_looked_at() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(rest.iter().any(|line| line.contains("\"c\":2")), "the two good rows make a window: {rest:?}");
 }
+
+#[test]
+fn expressions_without_end_are_refused_and_do_not_overflow() {
+    let folder = tempfile::tempdir().unwrap();
+    for (terms, message) in
+        [(401, "nested more than 400 deep"), (9_000, "nested more than"), (40_000, "words and signs")]
+    {
+        let path = file(folder.path(), "deep.sql", format!("SELECT {}", vec!["1"; terms].join("+")));
+        let ran = run(&["run", &path]);
+        assert!(
+            ran.code == Some(3) && ran.err.contains(message),
+            "{terms} terms: {:?} {:.200}",
+            ran.code,
+            ran.err
+        );
+    }
+    let path = file(folder.path(), "deep.sql", format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000)));
+    assert!(run(&["run", &path]).err.contains("nested too deeply"));
+}

@@ -175,6 +175,9 @@ pub(crate) fn expression(cursor: &Cursor<'_>, tokens: &[TokenWithSpan]) -> Resul
     parse_all(cursor, tokens.to_vec(), |parser| parser.parse_expr())
 }
 
+/// Words, values and signs of one statement, commas not counted.
+const TOKENS_MAX: usize = 20_000;
+
 fn parse_all<T>(
     cursor: &Cursor<'_>,
     tokens: Vec<TokenWithSpan>,
@@ -182,6 +185,17 @@ fn parse_all<T>(
 ) -> Result<T, SqlError> {
     let text = cursor.text();
     let end = tokens.last().map_or(cursor.range(), |token| text.range(token.span));
+    // A chain of operators makes a tree as deep as it is long, without recursion of the parser; what walks the tree
+    // recurses, so its depth is bounded here for the stack it has (lib.rs). What may run is bounded in plan/check.rs.
+    if tokens.iter().filter(|token| !matches!(token.token, Token::Comma | Token::Period)).count() > TOKENS_MAX
+    {
+        return Err(SqlError::at(
+            format!("the statement has more than {TOKENS_MAX} words and signs"),
+            text.as_str(),
+            end,
+        )
+        .remedy("cut it into views, or read long lists from a file"));
+    }
     let mut parser = Parser::new(&dialect::Flink).with_recursion_limit(60).with_tokens_with_locations(tokens);
     let result = parse(&mut parser).and_then(|value| match parser.peek_token() {
         TokenWithSpan { token: Token::EOF, .. } => Ok(value),

@@ -9,12 +9,13 @@ use sqlparser::tokenizer::{Location, Span};
 pub(crate) struct Text<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
+    is_ascii: bool,
 }
 
 impl<'a> Text<'a> {
     pub fn new(text: &'a str) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, line_starts }
+        Self { text, line_starts, is_ascii: text.is_ascii() }
     }
 
     pub fn as_str(&self) -> &'a str {
@@ -27,6 +28,9 @@ impl<'a> Text<'a> {
         let column = usize::try_from(place.column).unwrap_or(1).max(1);
         let Some(&start) = self.line_starts.get(line - 1) else { return self.text.len() };
         let rest = &self.text[start..];
+        if self.is_ascii {
+            return start + (column - 1).min(rest.len());
+        }
         start + rest.char_indices().nth(column - 1).map_or(rest.len(), |(at, _)| at)
     }
 

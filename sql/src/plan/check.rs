@@ -14,14 +14,19 @@ use crate::parse::PARTITION_ARGUMENT;
 
 /// Walks `node` and refuses the first thing that cannot be planned.
 pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), PlanError> {
-    match node.visit(&mut Check { functions }) {
+    match node.visit(&mut Check { functions, depth: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
+/// How deep an expression may be nested; a chain such as `a OR b OR c` is as deep as it is long. Workers evaluate
+/// expressions by recursion, on stacks of the usual size.
+const EXPRESSION_DEPTH_MAX: usize = 400;
+
 struct Check<'a> {
     functions: &'a Functions,
+    depth: usize,
 }
 
 type Flow = ControlFlow<PlanError>;
@@ -126,7 +131,20 @@ impl Visitor for Check<'_> {
         }
     }
 
+    fn post_visit_expr(&mut self, _expr: &Expr) -> Flow {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
+        self.depth += 1;
+        if self.depth > EXPRESSION_DEPTH_MAX {
+            return refuse(
+                format!("an expression is nested more than {EXPRESSION_DEPTH_MAX} deep"),
+                expr.span(),
+                "list values with IN ('a', 'b'), or compute parts of it in a view",
+            );
+        }
         match expr {
             Expr::InSubquery { .. } | Expr::Exists { .. } => refuse(
                 "a subquery in a condition is a join, which is not supported yet",

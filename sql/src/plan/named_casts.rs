@@ -11,7 +11,9 @@ use datafusion_common::{Result, plan_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, VisitMut, VisitorMut};
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, VisitorMut};
+
+use super::rewrite::walk;
 
 /// Name of the function.
 pub(super) const NAME: &str = "cast_as";
@@ -21,7 +23,7 @@ pub(super) fn name_casts(call: &mut ast::Function, wrap: fn(ast::Expr, String) -
     let FunctionArguments::List(list) = &mut call.args else { return };
     for argument in &mut list.args {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument {
-            let _ = argument.visit(&mut Wrap(wrap));
+            walk(argument, &mut Wrap(wrap));
         }
     }
 }

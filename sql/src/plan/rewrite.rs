@@ -15,7 +15,31 @@ use super::named_casts::{self, name_casts};
 
 /// Rewrites `node` in place.
 pub(super) fn rewrite<V: VisitMut>(node: &mut V) {
-    let _ = node.visit(&mut Rewrite);
+    walk(node, &mut Rewrite);
+}
+
+/// Has `visitor` change `node` in place. All walks that change something go through this one, because each type of
+/// visitor makes the compiler generate the walk over every node of the syntax again.
+pub(super) fn walk<V: VisitMut>(node: &mut V, visitor: &mut dyn VisitorMut<Break = ()>) {
+    let _ = node.visit(&mut Walk(visitor));
+}
+
+struct Walk<'a>(&'a mut dyn VisitorMut<Break = ()>);
+
+impl VisitorMut for Walk<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        self.0.pre_visit_select(select)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.0.pre_visit_expr(expr)
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.0.post_visit_expr(expr)
+    }
 }
 
 struct Rewrite;
