@@ -11,9 +11,11 @@ use millstream_connectors::memory::{MemorySink, MemorySource, Puller, Pusher};
 use millstream_engine::context::IoRuntime;
 use millstream_engine::dead_letter::DeadLetters;
 use millstream_engine::metrics::OperatorMetrics;
-use millstream_engine::{ClockRef, Connector, Error, Graph, Job, JobConfig, JobState, Registry};
+use millstream_engine::{ClockRef, Connector, Error, Format, Graph, Job, JobConfig, JobState, Registry};
 #[cfg(feature = "sql")]
-use millstream_sql::{CompileOptions, ProvidedTable, ResultSinks, SqlError, TableWatermark};
+use millstream_operators::AggregateFunction;
+#[cfg(feature = "sql")]
+use millstream_sql::{CompileOptions, ProvidedTable, ResultSinks, ScalarFunction, SqlError, TableWatermark};
 
 /// Bytes that an input or output between the program and its pipeline holds before it pushes back.
 #[cfg(feature = "sql")]
@@ -159,6 +161,13 @@ impl PipelineBuilder {
         self
     }
 
+    /// Adds a format of the program's own, for `'format' = '…'`.
+    #[must_use]
+    pub fn format(mut self, format: Arc<dyn Format>) -> Self {
+        self.registry.add_format(format);
+        self
+    }
+
     /// Changes how the job runs in detail: sizes of batches and queues, checkpoints.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut JobConfig)) -> Self {
@@ -224,6 +233,20 @@ impl PipelineBuilder {
     #[must_use]
     pub fn table(mut self, table: ProvidedTable) -> Self {
         self.options.tables.push(table);
+        self
+    }
+
+    /// A scalar function of the program's own, called by its name.
+    #[must_use]
+    pub fn scalar_function(mut self, function: Arc<dyn ScalarFunction>) -> Self {
+        self.options.scalar_functions.push(function);
+        self
+    }
+
+    /// An aggregate function of the program's own, called by its name.
+    #[must_use]
+    pub fn aggregate_function(mut self, function: Arc<dyn AggregateFunction>) -> Self {
+        self.options.aggregate_functions.push(function);
         self
     }
 

@@ -18,6 +18,7 @@ use millstream_engine::{
     SourceProvider, Stop,
 };
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 /// A source of batches from memory.
 pub struct MemorySource {
@@ -147,6 +148,8 @@ impl Source for BoundedInstance {
 struct Queue {
     inner: Mutex<QueueInner>,
     changed: Condvar,
+    /// The same bell for those who wait in async code.
+    changed_async: Notify,
     bytes_max: usize,
 }
 
@@ -160,7 +163,12 @@ struct QueueInner {
 
 impl Queue {
     fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::default(), changed: Condvar::new(), bytes_max: bytes_max.max(1) })
+        Arc::new(Self {
+            inner: Mutex::default(),
+            changed: Condvar::new(),
+            changed_async: Notify::new(),
+            bytes_max: bytes_max.max(1),
+        })
     }
 
     /// True while there is room; one batch always fits an empty queue.
@@ -186,7 +194,26 @@ impl Queue {
         if let Some(worker) = &inner.worker {
             worker.notify();
         }
+        self.ring();
+    }
+
+    /// Wakes the program's side.
+    fn ring(&self) {
         self.changed.notify_all();
+        self.changed_async.notify_waiters();
+    }
+
+    /// Waits in async code until `attempt` gives something; asked again after every change.
+    async fn until<T>(&self, mut attempt: impl FnMut(&mut QueueInner) -> Option<T>) -> T {
+        loop {
+            // Listening begins before the attempt, so that a change in between is not missed.
+            let mut changed = std::pin::pin!(self.changed_async.notified());
+            changed.as_mut().enable();
+            if let Some(found) = attempt(&mut self.inner.lock()) {
+                return found;
+            }
+            changed.await;
+        }
     }
 }
 
@@ -208,6 +235,22 @@ impl Pusher {
             self.queue.changed.wait(&mut inner);
         }
         Self::add(&mut inner, rows)
+    }
+
+    /// Hands `rows` over, waiting in async code while the pipeline is behind.
+    ///
+    /// # Errors
+    /// As [`Pusher::push`].
+    pub async fn push_async(&self, rows: RecordBatch) -> Result<()> {
+        self.check(&rows)?;
+        let mut rows = Some(rows);
+        let queue = &self.queue;
+        queue
+            .until(|inner| {
+                (queue.has_room(inner) || inner.closed)
+                    .then(|| rows.take().map_or(Ok(()), |rows| Self::add(inner, rows)))
+            })
+            .await
     }
 
     /// Hands `rows` over if there is room, and gives them back if not.
@@ -268,7 +311,7 @@ impl Source for PushedInstance {
         };
         match batch {
             Some(batch) => {
-                self.queue.changed.notify_all();
+                self.queue.ring();
                 out.emit(Batch::new(prune(&batch.rows, &self.schema)?))?;
                 Ok(SourcePoll::Ready)
             }
@@ -326,7 +369,7 @@ impl Sink for MemorySinkInstance {
         }
         Queue::add(&mut inner, batch);
         drop(inner);
-        self.queue.changed.notify_all();
+        self.queue.ring();
         Ok(())
     }
     fn is_ready(&self) -> bool {
@@ -366,6 +409,19 @@ impl Puller {
         }
     }
 
+    /// The next batch, waiting for it in async code; `None` as with [`Puller::recv`].
+    pub async fn recv_async(&self) -> Option<Batch> {
+        self.queue
+            .until(|inner| match Queue::take(inner) {
+                Some(batch) => {
+                    Self::taken(inner);
+                    Some(Some(batch))
+                }
+                None => inner.closed.then_some(None),
+            })
+            .await
+    }
+
     /// The next batch, waiting at most `limit` for it.
     pub fn recv_timeout(&self, limit: Duration) -> Option<Batch> {
         let mut inner = self.queue.inner.lock();
@@ -398,5 +454,43 @@ impl Drop for Puller {
         if let Some(worker) = &self.queue.inner.lock().worker {
             worker.notify();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::Int64Array;
+    use arrow_schema::DataType;
+    use millstream_engine::{Graph, Input, Job, JobConfig};
+
+    fn rows(value: i64) -> RecordBatch {
+        let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![value; 100]))]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn async_handles_push_back_and_end_as_the_others_do() {
+        // Two batches fill each queue, so that both sides have to wait for each other many times.
+        let (source, pusher) = MemorySource::channel(rows(0).schema(), 1_000);
+        let (sink, puller) = MemorySink::channel(1_000);
+        let mut graph = Graph::new();
+        let schema = Arc::clone(source.schema());
+        let node = graph.source("in", "", Arc::new(source), schema);
+        graph.sink("out", "", Arc::new(sink), Input::forward(node));
+        let job = Job::start(&graph, JobConfig { workers: 1, ..JobConfig::default() }).unwrap();
+        let pushing = tokio::spawn(async move {
+            for value in 0..200 {
+                pusher.push_async(rows(value)).await.unwrap();
+            }
+        });
+        let mut seen = 0;
+        while let Some(batch) = puller.recv_async().await {
+            seen += batch.num_rows();
+        }
+        pushing.await.unwrap();
+        assert_eq!(seen, 20_000);
+        job.wait().unwrap();
+        assert!(puller.recv_async().await.is_none());
     }
 }

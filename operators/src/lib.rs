@@ -11,7 +11,7 @@ pub mod union;
 pub mod watermark;
 pub mod window;
 
-pub use aggregate::{AggregateCall, AggregateKind};
+pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind, GroupState, PerGroup};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use project::Project;
 pub use union::Union;

@@ -19,6 +19,7 @@ mod settings;
 mod table;
 
 pub use error::{Place, SqlError};
+pub use functions::ScalarFunction;
 pub use program::{
     CompileOptions, Program, ProvidedTable, QueryResult, ResultSinks, Settings, TableWatermark, Variables,
 };

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use chrono_tz::Tz;
 use millstream_engine::{ClockRef, Graph, SinkProvider, SourceProvider, SystemClock};
+use millstream_operators::AggregateFunction;
+
+use crate::functions::ScalarFunction;
 
 /// Looks up `${NAME}` of a file: the environment of the process, or what a host program gives.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -65,6 +68,10 @@ pub struct CompileOptions {
     pub results: Option<ResultSinks>,
     /// Tables from the program.
     pub tables: Vec<ProvidedTable>,
+    /// Scalar functions of the program's own.
+    pub scalar_functions: Vec<Arc<dyn ScalarFunction>>,
+    /// Aggregate functions of the program's own.
+    pub aggregate_functions: Vec<Arc<dyn AggregateFunction>>,
 }
 
 impl Default for CompileOptions {
@@ -77,6 +84,8 @@ impl Default for CompileOptions {
             seed: 0x006d_696c_6c73,
             results: None,
             tables: Vec::new(),
+            scalar_functions: Vec::new(),
+            aggregate_functions: Vec::new(),
         }
     }
 }

@@ -43,7 +43,8 @@ pub(crate) fn compile(
         time_zone: settings.local_time_zone,
         seed: options.seed,
     };
-    let planner = Planner::new(Functions::new(&functions));
+    let known = Functions::new(&functions, options).map_err(|error| error.resolve(text, &(0..0)))?;
+    let planner = Planner::new(known);
     let mut session = Session {
         text,
         registry,

@@ -9,9 +9,19 @@ use crate::support::{Publisher, Receiver, broker, command, ended, free_address, 
 #[path = "../../examples/embed_gateway.rs"]
 mod embed_gateway;
 
+#[path = "../../examples/custom_connector.rs"]
+mod custom_connector;
+#[path = "../../examples/custom_function.rs"]
+mod custom_function;
+#[path = "../../examples/custom_operator.rs"]
+mod custom_operator;
+
 #[test]
-fn embed_gateway_runs() {
+fn programs_run() {
     embed_gateway::main().unwrap();
+    custom_connector::main().unwrap();
+    custom_operator::main().unwrap();
+    custom_function::main().unwrap();
 }
 
 /// Runs an SQL file of examples/ against a broker and a receiver, once its source is connected.

@@ -6,10 +6,13 @@
 //! Result types are Flink's: a SUM or AVG of an integer type has that type and wraps as Java does.
 
 mod count;
+mod custom;
 mod distinct;
 mod pick;
 mod sum;
 mod variance;
+
+pub use custom::{AggregateFunction, Custom, GroupState, PerGroup};
 
 use std::any::Any;
 
@@ -18,7 +21,7 @@ use arrow_schema::{DataType, Field};
 use millstream_engine::{Error, Result};
 
 /// Which aggregate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AggregateKind {
     /// `COUNT(*)` or `COUNT(x)`.
     Count,
@@ -42,11 +45,13 @@ pub enum AggregateKind {
     FirstValue,
     /// `LAST_VALUE(x)`: the last that is not null.
     LastValue,
+    /// A function of the program's own.
+    Custom(Custom),
 }
 
 impl AggregateKind {
     /// The SQL name, in capitals.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Count => "COUNT",
             Self::Sum => "SUM",
@@ -59,6 +64,7 @@ impl AggregateKind {
             Self::VarSamp => "VAR_SAMP",
             Self::FirstValue => "FIRST_VALUE",
             Self::LastValue => "LAST_VALUE",
+            Self::Custom(Custom(function)) => function.name(),
         }
     }
 
@@ -66,13 +72,14 @@ impl AggregateKind {
     ///
     /// # Errors
     /// If the function does not take that type.
-    pub fn output_type(self, argument: &DataType) -> Result<DataType> {
+    pub fn output_type(&self, argument: &DataType) -> Result<DataType> {
         let refuse = || {
             Err(Error::config(format!("{} does not take an argument of type {argument}", self.name()))
                 .remedy("CAST the argument to a number"))
         };
         Ok(match self {
             Self::Count => DataType::Int64,
+            Self::Custom(Custom(function)) => function.return_type(argument)?,
             Self::Min | Self::Max | Self::FirstValue | Self::LastValue => {
                 if argument.is_nested() {
                     return refuse();
@@ -81,7 +88,7 @@ impl AggregateKind {
             }
             _ => match argument {
                 kind if kind.is_integer() || kind.is_floating() => kind.clone(),
-                DataType::Decimal128(_, scale) if self == Self::Sum => DataType::Decimal128(38, *scale),
+                DataType::Decimal128(_, scale) if *self == Self::Sum => DataType::Decimal128(38, *scale),
                 DataType::Decimal128(_, scale) => DataType::Decimal128(38, (*scale).max(6)),
                 _ => return refuse(),
             },
@@ -112,13 +119,14 @@ impl AggregateCall {
     pub fn accumulator(&self, argument: &DataType) -> Result<Box<dyn Accumulator>> {
         use AggregateKind as K;
         let out = self.kind.output_type(argument)?;
-        let plain: Box<dyn Accumulator> = match self.kind {
+        let plain: Box<dyn Accumulator> = match &self.kind {
             K::Count => Box::new(count::Count::default()),
             K::Sum => sum::sum(&out)?,
             K::Avg => sum::avg(argument, &out)?,
-            K::Min | K::Max | K::FirstValue | K::LastValue => pick::pick(self.kind, &out)?,
+            K::Min | K::Max | K::FirstValue | K::LastValue => pick::pick(&self.kind, &out)?,
+            K::Custom(Custom(function)) => function.accumulator(argument)?,
             K::StddevPop | K::StddevSamp | K::VarPop | K::VarSamp => {
-                Box::new(variance::Variance::new(self.kind, out))
+                Box::new(variance::Variance::new(self.kind.clone(), out))
             }
         };
         // A repeated value changes no extreme.

@@ -105,16 +105,20 @@ impl Kept for Blobs {
 }
 
 /// The accumulator of `kind` with result type `out`.
-pub(super) fn pick(kind: AggregateKind, out: &DataType) -> Result<Box<dyn Accumulator>> {
+pub(super) fn pick(kind: &AggregateKind, out: &DataType) -> Result<Box<dyn Accumulator>> {
     Ok(match out {
-        DataType::Decimal128(_, _) => Box::new(Pick::<Decimals>::new(kind, out.clone(), out)),
+        DataType::Decimal128(_, _) => Box::new(Pick::<Decimals>::new(kind.clone(), out.clone(), out)),
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
-            Box::new(Pick::<Texts>::new(kind, DataType::Utf8, out))
+            Box::new(Pick::<Texts>::new(kind.clone(), DataType::Utf8, out))
         }
-        DataType::Binary | DataType::BinaryView => Box::new(Pick::<Blobs>::new(kind, DataType::Binary, out)),
-        kind_of if kind_of.is_floating() => Box::new(Pick::<Floats>::new(kind, DataType::Float64, out)),
+        DataType::Binary | DataType::BinaryView => {
+            Box::new(Pick::<Blobs>::new(kind.clone(), DataType::Binary, out))
+        }
+        kind_of if kind_of.is_floating() => {
+            Box::new(Pick::<Floats>::new(kind.clone(), DataType::Float64, out))
+        }
         kind_of if kind_of.is_integer() || kind_of.is_temporal() || *kind_of == DataType::Boolean => {
-            Box::new(Pick::<Ints>::new(kind, DataType::Int64, out))
+            Box::new(Pick::<Ints>::new(kind.clone(), DataType::Int64, out))
         }
         other => return Err(Error::config(format!("{} does not take {other}", kind.name()))),
     })
@@ -136,7 +140,7 @@ impl<K: Kept> Pick<K> {
 
 /// Whether a value takes the place of the kept one.
 #[inline]
-fn replaces(kind: AggregateKind, order: Ordering) -> bool {
+fn replaces(kind: &AggregateKind, order: Ordering) -> bool {
     match kind {
         AggregateKind::Min => order == Ordering::Less,
         AggregateKind::Max => order == Ordering::Greater,
@@ -159,7 +163,7 @@ impl<K: Kept> Accumulator for Pick<K> {
         filter: Option<&BooleanArray>,
     ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("an aggregate without an argument")) };
-        let (kind, values) = (self.kind, &mut self.values);
+        let (kind, values) = (&self.kind, &mut self.values);
         let typed = K::column(column);
         for_each_row(groups.len(), Some(column), filter, |row| {
             let seen = K::read(typed, row);
@@ -197,7 +201,7 @@ impl<K: Kept> Accumulator for Pick<K> {
         self.values.clear();
     }
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(Self::new(self.kind, self.stored.clone(), &self.out))
+        Box::new(Self::new(self.kind.clone(), self.stored.clone(), &self.out))
     }
     fn is_order_insensitive(&self) -> bool {
         matches!(self.kind, AggregateKind::Min | AggregateKind::Max)

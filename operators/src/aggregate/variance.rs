@@ -102,7 +102,7 @@ impl Accumulator for Variance {
         self.counts.clear();
     }
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(Self::new(self.kind, self.out.clone()))
+        Box::new(Self::new(self.kind.clone(), self.out.clone()))
     }
     fn as_any(&self) -> &dyn Any {
         self

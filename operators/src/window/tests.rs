@@ -60,12 +60,9 @@ fn batch(rows: &[Row]) -> Batch {
 
 /// `exact` leaves out what keeps two phases and undoing from being possible.
 fn spec(window: WindowAssigner, exact: bool) -> WindowAggregateSpec {
-    let call = |kind, argument: Option<usize>, distinct| AggregateCall {
-        kind,
-        argument,
-        filter: None,
-        distinct,
-        name: format!("{kind:?}{distinct}"),
+    let call = |kind: AggregateKind, argument: Option<usize>, distinct| {
+        let name = format!("{kind:?}{distinct}");
+        AggregateCall { kind, argument, filter: None, distinct, name }
     };
     let mut aggregates =
         vec![call(AggregateKind::Count, Some(2), false), call(AggregateKind::Sum, Some(2), false)];

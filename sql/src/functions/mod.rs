@@ -12,6 +12,7 @@
 mod call;
 mod cast;
 mod conditional;
+mod custom;
 #[cfg(test)]
 mod docs;
 mod function;
@@ -32,6 +33,8 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
+pub use custom::ScalarFunction;
+pub(crate) use custom::planned;
 pub(crate) use names::type_name;
 pub(crate) use operators::OperatorPlanner;
 pub(crate) use typing::{type_expression, type_plan};

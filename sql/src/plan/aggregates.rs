@@ -7,7 +7,8 @@ use arrow_schema::DataType;
 use datafusion_common::{Result, not_impl_err, plan_err};
 use datafusion_expr::function::AccumulatorArgs;
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
-use millstream_operators::AggregateKind;
+use millstream_operators::aggregate::Custom;
+use millstream_operators::{AggregateFunction, AggregateKind};
 
 use super::error::PlanError;
 
@@ -30,34 +31,34 @@ const NAMES: &[(&str, AggregateKind)] = &[
 
 /// All of them, by lower-case name.
 pub(super) fn aggregates() -> impl Iterator<Item = (&'static str, Arc<AggregateUDF>)> {
-    NAMES.iter().map(|&(name, kind)| (name, Arc::new(AggregateUDF::from(Planned::new(name, kind)))))
+    NAMES.iter().map(|(name, kind)| (*name, planned(name, kind.clone())))
 }
 
-pub(crate) fn is_aggregate(name: &str) -> bool {
-    NAMES.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+/// A function of the program's own.
+pub(super) fn custom(function: Arc<dyn AggregateFunction>) -> Arc<AggregateUDF> {
+    planned(&function.name().to_ascii_lowercase(), AggregateKind::Custom(Custom(Arc::clone(&function))))
+}
+
+fn planned(name: &str, kind: AggregateKind) -> Arc<AggregateUDF> {
+    let signature = Signature::variadic_any(Volatility::Immutable);
+    Arc::new(AggregateUDF::from(Planned { name: name.to_owned(), kind, signature }))
 }
 
 /// Which aggregate a planned function is.
 pub(crate) fn kind_of(function: &AggregateUDF) -> Option<AggregateKind> {
-    (function.inner().as_ref() as &dyn Any).downcast_ref::<Planned>().map(|planned| planned.kind)
+    (function.inner().as_ref() as &dyn Any).downcast_ref::<Planned>().map(|planned| planned.kind.clone())
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Planned {
-    name: &'static str,
+    name: String,
     kind: AggregateKind,
     signature: Signature,
 }
 
-impl Planned {
-    fn new(name: &'static str, kind: AggregateKind) -> Self {
-        Self { name, kind, signature: Signature::variadic_any(Volatility::Immutable) }
-    }
-}
-
 impl AggregateUDFImpl for Planned {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     fn signature(&self) -> &Signature {

@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 use millstream_engine::suggest::did_you_mean;
 use sqlparser::ast::{self, Expr, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor};
 
-use super::aggregates::is_aggregate;
 use super::context::Functions;
 use super::error::PlanError;
 use super::windows::is_window_function;
@@ -194,7 +193,7 @@ impl Check<'_> {
             // As table functions they are no expressions to the visitor's eye except as the argument of TABLE(…).
             return ControlFlow::Continue(());
         }
-        if internal || is_aggregate(name) || self.functions.scalar(name).is_some() {
+        if internal || self.functions.is_aggregate(name) || self.functions.scalar(name).is_some() {
             return ControlFlow::Continue(());
         }
         let group_window = name.rsplit_once('_').is_some_and(|(window, part)| {

@@ -11,24 +11,50 @@ use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, Wind
 use millstream_engine::suggest::did_you_mean;
 use parking_lot::Mutex;
 
-use super::aggregates::aggregates;
+use super::aggregates::{aggregates, custom};
 use super::error::PlanError;
 use super::fields::FieldPlanner;
 use super::named_casts;
 use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
 use super::windows::WindowPlanner;
-use crate::functions::{FunctionContext, OperatorPlanner, scalar_functions};
+use crate::functions::{FunctionContext, OperatorPlanner, planned, scalar_functions};
+use crate::program::CompileOptions;
 
 /// The functions of a compilation.
 pub(crate) struct Functions {
     scalar: HashMap<String, Arc<ScalarUDF>>,
-    aggregate: HashMap<&'static str, Arc<AggregateUDF>>,
+    aggregate: HashMap<String, Arc<AggregateUDF>>,
 }
 
 impl Functions {
-    pub fn new(context: &FunctionContext) -> Self {
-        Self { scalar: scalar_functions(context), aggregate: aggregates().collect() }
+    /// Those of Flink, and those of the program.
+    pub fn new(context: &FunctionContext, options: &CompileOptions) -> Result<Self, PlanError> {
+        let named = |(name, function): (&str, _)| (name.to_owned(), function);
+        let mut all =
+            Self { scalar: scalar_functions(context), aggregate: aggregates().map(named).collect() };
+        for function in &options.scalar_functions {
+            let name = all.free_name(function.name())?;
+            all.scalar.insert(name, Arc::new(planned(Arc::clone(function))));
+        }
+        for function in &options.aggregate_functions {
+            let name = all.free_name(function.name())?;
+            all.aggregate.insert(name, custom(Arc::clone(function)));
+        }
+        Ok(all)
+    }
+
+    fn free_name(&self, name: &str) -> Result<String, PlanError> {
+        let lower = name.to_ascii_lowercase();
+        if self.scalar.contains_key(&lower) || self.aggregate.contains_key(&lower) {
+            return Err(PlanError::new(format!("there is already a function {name}"))
+                .remedy("give the program's function another name"));
+        }
+        Ok(lower)
+    }
+
+    pub fn is_aggregate(&self, name: &str) -> bool {
+        self.aggregate.contains_key(&name.to_ascii_lowercase())
     }
 
     pub fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
@@ -37,7 +63,7 @@ impl Functions {
 
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.scalar.keys().cloned().collect();
-        names.extend(self.aggregate.keys().map(|name| (*name).to_owned()));
+        names.extend(self.aggregate.keys().cloned());
         names.sort();
         names
     }
@@ -113,7 +139,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.functions.aggregate.get(name.to_ascii_lowercase().as_str()).cloned()
+        self.functions.aggregate.get(&name.to_ascii_lowercase()).cloned()
     }
 
     fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
@@ -137,7 +163,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn udaf_names(&self) -> Vec<String> {
-        self.functions.aggregate.keys().map(|name| (*name).to_owned()).collect()
+        self.functions.aggregate.keys().cloned().collect()
     }
 
     fn udwf_names(&self) -> Vec<String> {

@@ -49,7 +49,7 @@ impl Planner {
     /// The plan of a query.
     pub fn query(&self, mut query: Box<ast::Query>) -> Result<LogicalPlan, PlanError> {
         check::check(query.as_ref(), &self.functions)?;
-        rewrite::rewrite(query.as_mut());
+        rewrite::rewrite(query.as_mut(), &self.functions);
         let context = Context::new(&self.tables, &self.functions, &self.options);
         let plan = SqlToRel::new_with_options(&context, parser_options())
             .sql_statement_to_plan(ast::Statement::Query(query))
@@ -61,7 +61,7 @@ impl Planner {
     /// A typed expression over the columns of `schema`: a computed column or watermark.
     pub fn expression(&self, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr, PlanError> {
         check::check(&expr, &self.functions)?;
-        rewrite::rewrite(&mut expr);
+        rewrite::rewrite(&mut expr, &self.functions);
         let context = Context::new(&self.tables, &self.functions, &self.options);
         let expr = SqlToRel::new_with_options(&context, parser_options())
             .sql_to_expr(expr, schema, &mut PlannerContext::new())

@@ -10,12 +10,12 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::aggregates::is_aggregate;
+use super::context::Functions;
 use super::named_casts::{self, name_casts};
 
 /// Rewrites `node` in place.
-pub(super) fn rewrite<V: VisitMut>(node: &mut V) {
-    walk(node, &mut Rewrite);
+pub(super) fn rewrite<V: VisitMut>(node: &mut V, functions: &Functions) {
+    walk(node, &mut Rewrite { functions });
 }
 
 /// Has `visitor` change `node` in place. All walks that change something go through this one, because each type of
@@ -42,9 +42,11 @@ impl VisitorMut for Walk<'_> {
     }
 }
 
-struct Rewrite;
+struct Rewrite<'a> {
+    functions: &'a Functions,
+}
 
-impl VisitorMut for Rewrite {
+impl VisitorMut for Rewrite<'_> {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
@@ -126,7 +128,8 @@ impl VisitorMut for Rewrite {
                 })
             }
             Expr::Function(aggregate)
-                if is_aggregate(&aggregate.name.to_string()) && !is_count_of_rows(aggregate) =>
+                if self.functions.is_aggregate(&aggregate.name.to_string())
+                    && !is_count_of_rows(aggregate) =>
             {
                 name_casts(aggregate, |cast, kind| {
                     let span = cast.span();
