@@ -237,3 +237,38 @@ fn the_demo_delivers_and_accounts_for_every_message() {
     );
     assert!(ran.out.contains("p99.9"), "{}", ran.out);
 }
+
+#[test]
+fn a_newcomer_finds_out_what_there_is() {
+    let connectors = run(&["connectors"]);
+    for name in ["mqtt", "webhook", "filesystem", "json"] {
+        assert!(
+            connectors.out.lines().any(|line| line.trim_start().starts_with(name)),
+            "{name}: {connectors:?}"
+        );
+    }
+    let mqtt = run(&["connectors", "mqtt"]);
+    assert!(mqtt.out.contains("'topic'") && mqtt.out.contains("scan.watermark.key"), "{mqtt:?}");
+    let functions = run(&["functions", "pad"]);
+    assert!(functions.out.contains("LPAD(") && !functions.out.contains("UPPER("), "{functions:?}");
+    for (wrong, near) in [(["connectors", "mqt"], "'mqtt'"), (["functions", "lpadd"], "LPAD")] {
+        let ran = run(&wrong);
+        assert!(ran.code == Some(2) && ran.err.contains("did you mean") && ran.err.contains(near), "{ran:?}");
+    }
+    assert!(run(&["completions", "bash"]).out.contains("complete -F _millstream"));
+}
+
+#[test]
+fn the_starter_file_runs_as_it_is_and_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.sql").display().to_string();
+    assert_eq!(run(&["init", &path]).code, Some(0));
+    let again = run(&["init", &path]);
+    assert!(again.code == Some(2) && again.err.contains("is there already"), "{again:?}");
+    let mut child = command(&["run", &path]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert!(first["device"].as_str().unwrap().starts_with("device-"), "{first}");
+    signal(&child, "INT");
+    assert!(child.wait().unwrap().success());
+}

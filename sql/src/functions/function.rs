@@ -119,9 +119,7 @@ pub(crate) struct Function {
     /// `LPAD(string, length, pad)`.
     pub usage: &'static str,
     /// One sentence, for the page of functions, as is what it is about.
-    #[cfg_attr(not(test), allow(dead_code))]
     pub about: &'static str,
-    #[cfg_attr(not(test), allow(dead_code))]
     pub subject: Subject,
     /// Whether Flink has it.
     pub is_flinks: bool,

@@ -11,6 +11,7 @@
 
 mod call;
 mod cast;
+mod catalog;
 mod conditional;
 mod custom;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
+pub use catalog::{CatalogEntry, catalog};
 pub use custom::ScalarFunction;
 pub(crate) use custom::planned;
 pub(crate) use names::type_name;

@@ -17,7 +17,9 @@ const EXAMPLES: &str = "Examples:
   millstream demo                          a fleet of devices, windows and alerts, live, with nothing to set up
   millstream sql \"SELECT 1 + 1 AS two\"     a query of one line
   millstream run examples/fleet.sql        every INSERT INTO and SELECT of a file, until its sources end
-  millstream explain examples/fleet.sql    the graph it runs as";
+  millstream explain examples/fleet.sql    the graph it runs as
+  millstream init                          a file of one's own to start from
+  millstream connectors mqtt               the options of a connector";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -31,6 +33,14 @@ pub enum Command {
     Check(Check),
     /// Show the graph that a file or a statement runs as.
     Explain(Explain),
+    /// Write a file to start from, which runs as it is.
+    Init(Init),
+    /// List connectors and formats, or the options of one.
+    Connectors(Listing),
+    /// List the functions that queries can call, or those with a text in their name.
+    Functions(Listing),
+    /// Print a script that completes this command in a shell.
+    Completions(Completions),
 }
 
 #[derive(Args)]
@@ -81,6 +91,25 @@ pub struct Explain {
     pub text: String,
     #[command(flatten)]
     pub plan: PlanOptions,
+}
+
+#[derive(Args)]
+pub struct Init {
+    /// The file to write; one that is there is kept.
+    #[arg(default_value = "pipeline.sql")]
+    pub file: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Listing {
+    /// Only this one.
+    pub name: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Completions {
+    /// The shell: source <(millstream completions bash)
+    pub shell: clap_complete::Shell,
 }
 
 #[derive(Args)]

@@ -9,13 +9,15 @@ mod demo;
 mod exit;
 mod explain;
 mod http;
+mod init;
+mod lists;
 mod rows;
 mod run;
 mod runner;
 mod signals;
 mod status;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -29,6 +31,14 @@ fn main() -> ExitCode {
         cli::Command::Sql(sql) => run::text(&sql),
         cli::Command::Check(check) => explain::check(&check),
         cli::Command::Explain(explain) => explain::explain(&explain),
+        cli::Command::Init(init) => init::run(&init),
+        cli::Command::Connectors(listing) => lists::connectors(&listing),
+        cli::Command::Functions(listing) => lists::functions(&listing),
+        cli::Command::Completions(of) => {
+            let mut command = cli::Arguments::command();
+            clap_complete::generate(of.shell, &mut command, "millstream", &mut std::io::stdout());
+            Ok(())
+        }
     };
     exit::code(done)
 }

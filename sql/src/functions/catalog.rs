@@ -1,0 +1,132 @@
+//! What a query can call, as data: for the command's list, docs/functions.md and completion in editors.
+
+use super::function::{Function, Subject};
+use super::{FunctionContext, all};
+
+/// Something that a query can call or write.
+#[derive(Debug, Clone)]
+pub struct CatalogEntry {
+    /// What it is about: `Windows`, `Strings`, …
+    pub subject: &'static str,
+    /// Its lower-case name; empty for operators.
+    pub name: String,
+    /// How it is written: `LPAD(string, length, pad)`.
+    pub usage: String,
+    /// What it gives, in a sentence.
+    pub about: String,
+    /// Its other names.
+    pub aliases: Vec<String>,
+    /// Whether Flink has it.
+    pub is_flinks: bool,
+}
+
+const WINDOWS: &[(&str, &str)] = &[
+    (
+        "TUMBLE(TABLE t, DESCRIPTOR(time), INTERVAL '10' SECOND [, offset])",
+        "Rows in windows of one size, one after the other.",
+    ),
+    (
+        "HOP(TABLE t, DESCRIPTOR(time), slide, size [, offset])",
+        "Rows in windows of one size that start every slide.",
+    ),
+    (
+        "CUMULATE(TABLE t, DESCRIPTOR(time), step, size [, offset])",
+        "Rows in windows that grow by a step up to a size.",
+    ),
+    (
+        "SESSION(TABLE t [PARTITION BY key], DESCRIPTOR(time), gap)",
+        "Rows in windows that end after a gap without rows.",
+    ),
+];
+
+const AGGREGATES: &[(&str, &str)] = &[
+    ("COUNT(*)", "How many rows."),
+    ("COUNT([DISTINCT] value)", "How many values that are not NULL, or different ones."),
+    ("SUM(number)", "The sum, in the type of the numbers."),
+    ("AVG(number)", "The mean, in the type of the numbers."),
+    ("MIN(value)", "The least."),
+    ("MAX(value)", "The greatest."),
+    ("STDDEV_POP(number)", "The standard deviation of all."),
+    ("STDDEV_SAMP(number)", "The standard deviation of a sample; also STDDEV."),
+    ("VAR_POP(number)", "The variance of all."),
+    ("VAR_SAMP(number)", "The variance of a sample; also VARIANCE."),
+    ("FIRST_VALUE(value)", "The first to arrive that is not NULL."),
+    ("LAST_VALUE(value)", "The last to arrive that is not NULL."),
+];
+
+const OPERATORS: &[(&str, &str)] = &[
+    (
+        "+ - *",
+        "Of whole numbers in the wider type, wrapping round on overflow; of DECIMALs by Flink's precision rules, NULL on overflow; a DECIMAL with a FLOAT or DOUBLE is a DOUBLE.",
+    ),
+    ("/", "Of whole numbers cut to a whole number, an error for 0; of DOUBLEs an infinity for 0."),
+    ("%", "The remainder, with the sign of the left side and the type of the right one."),
+    ("= <> < <= > >=, [NOT] BETWEEN, [NOT] IN (…)", "Comparisons; NULL if a side is."),
+    ("IS [NOT] NULL, IS [NOT] TRUE, IS [NOT] FALSE, IS [NOT] UNKNOWN, IS [NOT] DISTINCT FROM", "Never NULL."),
+    (
+        "string [NOT] LIKE pattern [ESCAPE character]",
+        "Whether the whole string has that form: % is any text, _ one character.",
+    ),
+    (
+        "string [NOT] SIMILAR TO pattern [ESCAPE character]",
+        "Whether the whole string matches SQL's regular expression.",
+    ),
+    ("string || string", "Both after each other; NULL if one is."),
+    ("CASE [value] WHEN … THEN … [ELSE …] END", "The first branch that holds; the others are not computed."),
+    (
+        "CAST(value AS type), TRY_CAST(value AS type)",
+        "The value in another type; text that is none is an error, or NULL.",
+    ),
+];
+
+/// Everything a query can call or write, subject by subject, by name.
+pub fn catalog() -> Vec<CatalogEntry> {
+    let listed = |subject: &'static str, list: &'static [(&str, &str)]| {
+        list.iter().map(move |(usage, about)| CatalogEntry {
+            subject,
+            name: usage.split_once('(').map_or(String::new(), |(name, _)| name.to_ascii_lowercase()),
+            usage: (*usage).to_owned(),
+            about: (*about).to_owned(),
+            aliases: Vec::new(),
+            is_flinks: true,
+        })
+    };
+    let mut entries: Vec<_> = listed("Windows", WINDOWS)
+        .chain(listed("Aggregates", AGGREGATES))
+        .chain(listed("Operators", OPERATORS).map(|entry| CatalogEntry { name: String::new(), ..entry }))
+        .collect();
+    let context = FunctionContext {
+        clock: millstream_engine::SystemClock::shared(),
+        time_zone: chrono_tz::Tz::UTC,
+        seed: 0,
+    };
+    let mut scalar: Vec<_> = all(&context)
+        .into_iter()
+        .filter_map(|udf| {
+            let function = udf.inner().downcast_ref::<Function>()?;
+            let entry = CatalogEntry {
+                subject: title(function.subject),
+                name: udf.name().to_owned(),
+                usage: function.usage.to_owned(),
+                about: function.about.to_owned(),
+                aliases: udf.aliases().to_vec(),
+                is_flinks: function.is_flinks,
+            };
+            Some((function.subject, entry))
+        })
+        .collect();
+    scalar.sort_by(|(a, left), (b, right)| (a, &left.name).cmp(&(b, &right.name)));
+    entries.extend(scalar.into_iter().map(|(_, entry)| entry));
+    entries
+}
+
+fn title(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Text => "Strings",
+        Subject::Math => "Numbers",
+        Subject::Conditional => "Conditions",
+        Subject::Hash => "Digests",
+        Subject::Type => "Types",
+        Subject::Time => "Dates and times",
+    }
+}
