@@ -1,0 +1,5 @@
+//! Payloads of the msgpack format.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| millstream_fuzz::decode(&[("format", "msgpack")], data));

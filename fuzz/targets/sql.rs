@@ -1,0 +1,5 @@
+//! SQL text.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| millstream_fuzz::sql(data));
