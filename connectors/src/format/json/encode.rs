@@ -176,6 +176,30 @@ fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> Result<()> {
     Ok(())
 }
 
+/// A single value as text without quotes, for formats of lines: times in SQL form, `2026-01-01 00:00:10.5`.
+pub(in crate::format) fn write_plain(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> Result<()> {
+    let start = out.len();
+    match column.data_type() {
+        DataType::Utf8 => out.extend_from_slice(column.as_string::<i32>().value(row).as_bytes()),
+        DataType::LargeUtf8 => out.extend_from_slice(column.as_string::<i64>().value(row).as_bytes()),
+        DataType::Utf8View => out.extend_from_slice(column.as_string_view().value(row).as_bytes()),
+        DataType::Binary => out.extend_from_slice(column.as_binary::<i32>().value(row)),
+        kind => {
+            write_value(out, column, row)?;
+            if out.get(start) == Some(&b'"') {
+                out.remove(start);
+                out.pop();
+            }
+            if matches!(kind, DataType::Timestamp(..))
+                && let Some(separator) = out[start..].iter_mut().find(|byte| **byte == b'T')
+            {
+                *separator = b' ';
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Finite numbers in shortest form; the others as strings, as Jackson writes them.
 fn write_float<F: Into<f64> + serde::Serialize + Copy>(out: &mut Vec<u8>, value: F) -> Result<()> {
     let wide: f64 = value.into();
