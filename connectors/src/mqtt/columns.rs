@@ -18,7 +18,8 @@ use millstream_engine::registry::{MetadataSpec, Table};
 use millstream_engine::{Decoded, Error, Result};
 
 use super::packets::Message;
-use super::topic::{Pattern, column_of, wrong_column};
+use super::pattern::Patterns;
+use super::topic::{column_of, wrong_column};
 
 /// The metadata columns on offer.
 pub(super) fn metadata() -> Vec<MetadataSpec> {
@@ -67,8 +68,8 @@ pub(super) struct Plan {
     segments: usize,
 }
 
-/// Which column each segment of `pattern` fills, checked once for the table.
-pub(super) fn segment_columns(table: &Table, pattern: &Pattern) -> Result<Vec<usize>> {
+/// Which column each named segment of `patterns` fills, checked once for the table.
+pub(super) fn segment_columns(table: &Table, patterns: &Patterns) -> Result<Vec<usize>> {
     let find = |name: &String| {
         let wrong = |what: &str| wrong_column(table, name, what);
         let advice =
@@ -85,7 +86,7 @@ pub(super) fn segment_columns(table: &Table, pattern: &Pattern) -> Result<Vec<us
                 .remedy("declare it STRING or an integer, and CAST it in the query")),
         }
     };
-    pattern.segments.iter().map(find).collect()
+    patterns.segments.iter().map(find).collect()
 }
 
 impl Plan {
@@ -127,11 +128,12 @@ impl Plan {
     ///
     /// # Errors
     /// `Data` when its topic does not fill the columns it should.
-    pub fn accept(&self, pattern: &Pattern, message: &Message, places: &mut Vec<Range<u32>>) -> Result<()> {
+    pub fn accept(&self, patterns: &Patterns, message: &Message, places: &mut Vec<Range<u32>>) -> Result<()> {
         let topic = from_utf8(&message.topic).map_err(|_| Error::data("the topic is not valid UTF-8"))?;
         let before = places.len();
-        if !pattern.split(topic, places) {
-            return Err(Error::data(format!("topic '{topic}' does not match '{}'", pattern.filter)).remedy(
+        if !patterns.split(topic, places) {
+            let filters = patterns.filters.join(";");
+            return Err(Error::data(format!("topic '{topic}' does not match '{filters}'")).remedy(
                 "the broker has another subscription for this client id: 'clean-start' = 'true' once ends it",
             ));
         }

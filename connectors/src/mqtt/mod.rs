@@ -42,20 +42,26 @@
 //! A broker that does not speak MQTT 5 is not tried with 3.1.1 by itself: sessions, and so messages, would change
 //! places with every update of a broker. The error says to set 'version'.
 
+mod broker;
 mod client_id;
 mod columns;
 mod connection;
 mod flight;
+mod options;
 mod outage;
 mod packets;
+mod pattern;
 mod publish;
 mod receive;
+mod refusal;
 mod settings;
 mod sink;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -66,13 +72,15 @@ use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceP
 use millstream_engine::{Result, Sink, Source};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadOptions};
+use crate::tls::TLS_OPTIONS;
 
 use columns::Plan;
+use pattern::Patterns;
 use publish::Sending;
 use settings::Link;
 use sink::{MqttSink, Writing};
 use source::{MqttSource, Reading};
-use topic::{Pattern, Template};
+use topic::Template;
 
 /// How far ahead of our clock a device's clock may be: more than any mistaken time zone.
 const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
@@ -91,7 +99,7 @@ impl Connector for Mqtt {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [settings::OPTIONS, PAYLOAD_OPTIONS].concat()
+        [options::OPTIONS, TLS_OPTIONS, PAYLOAD_OPTIONS].concat()
     }
 
     fn metadata(&self) -> Vec<MetadataSpec> {
@@ -101,11 +109,12 @@ impl Connector for Mqtt {
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
         let options = &table.options;
         let link = Arc::new(Link::read(table)?);
-        let pattern = Pattern::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
-        let segments = columns::segment_columns(table, &pattern)?;
+        let patterns = Patterns::parse(options.require("topic")?, options.get("shared-group"))
+            .map_err(|error| error.at(options.owner()))?;
+        let segments = columns::segment_columns(table, &patterns)?;
         let reading = Reading {
             link,
-            pattern,
+            patterns,
             codec: table.codec()?,
             payload: PayloadOptions::from_options(options)?,
             inlet_bytes_max: options.size_bytes("inlet.max-bytes")?.unwrap_or(4 << 20).max(1),
@@ -164,8 +173,8 @@ impl SourceProvider for SourceSide {
     }
 
     fn describe(&self) -> String {
-        let Reading { link, pattern, .. } = self.reading.as_ref();
-        format!("{} {} QoS {}", link.broker(), pattern.filter, link.qos)
+        let Reading { link, patterns, .. } = self.reading.as_ref();
+        format!("{} {} QoS {}", link.broker_names(), patterns.filters.join(";"), link.qos)
     }
 }
 
@@ -185,6 +194,6 @@ impl SinkProvider for SinkSide {
 
     fn describe(&self) -> String {
         let Writing { sending, template, .. } = self.writing.as_ref();
-        format!("{} {template} QoS {}", sending.link.broker(), sending.link.qos)
+        format!("{} {template} QoS {}", sending.link.broker_names(), sending.link.qos)
     }
 }

@@ -26,6 +26,28 @@ pub(super) struct Hello<'a> {
     pub clean_start: bool,
     pub session_expiry_s: u32,
     pub receive_maximum: u16,
+    /// Larger packets are not to be sent to us.
+    pub packet_bytes_max: Option<u32>,
+    pub will: Option<&'a Will>,
+}
+
+/// What the broker publishes for us when the connection breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Will {
+    pub topic: String,
+    pub payload: Bytes,
+    pub qos: u8,
+    pub retain: bool,
+}
+
+/// When a subscription brings the messages that the broker has kept from before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetainHandling {
+    /// With each subscription: at each start.
+    Always,
+    /// With a subscription that is new to the session; 3.1.1 has no word for it and brings them always.
+    IfNew,
+    Never,
 }
 
 /// A packet from the broker.
@@ -38,8 +60,8 @@ pub(super) enum Incoming {
         packet_id: u16,
         refusal: Option<String>,
     },
-    /// The QoS granted, or why not.
-    SubAck(Result<u8, String>),
+    /// For each filter the QoS granted, or why not.
+    SubAck(Vec<Result<u8, String>>),
     /// The broker is about to close, for a reason.
     Disconnect(Error),
     /// PINGRESP.
@@ -89,10 +111,15 @@ impl Version {
                     duplicate: publish.dup,
                 })),
                 v4::Packet::PubAck(ack) => Ok(Incoming::PubAck { packet_id: ack.pkid, refusal: None }),
-                v4::Packet::SubAck(ack) => Ok(Incoming::SubAck(match ack.return_codes.first() {
-                    Some(v4::SubscribeReasonCode::Success(qos)) => Ok(*qos as u8),
-                    _ => Err("not allowed, or not a filter it accepts".to_owned()),
-                })),
+                v4::Packet::SubAck(ack) => {
+                    let granted = ack.return_codes.iter().map(|code| match code {
+                        v4::SubscribeReasonCode::Success(qos) => Ok(*qos as u8),
+                        v4::SubscribeReasonCode::Failure => {
+                            Err("not allowed, or not a filter it accepts".to_owned())
+                        }
+                    });
+                    Ok(Incoming::SubAck(granted.collect()))
+                }
                 v4::Packet::ConnAck(ack) => welcome_v311(&ack),
                 v4::Packet::PingResp => Ok(Incoming::Pong),
                 other => Err(malformed(format!("an unexpected packet: {}", kind_of(&other)))),
@@ -113,13 +140,14 @@ impl Version {
                     let refusal = refused.then(|| reason(&ack.reason, said));
                     Ok(Incoming::PubAck { packet_id: ack.pkid, refusal })
                 }
-                v5::Packet::SubAck(ack) => Ok(Incoming::SubAck(match ack.return_codes.first() {
-                    Some(v5::SubscribeReasonCode::Success(qos)) => Ok(*qos as u8),
-                    Some(code) => {
-                        Err(reason(code, ack.properties.and_then(|properties| properties.reason_string)))
-                    }
-                    None => Err("without a reason".to_owned()),
-                })),
+                v5::Packet::SubAck(ack) => {
+                    let said = ack.properties.and_then(|properties| properties.reason_string);
+                    let granted = ack.return_codes.iter().map(|code| match code {
+                        v5::SubscribeReasonCode::Success(qos) => Ok(*qos as u8),
+                        code => Err(reason(code, said.clone())),
+                    });
+                    Ok(Incoming::SubAck(granted.collect()))
+                }
                 v5::Packet::ConnAck(ack) => welcome_v5(ack),
                 v5::Packet::Disconnect(end) => Ok(Incoming::Disconnect(goodbye(end))),
                 v5::Packet::PingResp => Ok(Incoming::Pong),
@@ -136,6 +164,12 @@ impl Version {
                 let mut connect = v4::Connect::new(hello.client_id);
                 connect.keep_alive = hello.keep_alive_s;
                 connect.clean_session = hello.clean_start;
+                connect.last_will = hello.will.map(|will| v4::LastWill {
+                    topic: will.topic.clone(),
+                    message: will.payload.clone(),
+                    qos: qos_v311(will.qos),
+                    retain: will.retain,
+                });
                 connect.auth = match (username, password) {
                     (Some(username), Some(password)) => {
                         v4::ConnectAuth::UsernamePassword { username, password }
@@ -149,6 +183,7 @@ impl Version {
                 let properties = v5::ConnectProperties {
                     session_expiry_interval: Some(hello.session_expiry_s),
                     receive_maximum: Some(hello.receive_maximum),
+                    max_packet_size: hello.packet_bytes_max,
                     ..v5::ConnectProperties::new()
                 };
                 let connect = v5::Connect {
@@ -164,26 +199,46 @@ impl Version {
                     (Some(username), None) => v5::ConnectAuth::Username { username },
                     _ => v5::ConnectAuth::None,
                 };
-                v5::Packet::Connect(connect, None, auth).write(out, None).map_err(unwritable)?;
+                let will = hello.will.map(|will| v5::LastWill {
+                    topic: Bytes::copy_from_slice(will.topic.as_bytes()),
+                    message: will.payload.clone(),
+                    qos: qos_v5(will.qos),
+                    retain: will.retain,
+                    properties: None,
+                });
+                v5::Packet::Connect(connect, will, auth).write(out, None).map_err(unwritable)?;
             }
         }
         Ok(())
     }
 
-    /// Retained messages come with a subscription that is new to the session only, where the version can say so.
-    pub fn write_subscribe(self, out: &mut BytesMut, packet_id: u16, filter: &str, qos: u8) -> Result<()> {
+    /// Asks for all of `filters` at once. 3.1.1 cannot say anything about retained messages.
+    pub fn write_subscribe(
+        self,
+        out: &mut BytesMut,
+        packet_id: u16,
+        filters: &[String],
+        qos: u8,
+        retained: RetainHandling,
+    ) -> Result<()> {
         match self {
             Self::V311 => {
-                let qos = if qos == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce };
-                let mut subscribe = v4::Subscribe::new(filter, qos);
+                let each = |filter: &String| v4::SubscribeFilter::new(filter.clone(), qos_v311(qos));
+                let mut subscribe = v4::Subscribe::new_many(filters.iter().map(each));
                 subscribe.pkid = packet_id;
                 v4::Packet::Subscribe(subscribe).write(out, usize::MAX).map_err(unwritable)?;
             }
             Self::V5 => {
-                let qos = if qos == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce };
-                let mut filter = v5::SubscribeFilter::new(filter, qos);
-                filter.retain_forward_rule = v5::RetainForwardRule::OnNewSubscribe;
-                let mut subscribe = v5::Subscribe::new(filter, None);
+                let each = |filter: &String| {
+                    let mut filter = v5::SubscribeFilter::new(filter.clone(), qos_v5(qos));
+                    filter.retain_forward_rule = match retained {
+                        RetainHandling::Always => v5::RetainForwardRule::OnEverySubscribe,
+                        RetainHandling::IfNew => v5::RetainForwardRule::OnNewSubscribe,
+                        RetainHandling::Never => v5::RetainForwardRule::Never,
+                    };
+                    filter
+                };
+                let mut subscribe = v5::Subscribe::new_many(filters.iter().map(each), None);
                 subscribe.pkid = packet_id;
                 v5::Packet::Subscribe(subscribe).write(out, None).map_err(unwritable)?;
             }
@@ -205,7 +260,7 @@ impl Version {
             Self::V311 => {
                 let publish = v4::Publish {
                     dup: duplicate,
-                    qos: if packet_id == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce },
+                    qos: qos_v311(u8::from(packet_id != 0)),
                     retain,
                     topic: topic.clone(),
                     pkid: packet_id,
@@ -216,7 +271,7 @@ impl Version {
             Self::V5 => {
                 let publish = v5::Publish {
                     dup: duplicate,
-                    qos: if packet_id == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce },
+                    qos: qos_v5(u8::from(packet_id != 0)),
                     retain,
                     topic: topic.clone(),
                     pkid: packet_id,
@@ -248,6 +303,14 @@ impl Version {
     pub fn write_disconnect(out: &mut BytesMut) {
         out.put_u16(0xE000);
     }
+}
+
+fn qos_v311(qos: u8) -> QoS4 {
+    if qos == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce }
+}
+
+fn qos_v5(qos: u8) -> QoS5 {
+    if qos == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce }
 }
 
 fn malformed(what: impl std::fmt::Display) -> Error {
@@ -428,9 +491,15 @@ mod tests {
             panic!()
         };
         assert_eq!(refusal.unwrap(), "not authorized");
-        assert!(matches!(read(Version::V5, &[0x90, 4, 0, 1, 0, 0x87]).unwrap(), Incoming::SubAck(Err(_))));
-        assert!(matches!(read(Version::V311, &[0x90, 3, 0, 1, 0x80]).unwrap(), Incoming::SubAck(Err(_))));
-        assert!(matches!(read(Version::V311, &[0x90, 3, 0, 1, 1]).unwrap(), Incoming::SubAck(Ok(1))));
+        let granted = |version, bytes| match read(version, bytes).unwrap() {
+            Incoming::SubAck(granted) => granted,
+            other => panic!("no SUBACK: {other:?}"),
+        };
+        assert_eq!(
+            granted(Version::V5, &[0x90, 5, 0, 1, 0, 1, 0x87]),
+            [Ok(1), Err("not authorized".to_owned())]
+        );
+        assert!(matches!(&granted(Version::V311, &[0x90, 4, 0, 1, 0x80, 1])[..], [Err(_), Ok(1)]));
     }
 
     #[test]

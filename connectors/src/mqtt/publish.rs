@@ -246,9 +246,12 @@ impl Publisher {
             clean_start: true,
             session_expiry_s: 0,
             receive_maximum: link.receive_maximum,
+            packet_bytes_max: None,
+            will: link.will.as_ref(),
         };
         let clock = Arc::clone(&self.context.clock);
-        let opening = Connection::open(&link, &hello, ANSWER_BYTES_MAX, &clock);
+        let broker = self.outage.broker().clone();
+        let opening = Connection::open(&link, &broker, &hello, ANSWER_BYTES_MAX, &clock);
         tokio::pin!(opening);
         let connection = loop {
             tokio::select! {
@@ -261,6 +264,10 @@ impl Publisher {
         };
         if self.sending.retain && !connection.welcome.retain_available {
             return Err(Error::config("the broker keeps no messages").remedy("set 'retain' = 'false'"));
+        }
+        let wants_kept = link.will.as_ref().is_some_and(|will| will.retain);
+        if wants_kept && !connection.welcome.retain_available {
+            return Err(Error::config("the broker keeps no messages").remedy("set 'will.retain' = 'false'"));
         }
         if connection.welcome.qos_max < link.qos {
             return Err(Error::config("the broker takes messages at QoS 0 only").remedy("set 'qos' = '0'"));

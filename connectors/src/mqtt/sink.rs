@@ -123,7 +123,7 @@ impl Sink for MqttSink {
         let client_id = match &link.client_id {
             Some(given) => ClientId::given(given),
             None => {
-                let what = format!("write {} {}", link.broker(), self.writing.template);
+                let what = format!("write {} {}", link.broker_names(), self.writing.template);
                 ClientId::derived(&context.job, &link.table, &what)
             }
         };
