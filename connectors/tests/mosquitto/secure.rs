@@ -79,13 +79,13 @@ impl Secure {
         let options = self.options(url, more);
         let mut reader = Reader::start(ROW, &options);
         let mut writer = Writer::start(ROW, &options).unwrap();
-        // (Mosquitto looks after its websockets ten times a second.)
-        let count = if url.starts_with("ws") { 60 } else { 2_000 };
+        // (Mosquitto looks after its websockets ten times a second, and writes 4 kB each time.)
+        let (count, large) = if url.starts_with("ws") { (60, 90_000) } else { (2_000, 900_000) };
         write(&writer, &vec!["d"; count], 0);
         writer.finish();
         assert_eq!(reader.rows(count).len(), count);
         // A message that does not fit into one read, one TLS record or one frame.
-        let large = format!("{{\"n\":7,\"filler\":\"{}\"}}", "x".repeat(900_000));
+        let large = format!("{{\"n\":7,\"filler\":\"{}\"}}", "x".repeat(large));
         Device::connect(self.broker.port, "device").publish("t/e", large.as_bytes());
         assert_eq!(reader.rows(1), [r#"{"device":"e","n":7}"#]);
         reader.drain();
