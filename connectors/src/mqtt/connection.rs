@@ -17,8 +17,9 @@ use tokio::time::{sleep, timeout};
 
 use millstream_engine::{ClockRef, Error, Result};
 
+use super::answers::{is_v311_refusal, speaks_only_v311};
 use super::broker::Broker;
-use super::packets::{Hello, Incoming, Version, Welcome, is_v311_refusal, speaks_only_v311};
+use super::packets::{Hello, Incoming, Version, Welcome};
 use super::refusal::{lost, lost_for};
 use super::settings::Link;
 use super::stream::Stream;
@@ -370,6 +371,7 @@ fn frame(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::packets::Publication;
     use bytes::Bytes;
     use millstream_engine::ManualClock;
     use proptest::prelude::*;
@@ -437,7 +439,9 @@ mod tests {
             let (mut bytes, topic) = (BytesMut::new(), Bytes::from_static(b"a/b"));
             for (number, size) in (1..).zip(&sizes) {
                 let payload = Bytes::from(vec![b'x'; *size]);
-                Version::V5.write_publish(&mut bytes, &topic, &payload, number, false, false).unwrap();
+                let publication =
+                    Publication { topic: topic.clone(), payload, retain: false, properties: None };
+                Version::V5.write_publish(&mut bytes, &publication, number, false).unwrap();
                 Version::write_puback(&mut bytes, number);
             }
             let (packets, failed) = runtime().block_on(read_in_pieces(&bytes, piece, payload_bytes_max));

@@ -42,15 +42,18 @@
 //! A broker that does not speak MQTT 5 is not tried with 3.1.1 by itself: sessions, and so messages, would change
 //! places with every update of a broker. The error says to set 'version'.
 
+mod answers;
 mod broker;
 mod client_id;
 mod columns;
 mod connection;
 mod flight;
+mod headers;
 mod options;
 mod outage;
 mod packets;
 mod pattern;
+mod properties;
 mod publish;
 mod receive;
 mod refusal;
@@ -75,6 +78,7 @@ use crate::format::{PAYLOAD_OPTIONS, PayloadOptions};
 use crate::tls::TLS_OPTIONS;
 
 use columns::Plan;
+use headers::Headers;
 use pattern::Patterns;
 use publish::Sending;
 use settings::Link;
@@ -106,6 +110,10 @@ impl Connector for Mqtt {
         columns::metadata()
     }
 
+    fn writable_metadata(&self) -> &'static [&'static str] {
+        headers::WRITABLE
+    }
+
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
         let options = &table.options;
         let link = Arc::new(Link::read(table)?);
@@ -133,9 +141,15 @@ impl Connector for Mqtt {
             Some(0) => return Err(options.invalid("max-in-flight", "a number from 1 to 65535")),
             given => given.unwrap_or(256).into(),
         };
+        let headers = Headers::of(table, link.version)?;
+        let retain = options.bool("retain")?.unwrap_or(false);
+        let width = table.schema.fields().len();
+        let payload_columns: Vec<usize> =
+            (0..width).filter(|column| table.metadata_key(*column).is_none()).collect();
+        let payload_schema = Arc::new(table.schema.project(&payload_columns)?);
         let sending = Sending {
             link,
-            retain: options.bool("retain")?.unwrap_or(false),
+            needs_retain: retain || headers.retained.is_some(),
             in_flight_max,
             outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),
         };
@@ -145,7 +159,10 @@ impl Connector for Mqtt {
                 template,
                 columns,
                 codec,
-                schema: Arc::clone(&table.schema),
+                retain,
+                headers,
+                payload_columns,
+                payload_schema,
             }),
         }))
     }

@@ -1,14 +1,16 @@
 //! The packets we speak, the same for both versions of the protocol.
 //!
 //! rumqttc's two codecs read and write the bytes; here is the one place that knows that there are two. What they read
-//! becomes an [`Incoming`], with every reason code put into words and sorted into "goes by itself" and "somebody has
-//! to do something", which is all the rest of the connector asks.
+//! becomes an [`Incoming`], with every reason code put into words (answers.rs).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rumqttc_v4::mqttbytes::{QoS as QoS4, v4};
 use rumqttc_v5::mqttbytes::{QoS as QoS5, v5};
 
 use millstream_engine::{Error, Result};
+
+use super::answers::{goodbye, kind_of, reason, welcome_v5, welcome_v311};
+use super::properties::Properties;
 
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +96,34 @@ pub(super) struct Message {
     pub qos: u8,
     pub retained: bool,
     pub duplicate: bool,
+    /// Only where there are any.
+    pub properties: Option<Box<Properties>>,
+}
+
+impl Message {
+    /// Bytes that it takes while it waits.
+    pub fn num_bytes(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.num_bytes());
+        size_of::<Self>() + self.topic.len() + self.payload.len() + properties
+    }
+}
+
+/// One message to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Publication {
+    pub topic: Bytes,
+    pub payload: Bytes,
+    pub retain: bool,
+    pub properties: Option<Box<Properties>>,
+}
+
+impl Publication {
+    /// Bytes of the packet that [`Version::write_publish`] writes, at most.
+    pub fn packet_bytes(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.num_bytes());
+        // Fixed header, length of the topic, packet id, length of the properties.
+        5 + 2 + self.topic.len() + 2 + 4 + properties + self.payload.len()
+    }
 }
 
 impl Version {
@@ -109,6 +139,7 @@ impl Version {
                     qos: publish.qos as u8,
                     retained: publish.retain,
                     duplicate: publish.dup,
+                    properties: None,
                 })),
                 v4::Packet::PubAck(ack) => Ok(Incoming::PubAck { packet_id: ack.pkid, refusal: None }),
                 v4::Packet::SubAck(ack) => {
@@ -133,6 +164,7 @@ impl Version {
                     qos: publish.qos as u8,
                     retained: publish.retain,
                     duplicate: publish.dup,
+                    properties: publish.properties.and_then(Properties::received),
                 })),
                 v5::Packet::PubAck(ack) => {
                     let refused = ack.reason as u8 >= 0x80;
@@ -246,22 +278,22 @@ impl Version {
         Ok(())
     }
 
-    /// `packet_id` 0 publishes at QoS 0, any other at QoS 1.
+    /// `packet_id` 0 publishes at QoS 0, any other at QoS 1. 3.1.1 has no properties.
     pub fn write_publish(
         self,
         out: &mut BytesMut,
-        topic: &Bytes,
-        payload: &Bytes,
+        publication: &Publication,
         packet_id: u16,
-        retain: bool,
         duplicate: bool,
     ) -> Result<()> {
+        let Publication { topic, payload, retain, properties } = publication;
+        let qos = u8::from(packet_id != 0);
         match self {
             Self::V311 => {
                 let publish = v4::Publish {
                     dup: duplicate,
-                    qos: qos_v311(u8::from(packet_id != 0)),
-                    retain,
+                    qos: qos_v311(qos),
+                    retain: *retain,
                     topic: topic.clone(),
                     pkid: packet_id,
                     payload: payload.clone(),
@@ -271,23 +303,17 @@ impl Version {
             Self::V5 => {
                 let publish = v5::Publish {
                     dup: duplicate,
-                    qos: qos_v5(u8::from(packet_id != 0)),
-                    retain,
+                    qos: qos_v5(qos),
+                    retain: *retain,
                     topic: topic.clone(),
                     pkid: packet_id,
                     payload: payload.clone(),
-                    properties: None,
+                    properties: properties.as_ref().map(|properties| properties.to_send()),
                 };
                 publish.write(out).map_err(unwritable)?;
             }
         }
         Ok(())
-    }
-
-    /// Bytes of the packet that [`Version::write_publish`] writes, at most.
-    pub fn publish_bytes(topic: &[u8], payload: &[u8]) -> usize {
-        // Fixed header, length of the topic, packet id, no properties.
-        5 + 2 + topic.len() + 2 + 1 + payload.len()
     }
 
     /// PUBACK, success.
@@ -321,114 +347,9 @@ fn unwritable(what: impl std::fmt::Display) -> Error {
     Error::internal(format!("an MQTT packet cannot be written: {what}"))
 }
 
-/// The kind of a packet that has no business here, without its content.
-fn kind_of(packet: &impl std::fmt::Debug) -> String {
-    let text = format!("{packet:?}");
-    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
-}
-
-/// A reason code in words: `NotAuthorized` as "not authorized", with what the broker itself says.
-fn reason(code: &impl std::fmt::Debug, said: Option<String>) -> String {
-    let mut words = String::new();
-    for letter in kind_of(code).chars() {
-        if letter.is_uppercase() && !words.is_empty() {
-            words.push(' ');
-        }
-        words.extend(letter.to_lowercase());
-    }
-    match said {
-        Some(said) => format!("{words}: {said}"),
-        None => words,
-    }
-}
-
-const CREDENTIALS: &str = "check 'username' and 'password'";
-const RIGHTS: &str = "check 'username', 'password' and 'client-id', and what the broker lets them do";
-const CLIENT_ID: &str = "give the table another 'client-id'";
-const VERSION_311: &str = "set 'version' = '3.1.1'";
-
-fn refused(why: &str, remedy: &str) -> Error {
-    Error::config(format!("the broker refuses the connection: {why}")).remedy(remedy)
-}
-
-fn welcome_v311(ack: &v4::ConnAck) -> Result<Incoming> {
-    use v4::ConnectReturnCode as Code;
-    match ack.code {
-        Code::Success => Ok(Incoming::Welcome(Welcome {
-            session_present: ack.session_present,
-            receive_maximum: u16::MAX,
-            packet_bytes_max: None,
-            retain_available: true,
-            qos_max: 2,
-            keep_alive_s: None,
-        })),
-        Code::RefusedProtocolVersion => Err(refused("it does not speak MQTT 3.1.1", "set 'version' = '5'")),
-        Code::BadClientId => Err(refused("bad client id", CLIENT_ID)),
-        Code::ServiceUnavailable => {
-            Err(Error::unavailable("the broker refuses the connection: service unavailable"))
-        }
-        Code::BadUserNamePassword => Err(refused("bad user name or password", CREDENTIALS)),
-        Code::NotAuthorized => Err(refused("not authorized", RIGHTS)),
-    }
-}
-
-fn welcome_v5(ack: v5::ConnAck) -> Result<Incoming> {
-    use v5::ConnectReturnCode as Code;
-    let properties = ack.properties;
-    if ack.code == Code::Success {
-        let properties = properties.as_ref();
-        return Ok(Incoming::Welcome(Welcome {
-            session_present: ack.session_present,
-            receive_maximum: properties.and_then(|all| all.receive_max).unwrap_or(u16::MAX).max(1),
-            packet_bytes_max: properties
-                .and_then(|all| all.max_packet_size)
-                .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            retain_available: properties.and_then(|all| all.retain_available) != Some(0),
-            qos_max: properties.and_then(|all| all.max_qos).unwrap_or(2),
-            keep_alive_s: properties.and_then(|all| all.server_keep_alive),
-        }));
-    }
-    let why = reason(&ack.code, properties.and_then(|properties| properties.reason_string));
-    Err(match ack.code {
-        Code::BadUserNamePassword => refused(&why, CREDENTIALS),
-        Code::NotAuthorized | Code::Banned | Code::BadAuthenticationMethod => refused(&why, RIGHTS),
-        Code::BadClientId | Code::ClientIdentifierNotValid => refused(&why, CLIENT_ID),
-        Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => refused(&why, VERSION_311),
-        Code::UseAnotherServer | Code::ServerMoved => refused(&why, "name the other broker in 'url'"),
-        _ => Error::unavailable(format!("the broker refuses the connection: {why}")),
-    })
-}
-
-/// A CONNACK of 3.1.1 in answer to our MQTT 5: the broker speaks only the former.
-pub(super) fn is_v311_refusal(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x20, 0x02, 0x00, code, ..] if *code != 0)
-}
-
-/// The error for a broker that does not answer our MQTT 5.
-pub(super) fn speaks_only_v311() -> Error {
-    refused("it does not speak MQTT 5", VERSION_311)
-}
-
-fn goodbye(end: v5::Disconnect) -> Error {
-    use v5::DisconnectReasonCode as Code;
-    let why = reason(&end.reason_code, end.properties.and_then(|properties| properties.reason_string));
-    let closed = format!("the broker closed the connection: {why}");
-    match end.reason_code {
-        Code::SessionTakenOver => Error::config(closed).remedy(
-            "another client has connected with the same 'client-id': give each running table its own",
-        ),
-        Code::NotAuthorized => Error::config(closed).remedy(RIGHTS),
-        Code::UseAnotherServer | Code::ServerMoved => {
-            Error::config(closed).remedy("name the other broker in 'url'")
-        }
-        _ => Error::unavailable(closed),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millstream_engine::ErrorKind;
 
     fn read(version: Version, bytes: &[u8]) -> Result<Incoming> {
         version.read(&mut BytesMut::from(bytes))
@@ -440,8 +361,21 @@ mod tests {
             for packet_id in [0, 7] {
                 let (topic, payload) = (Bytes::from_static(b"a/b"), Bytes::from_static(b"{}"));
                 let mut out = BytesMut::new();
-                version.write_publish(&mut out, &topic, &payload, packet_id, true, packet_id > 0).unwrap();
-                assert!(out.len() <= Version::publish_bytes(&topic, &payload));
+                let properties = Properties {
+                    content_type: Some("text/plain".to_owned()),
+                    response_topic: Some("answers".to_owned()),
+                    correlation_data: Some(Bytes::from_static(b"\x00\xff")),
+                    message_expiry_s: Some(u32::MAX),
+                    user: vec![("k".to_owned(), "v".to_owned()), ("k".to_owned(), "w".to_owned())],
+                };
+                let publication = Publication {
+                    topic: topic.clone(),
+                    payload: payload.clone(),
+                    retain: true,
+                    properties: Some(Box::new(properties)),
+                };
+                version.write_publish(&mut out, &publication, packet_id, packet_id > 0).unwrap();
+                assert!(out.len() <= publication.packet_bytes());
                 let Incoming::Publish(message) = version.read(&mut out).unwrap() else {
                     panic!("no publish")
                 };
@@ -449,6 +383,10 @@ mod tests {
                 assert_eq!((&message.topic, &message.payload), (&topic, &payload));
                 assert_eq!((message.packet_id, message.qos), (packet_id, u8::from(packet_id > 0)));
                 assert_eq!((message.retained, message.duplicate), (true, packet_id > 0));
+                match version {
+                    Version::V5 => assert_eq!(message.properties, publication.properties),
+                    Version::V311 => assert_eq!(message.properties, None),
+                }
             }
         }
     }
@@ -465,41 +403,6 @@ mod tests {
         assert!(matches!(v5::Packet::read(&mut out, None).unwrap(), v5::Packet::PingReq));
         Version::write_disconnect(&mut out);
         assert!(matches!(v4::Packet::read(&mut out, 100).unwrap(), v4::Packet::Disconnect));
-    }
-
-    #[test]
-    fn refusals_are_words_with_a_remedy() {
-        for (version, bytes, kind, part) in [
-            (Version::V5, &[0x20, 3, 0, 0x86, 0][..], ErrorKind::Config, "bad user name password"),
-            (Version::V5, &[0x20, 3, 0, 0x87, 0], ErrorKind::Config, "not authorized"),
-            (Version::V5, &[0x20, 3, 0, 0x88, 0], ErrorKind::Unavailable, "server unavailable"),
-            (Version::V5, &[0x20, 3, 0, 0x84, 0], ErrorKind::Config, "'version' = '3.1.1'"),
-            (Version::V311, &[0x20, 2, 0, 4], ErrorKind::Config, "'username' and 'password'"),
-            (Version::V311, &[0x20, 2, 0, 2], ErrorKind::Config, "client-id"),
-            (Version::V311, &[0x20, 2, 0, 3], ErrorKind::Unavailable, "service unavailable"),
-        ] {
-            let error = read(version, bytes).unwrap_err();
-            assert_eq!(error.kind(), kind, "{error}");
-            assert!(error.to_string().contains(part), "{error}");
-        }
-        let Incoming::Disconnect(error) = read(Version::V5, &[0xE0, 2, 0x8E, 0]).unwrap() else { panic!() };
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(
-            error.to_string().contains("session taken over") && error.to_string().contains("'client-id'")
-        );
-        let Incoming::PubAck { refusal, .. } = read(Version::V5, &[0x40, 3, 0, 1, 0x87]).unwrap() else {
-            panic!()
-        };
-        assert_eq!(refusal.unwrap(), "not authorized");
-        let granted = |version, bytes| match read(version, bytes).unwrap() {
-            Incoming::SubAck(granted) => granted,
-            other => panic!("no SUBACK: {other:?}"),
-        };
-        assert_eq!(
-            granted(Version::V5, &[0x90, 5, 0, 1, 0, 1, 0x87]),
-            [Ok(1), Err("not authorized".to_owned())]
-        );
-        assert!(matches!(&granted(Version::V311, &[0x90, 4, 0, 1, 0x80, 1])[..], [Err(_), Ok(1)]));
     }
 
     #[test]

@@ -29,8 +29,6 @@ use super::settings::Link;
 const SUBSCRIBE_ID: u16 = 1;
 /// Messages handed over at a time, at most.
 const CHUNK_MESSAGES_MAX: usize = 4_096;
-/// Bytes that a message costs beside topic and payload.
-const MESSAGE_BYTES: usize = size_of::<Message>();
 /// How long saying goodbye may take.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -293,7 +291,7 @@ impl Receiver {
         while messages.len() < CHUNK_MESSAGES_MAX {
             match connection.next() {
                 Ok(Some(Incoming::Publish(message))) => {
-                    bytes += message.topic.len() + message.payload.len() + MESSAGE_BYTES;
+                    bytes += message.num_bytes();
                     messages.push(message);
                 }
                 Ok(Some(Incoming::SubAck(granted))) => {
