@@ -136,7 +136,7 @@ fn latency(broker: &str, rate: usize) {
     subscriber.subscribe(&to);
     subscriber.set_patience(Duration::from_secs(3));
     let receiving = thread::spawn(move || {
-        let mut histogram = Histogram::<u64>::new(3).expect("a histogram");
+        let mut histogram = Histogram::<u64>::new_with_bounds(1_000, 60_000_000_000, 3).expect("a histogram");
         while let Some(payload) = subscriber.receive() {
             let arrived = begin.elapsed().as_nanos();
             let row: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");

@@ -9,11 +9,14 @@
 //!
 //! Both sides have a task on the I/O runtime that keeps one [`connection`] over the packets of either version
 //! ([`packets`]: rumqttc's codecs; its event loop is not used, because it reads on while we want to push back, closes
-//! on a message over the limit, and writes each acknowledgement on its own). Reading: receive.rs hands messages through
-//! an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that come
-//! from the topic (topic.rs, columns.rs). Writing: sink.rs, on the worker, makes each row a JSON message with a topic
-//! out of its columns; an outlet bounded in bytes carries them to publish.rs, which keeps them (flight.rs) until the
-//! broker has acknowledged them. settings.rs has the options, client_id.rs the session's name.
+//! on a message over the limit, and writes each acknowledgement on its own). What carries the bytes is a [`stream`]:
+//! TCP, TLS, or websockets (websocket.rs) over either; broker.rs has the addresses. Reading: receive.rs hands messages
+//! through an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that
+//! come from the topic and the properties (pattern.rs, columns.rs). Writing: sink.rs, on the worker, makes each row a
+//! message with a topic (topic.rs) and properties (headers.rs) out of its columns; an outlet bounded in bytes carries
+//! them to publish.rs, which keeps them (flight.rs) until the broker has acknowledged them. options.rs declares the
+//! options, settings.rs reads them, client_id.rs has the session's name, answers.rs and refusal.rs the words for what
+//! a broker and TLS have against us.
 //!
 //! What one can rely on when reading at QoS 1:
 //! - A message is acknowledged when its rows have been taken into the pipeline. Until then the broker keeps it, also
@@ -22,21 +25,28 @@
 //!   broker holds back (QoS 1: up to 'receive-maximum' are on the way), and what it does then is its setting.
 //! - Messages may come twice after a reconnect; those the broker marks are counted as retries, and the metadata column
 //!   'duplicate' shows them.
+//! - Of readers with one 'shared-group' each message reaches one. A member that is away keeps its share until it is back
+//!   or its session has expired, so give the members of a changing group a short 'session-expiry'.
 //! - A payload that is no row goes where 'on-error' says, one over 'payload.max-bytes' too, and is acknowledged. An
 //!   empty payload, which is how a retained message is deleted, is counted as skipped.
 //!
 //! What one can rely on when writing at QoS 1: a row is delivered when the broker has acknowledged it; a barrier, or the
 //! end, waits for that. After a reconnect what was not acknowledged is sent again, in order. A row whose topic would be
 //! NULL, empty or hold a wildcard, that the broker refuses with a reason, or that is over its limits, goes where
-//! 'on-error' says. Columns used in the topic stay in the payload.
+//! 'on-error' says. Columns used in the topic stay in the payload; metadata columns that are not VIRTUAL become
+//! properties and leave it. The will ('will.topic') is what the broker publishes when the connection breaks or the job
+//! fails, not when it ends.
 //!
 //! When the broker cannot be used, the job stays up, the link is shown down, and it is tried again for ever:
 //! - not reachable, or busy, at the start or later: with jittered backoff, since a gateway may boot before its broker;
-//! - wrong credentials, no right to the topic, the client id in use elsewhere, a version it does not speak: at once at
-//!   'reconnect.backoff.max', with an error in the log that names the option, so that a mended broker is enough, nobody
+//! - wrong credentials or certificates, no right to the topic, the client id in use elsewhere, a version it does not
+//!   speak: at once at 'reconnect.backoff.max', with an error in the log that names the option, so that a mended broker is enough, nobody
 //!   has to restart anything, and no account is locked by our trying;
 //!   (A broker that throws a client out without a word, as Mosquitto 2.0 does for a client id used twice, is come back to
 //!   ever more slowly, and the log names the suspicion.)
+//! - of several brokers in 'url', the next is tried at once, and the wait comes when all were tried; a broker whose
+//!   connection lasted is left for the first of the list. Sessions do not move between brokers: at a switch what the
+//!   former one kept waits there;
 //! - reason and remedy are logged when an outage begins, when its reason changes, and every five minutes (outage.rs).
 //!
 //! A broker that does not speak MQTT 5 is not tried with 3.1.1 by itself: sessions, and so messages, would change

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
 use millstream_engine::JobState;
 use millstream_engine::metrics::Link;
 
@@ -350,4 +351,34 @@ fn two_that_use_one_client_id_fight_ever_less() {
     std::thread::sleep(Duration::from_secs(2));
     assert!(fights() <= 16, "{} connections in two seconds", fights());
     assert!(two.iter().any(|reader| reader.metrics().link() == Link::Up));
+}
+
+#[test]
+#[ignore = "needs Mosquitto"]
+fn properties_pass_a_real_broker() {
+    let broker = Mosquitto::start("");
+    let columns = &[
+        "device STRING",
+        "kind FROM content-type",
+        "answer FROM response-topic",
+        "id FROM correlation-data",
+        "expiry FROM message-expiry",
+    ];
+    let mut reader = Reader::start(columns, &broker.options("t/{device}", &[]));
+    let mut writer = Writer::start(columns, &broker.options("t/{device}", &[])).unwrap();
+    let texts = |text: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![text, None])) };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec!["a", "b"])),
+        texts(Some("text/csv")),
+        texts(Some("answers/a")),
+        Arc::new(BinaryArray::from_opt_vec(vec![Some(&b"\x00\xff"[..]), None])),
+        Arc::new(Int64Array::from(vec![Some(90_000), None])),
+    ];
+    let batch = RecordBatch::try_new(Arc::clone(&writer.schema), columns).unwrap();
+    writer.pusher.as_ref().unwrap().push(batch).unwrap();
+    writer.finish();
+    let rows = reader.rows(2);
+    let head = r#"{"device":"a","kind":"text/csv","answer":"answers/a","id":"00ff","expiry":"#;
+    assert!(rows[0].starts_with(head), "{}", rows[0]);
+    assert_eq!(rows[1], r#"{"device":"b","kind":null,"answer":null,"id":null,"expiry":null}"#);
 }
