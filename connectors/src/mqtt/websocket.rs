@@ -32,6 +32,13 @@ pub(super) struct Frames<S> {
     left: Bytes,
 }
 
+impl<S> Frames<S> {
+    /// The bytes of a websocket that stands.
+    pub fn over(inner: WebSocketStream<S>) -> Self {
+        Self { inner, left: Bytes::new() }
+    }
+}
+
 /// Shakes hands over `stream`.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     broker: &Broker,
@@ -50,7 +57,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         .max_frame_size(Some(message_bytes_max));
     let opened = client_async_with_config(request, stream, Some(config)).await;
     let (inner, _) = opened.map_err(|error| refused(broker, error))?;
-    Ok(Frames { inner, left: Bytes::new() })
+    Ok(Frames::over(inner))
 }
 
 /// Why there is no websocket.

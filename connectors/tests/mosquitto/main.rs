@@ -78,9 +78,13 @@ impl Mosquitto {
         process.wait().unwrap();
     }
 
+    fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
     fn options(&self, topic: &str, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         let mut options = vec![
-            ("url", format!("mqtt://127.0.0.1:{}", self.port)),
+            ("url", self.url()),
             ("topic", topic.to_owned()),
             ("reconnect.backoff.initial", "20 ms".to_owned()),
             ("reconnect.backoff.max", "200 ms".to_owned()),

@@ -11,7 +11,7 @@ use millstream_engine::JobState;
 use millstream_engine::metrics::Link;
 
 use super::rig::{Device, Reader, Writer, wait_until};
-use super::{Mosquitto, ROW, binary, numbered, wait_for_all, write};
+use super::{Mosquitto, ROW, binary, numbered, wait_for_all, words, write};
 
 #[test]
 #[ignore = "needs Mosquitto"]
@@ -47,6 +47,7 @@ fn rows_come_and_go_in_both_versions() {
 #[test]
 #[ignore = "needs Mosquitto"]
 fn passwords_are_checked_and_a_mended_one_is_enough() {
+    words::listen();
     let mut broker = Mosquitto::start("allow_anonymous true");
     let passwords = broker.path("passwords");
     std::fs::write(&passwords, "").unwrap();
@@ -74,7 +75,7 @@ fn passwords_are_checked_and_a_mended_one_is_enough() {
             &format!("login{version}"),
         )
         .unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+        words::wait_for(&broker.url(), &["not authorized", "'username'", "'password'"]);
         assert_eq!((reader.metrics().link(), reader.job.state()), (Link::Down, JobState::Running));
         set("right");
         reload(&broker);
@@ -100,6 +101,7 @@ const RIGHTS: &str = r#"{"defaultACLAccess":{"publishClientSend":true,"publishCl
 #[test]
 #[ignore = "needs Mosquitto"]
 fn what_is_not_allowed_is_refused_with_a_reason() {
+    words::listen();
     let plugin = std::fs::read_dir("/usr/lib").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
     let plugin = plugin.map(|folder| folder.join("mosquitto_dynamic_security.so")).find(|path| path.exists());
     let plugin = plugin.expect("the package holds the dynamic security plugin");
@@ -118,6 +120,7 @@ fn what_is_not_allowed_is_refused_with_a_reason() {
         let refused =
             Reader::start_with(&["n BIGINT"], &broker.options("closed/#", &version), 1 << 20, &name).unwrap();
         Reader::start(&["n BIGINT"], &broker.options("open/#", &version));
+        words::wait_for(&broker.url(), &["refuses the subscription to 'closed/#'", "'topic'"]);
         assert_eq!((refused.metrics().link(), refused.job.state()), (Link::Down, JobState::Running));
         assert_eq!(refused.metrics().reconnects.get(), 0);
     }

@@ -4,6 +4,7 @@
 mod metadata;
 mod rig;
 mod scripted;
+mod secure;
 mod sink;
 mod source;
 
