@@ -92,6 +92,12 @@ pub trait Connector: Send + Sync {
         Vec::new()
     }
 
+    /// Keys of the metadata that can be written too. A column of it that is not VIRTUAL then takes a value in
+    /// `INSERT INTO`, and [`Connector::sink`] finds it in [`Table::metadata`].
+    fn writable_metadata(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Reads `table`'s options for reading from it.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub(crate) enum ColumnKind {
     /// Part of the payload.
     Physical { data_type: DataType, nullable: bool },
     /// `METADATA [FROM key] [VIRTUAL]`: from the connector, beside the payload.
-    Metadata { data_type: DataType, nullable: bool, key: Name },
+    Metadata { data_type: DataType, nullable: bool, key: Name, is_virtual: bool },
     /// `AS expression`: computed from the others.
     Computed { expression: ast::Expr, range: Range<usize> },
 }

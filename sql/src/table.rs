@@ -37,8 +37,8 @@ pub(crate) struct TableEntry {
     pub idle_timeout_ms: Option<i64>,
     pub ahead_max_ms: Option<i64>,
     pub on_error: OnError,
-    /// Whether INSERT INTO may not write a column, with the reason.
-    pub read_only: Vec<bool>,
+    /// The connector's columns that INSERT INTO writes: of the payload, and metadata that the connector can write.
+    written: Vec<usize>,
     provided: Option<ProvidedTable>,
 }
 
@@ -91,17 +91,17 @@ impl TableEntry {
         let mut metadata = Vec::new();
         let mut sources: Vec<Option<ColumnSource>> = Vec::new();
         let mut declared: Vec<Option<Field>> = Vec::new();
-        let mut read_only = Vec::new();
+        let mut written = Vec::new();
         for column in &definition.columns {
             let name = &column.name.text;
-            read_only.push(!matches!(column.kind, ColumnKind::Physical { .. }));
             match &column.kind {
                 ColumnKind::Physical { data_type, nullable } => {
                     sources.push(Some(ColumnSource::Connector(fields.len())));
+                    written.push(fields.len());
                     fields.push(Field::new(name, data_type.clone(), *nullable));
                     declared.push(fields.last().cloned());
                 }
-                ColumnKind::Metadata { data_type, nullable, key } => {
+                ColumnKind::Metadata { data_type, nullable, key, is_virtual } => {
                     let spec = offered.iter().find(|spec| spec.key == key.text).ok_or_else(|| {
                         let known: Vec<&str> = offered.iter().map(|spec| spec.key).collect();
                         let error = SqlError::at(
@@ -116,6 +116,9 @@ impl TableEntry {
                         })
                     })?;
                     metadata.push((fields.len(), key.text.clone()));
+                    if !is_virtual && connector.writable_metadata().contains(&key.text.as_str()) {
+                        written.push(fields.len());
+                    }
                     let source = if spec.data_type == *data_type {
                         ColumnSource::Connector(fields.len())
                     } else {
@@ -219,7 +222,7 @@ impl TableEntry {
             idle_timeout_ms: options.duration_ms("scan.watermark.idle-timeout").map_err(option_error)?,
             ahead_max_ms: options.duration_ms("scan.watermark.ahead-max").map_err(option_error)?,
             on_error: OnError::from_options(&options).map_err(option_error)?,
-            read_only,
+            written,
             table: Table {
                 name: definition.name.text.clone(),
                 schema,
@@ -262,7 +265,7 @@ impl TableEntry {
             idle_timeout_ms: None,
             ahead_max_ms: None,
             on_error: OnError::default(),
-            read_only: vec![false; width],
+            written: (0..width).collect(),
             table: Table {
                 name: given.name.clone(),
                 schema: Arc::clone(&given.schema),
@@ -293,11 +296,12 @@ impl TableEntry {
         match &self.provided {
             None => {
                 let mut table = self.table.clone();
-                let written: Vec<usize> = self.written_columns();
                 table.schema = self.sink_schema();
-                table.metadata.clear();
-                let position = |key: &usize| written.iter().position(|column| column == key);
+                let position = |key: &usize| self.written.iter().position(|column| column == key);
                 table.primary_key = table.primary_key.iter().filter_map(position).collect();
+                let metadata = table.metadata.iter();
+                table.metadata =
+                    metadata.filter_map(|(column, key)| Some((position(column)?, key.clone()))).collect();
                 registry.connector(&table)?.sink(&table)
             }
             Some(given) => given.sink.clone().ok_or_else(|| {
@@ -309,21 +313,10 @@ impl TableEntry {
         }
     }
 
-    /// The connector's columns that INSERT INTO writes.
-    fn written_columns(&self) -> Vec<usize> {
-        let written = self.columns.iter().zip(&self.read_only).filter(|(_, read_only)| !**read_only);
-        written
-            .filter_map(|(source, _)| match source {
-                ColumnSource::Connector(index) => Some(*index),
-                ColumnSource::Computed(_) => None,
-            })
-            .collect()
-    }
-
     /// The columns that INSERT INTO writes.
     pub fn sink_schema(&self) -> SchemaRef {
         let fields: Vec<_> =
-            self.written_columns().into_iter().map(|index| self.table.schema.field(index).clone()).collect();
+            self.written.iter().map(|index| self.table.schema.field(*index).clone()).collect();
         Arc::new(Schema::new(fields))
     }
 }

@@ -7,18 +7,22 @@ use std::ops::Range;
 use std::str::from_utf8;
 use std::sync::Arc;
 
+use arrow_array::builder::{MapBuilder, MapFieldNames, StringBuilder};
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{
-    ArrayRef, ArrowPrimitiveType, BooleanArray, Int32Array, PrimitiveArray, RecordBatch, StringArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Int32Array, Int64Array, MapArray,
+    PrimitiveArray, RecordBatch, StringArray,
 };
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
 use millstream_engine::batch::record_batch;
 use millstream_engine::registry::{MetadataSpec, Table};
 use millstream_engine::{Decoded, Error, Result};
 
 use super::packets::Message;
-use super::topic::{Pattern, column_of, wrong_column};
+use super::pattern::Patterns;
+use super::properties::Properties;
+use super::topic::{column_of, wrong_column};
 
 /// The metadata columns on offer.
 pub(super) fn metadata() -> Vec<MetadataSpec> {
@@ -39,7 +43,41 @@ pub(super) fn metadata() -> Vec<MetadataSpec> {
             data_type: DataType::Boolean,
             help: "Whether the broker says that it may have sent it before.",
         },
+        MetadataSpec {
+            key: "content-type",
+            data_type: DataType::Utf8,
+            help: "What its sender says that the payload is (MQTT 5).",
+        },
+        MetadataSpec {
+            key: "response-topic",
+            data_type: DataType::Utf8,
+            help: "Where an answer is expected (MQTT 5).",
+        },
+        MetadataSpec {
+            key: "correlation-data",
+            data_type: DataType::Binary,
+            help: "What an answer must repeat (MQTT 5).",
+        },
+        MetadataSpec {
+            key: "message-expiry",
+            data_type: DataType::Int64,
+            help: "Seconds until it means nothing any more (MQTT 5).",
+        },
+        MetadataSpec {
+            key: "user-properties",
+            data_type: map_type(),
+            help: "What its sender adds; of two values of one key the later (MQTT 5).",
+        },
     ]
+}
+
+/// MAP<STRING, STRING>
+fn map_type() -> DataType {
+    let entry = Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, true),
+    ]);
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
 
 /// Where a column comes from.
@@ -53,6 +91,11 @@ enum From {
     Qos,
     Retained,
     Duplicate,
+    ContentType,
+    ResponseTopic,
+    CorrelationData,
+    MessageExpiry,
+    UserProperties,
 }
 
 /// How rows are put together.
@@ -67,8 +110,8 @@ pub(super) struct Plan {
     segments: usize,
 }
 
-/// Which column each segment of `pattern` fills, checked once for the table.
-pub(super) fn segment_columns(table: &Table, pattern: &Pattern) -> Result<Vec<usize>> {
+/// Which column each named segment of `patterns` fills, checked once for the table.
+pub(super) fn segment_columns(table: &Table, patterns: &Patterns) -> Result<Vec<usize>> {
     let find = |name: &String| {
         let wrong = |what: &str| wrong_column(table, name, what);
         let advice =
@@ -85,7 +128,7 @@ pub(super) fn segment_columns(table: &Table, pattern: &Pattern) -> Result<Vec<us
                 .remedy("declare it STRING or an integer, and CAST it in the query")),
         }
     };
-    pattern.segments.iter().map(find).collect()
+    patterns.segments.iter().map(find).collect()
 }
 
 impl Plan {
@@ -101,6 +144,11 @@ impl Plan {
                 (Some("qos"), _) => From::Qos,
                 (Some("retained"), _) => From::Retained,
                 (Some("duplicate"), _) => From::Duplicate,
+                (Some("content-type"), _) => From::ContentType,
+                (Some("response-topic"), _) => From::ResponseTopic,
+                (Some("correlation-data"), _) => From::CorrelationData,
+                (Some("message-expiry"), _) => From::MessageExpiry,
+                (Some("user-properties"), _) => From::UserProperties,
                 (Some(other), _) => {
                     return Err(
                         Error::config(format!("connector 'mqtt' has no metadata '{other}'")).at(&table.name)
@@ -127,11 +175,12 @@ impl Plan {
     ///
     /// # Errors
     /// `Data` when its topic does not fill the columns it should.
-    pub fn accept(&self, pattern: &Pattern, message: &Message, places: &mut Vec<Range<u32>>) -> Result<()> {
+    pub fn accept(&self, patterns: &Patterns, message: &Message, places: &mut Vec<Range<u32>>) -> Result<()> {
         let topic = from_utf8(&message.topic).map_err(|_| Error::data("the topic is not valid UTF-8"))?;
         let before = places.len();
-        if !pattern.split(topic, places) {
-            return Err(Error::data(format!("topic '{topic}' does not match '{}'", pattern.filter)).remedy(
+        if !patterns.split(topic, places) {
+            let filters = patterns.filters.join(";");
+            return Err(Error::data(format!("topic '{topic}' does not match '{filters}'")).remedy(
                 "the broker has another subscription for this client id: 'clean-start' = 'true' once ends it",
             ));
         }
@@ -169,6 +218,7 @@ impl Plan {
             let place = &places[message * self.segments + segment];
             topic(message).get(place.start as usize..place.end as usize).unwrap_or_default()
         };
+        let properties = |message: usize| messages[message].properties.as_deref();
         let columns = self.from.iter().zip(self.schema.fields()).map(|(from, field)| -> ArrayRef {
             match *from {
                 From::Payload(number) => Arc::clone(decoded.rows.column(number)),
@@ -192,10 +242,41 @@ impl Plan {
                 From::Duplicate => {
                     Arc::new(BooleanArray::from_iter(each().map(|message| Some(messages[message].duplicate))))
                 }
+                From::ContentType => Arc::new(StringArray::from_iter(
+                    each().map(|message| properties(message).and_then(|all| all.content_type.as_deref())),
+                )),
+                From::ResponseTopic => Arc::new(StringArray::from_iter(
+                    each().map(|message| properties(message).and_then(|all| all.response_topic.as_deref())),
+                )),
+                From::CorrelationData => Arc::new(BinaryArray::from_iter(
+                    each().map(|message| properties(message).and_then(|all| all.correlation_data.as_deref())),
+                )),
+                From::MessageExpiry => Arc::new(Int64Array::from_iter(
+                    each().map(|message| properties(message)?.message_expiry_s.map(i64::from)),
+                )),
+                From::UserProperties => Arc::new(maps(each().map(properties))),
             }
         });
         record_batch(Arc::clone(&self.schema), columns.collect(), rows)
     }
+}
+
+/// The user properties of each message; NULL where it has none.
+fn maps<'a>(each: impl Iterator<Item = Option<&'a Properties>>) -> MapArray {
+    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for properties in each {
+        let user = properties.map_or(&[][..], |properties| &properties.user);
+        for (number, (key, value)) in user.iter().enumerate() {
+            if user[number + 1..].iter().all(|(later, _)| later != key) {
+                maps.keys().append_value(key);
+                maps.values().append_value(value);
+            }
+        }
+        // Keys and values are as many, which is all that it could mind.
+        let _ = maps.append(!user.is_empty());
+    }
+    maps.finish()
 }
 
 fn is_number(text: &str, kind: &DataType) -> bool {

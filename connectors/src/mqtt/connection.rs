@@ -5,23 +5,31 @@
 //! is how a full inlet pushes back on the broker; pings go out all the same, and their answers are then not missed.
 //! Every future here may be dropped at any time without losing bytes.
 
-use std::io::ErrorKind;
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use millstream_engine::{ClockRef, Error, Result};
 
-use super::packets::{Hello, Incoming, Version, Welcome, is_v311_refusal, speaks_only_v311};
+use super::answers::{is_v311_refusal, speaks_only_v311};
+use super::broker::Broker;
+use super::packets::{Hello, Incoming, Version, Welcome};
+use super::refusal::{lost, lost_for};
 use super::settings::Link;
+use super::stream::Stream;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
 /// Bytes a packet may have beyond its payload: a topic, properties.
 const HEAD_BYTES_MAX: usize = 128 << 10;
+/// Bytes of a websocket message, which is gathered as a whole, unless packets may be larger.
+pub(super) const WEBSOCKET_BYTES_MAX: usize = 16 << 20;
 /// Waits without an end wake up after as long.
 const NEVER: Duration = Duration::from_secs(86_400);
 /// PUBLISH, the only packet that may be large.
@@ -29,14 +37,15 @@ const PUBLISH: u8 = 3;
 
 /// A connection whose CONNECT was accepted.
 pub(super) struct Connection {
-    reader: Box<dyn AsyncRead + Send + Unpin>,
-    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    stream: Stream,
     version: Version,
     incoming: BytesMut,
     /// Packets to be written; [`Connection::attend`] does.
     pub outgoing: BytesMut,
-    /// Bytes written so far.
+    /// Bytes of it that the socket has taken so far.
     pub written: u64,
+    /// Bytes that the stream has taken, perhaps into a buffer of its own.
+    accepted: u64,
     /// Bytes still to be thrown away of a publish that is too large.
     skipping: usize,
     /// A packet that holds more is too large.
@@ -82,14 +91,19 @@ impl KeepAlive {
 }
 
 impl Connection {
-    /// Connects and shakes hands. `payload_bytes_max` bounds what is gathered of one message.
+    /// Connects to `broker` and shakes hands. `payload_bytes_max` bounds what is gathered of one message.
     pub async fn open(
         link: &Link,
+        broker: &Broker,
         hello: &Hello<'_>,
         payload_bytes_max: usize,
         clock: &ClockRef,
     ) -> Result<Self> {
-        let opening = Self::dial(link, hello, payload_bytes_max, clock);
+        let opening = async {
+            let message_bytes_max = WEBSOCKET_BYTES_MAX.max(payload_bytes_max.saturating_add(HEAD_BYTES_MAX));
+            let stream = Stream::dial(broker, link.tls.as_ref(), message_bytes_max).await?;
+            Self::over(stream, link.version, payload_bytes_max, clock).shake_hands(link, broker, hello).await
+        };
         match timeout(link.connect_timeout, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(Error::unavailable(format!("no answer within {:?}", link.connect_timeout)).remedy(
@@ -98,38 +112,15 @@ impl Connection {
         }
     }
 
-    async fn dial(
-        link: &Link,
-        hello: &Hello<'_>,
-        payload_bytes_max: usize,
-        clock: &ClockRef,
-    ) -> Result<Self> {
-        let stream = TcpStream::connect((link.host.as_str(), link.port)).await.map_err(|error| {
-            Error::unavailable(format!("not reachable: {error}"))
-                .remedy("check 'url', and that the broker runs")
-        })?;
-        // Acknowledgements are small and must not wait for each other.
-        stream.set_nodelay(true).map_err(|error| lost(&error))?;
-        let (reader, writer) = stream.into_split();
-        let connection = Self::over(reader, writer, link.version, payload_bytes_max, clock);
-        connection.shake_hands(link, hello).await
-    }
-
     /// A connection over any transport, before CONNECT.
-    fn over(
-        reader: impl AsyncRead + Send + Unpin + 'static,
-        writer: impl AsyncWrite + Send + Unpin + 'static,
-        version: Version,
-        payload_bytes_max: usize,
-        clock: &ClockRef,
-    ) -> Self {
+    fn over(stream: Stream, version: Version, payload_bytes_max: usize, clock: &ClockRef) -> Self {
         Self {
-            reader: Box::new(reader),
-            writer: Box::new(writer),
+            stream,
             version,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
             written: 0,
+            accepted: 0,
             skipping: 0,
             packet_bytes_max: payload_bytes_max.saturating_add(HEAD_BYTES_MAX),
             welcome: Welcome {
@@ -148,7 +139,7 @@ impl Connection {
         }
     }
 
-    async fn shake_hands(mut self, link: &Link, hello: &Hello<'_>) -> Result<Self> {
+    async fn shake_hands(mut self, link: &Link, broker: &Broker, hello: &Hello<'_>) -> Result<Self> {
         let connection = &mut self;
         link.version.write_connect(&mut connection.outgoing, hello)?;
         connection.welcome = loop {
@@ -161,12 +152,10 @@ impl Connection {
                 Some(_) => {
                     return Err(Error::unavailable("the broker sent something before it answered CONNECT"));
                 }
-                None => connection.attend(true).await.map_err(|error| match link.version {
-                    Version::V5 => {
-                        error.remedy("if the broker speaks MQTT 3.1.1 only, set 'version' = '3.1.1'")
-                    }
-                    Version::V311 => error,
-                })?,
+                None => {
+                    let attended = connection.attend(true).await;
+                    attended.map_err(|error| unanswered(error, link, broker))?;
+                }
             }
         };
         let keep_alive = match connection.welcome.keep_alive_s {
@@ -245,33 +234,71 @@ impl Connection {
         if read && self.incoming.capacity() - self.incoming.len() < READ_BYTES / 8 {
             self.incoming.reserve(READ_BYTES);
         }
+        let ping = sleep(self.clock.sleep_for(wait));
         tokio::select! {
-            written = self.writer.write_buf(&mut self.outgoing), if !self.outgoing.is_empty() => {
-                self.written += self.check(written)? as u64;
-            }
-            read = self.reader.read_buf(&mut self.incoming), if read => {
-                self.check(read)?;
-                self.keep_alive.heard = true;
-            }
-            () = sleep(self.clock.sleep_for(wait)) => self.ping_if_due()?,
+            biased;
+            moved = self.move_bytes(read) => moved?,
+            () = ping => self.ping_if_due()?,
         }
         Ok(())
     }
 
-    /// What reading or writing answered; nothing is an end.
-    fn check(&mut self, moved: std::io::Result<usize>) -> Result<usize> {
-        match moved {
-            Ok(0) => {
-                self.closed_by_broker = true;
-                Err(lost(&"the broker closed it"))
+    /// Reads (if `read`) and writes what can be without waiting; waits until something can.
+    async fn move_bytes(&mut self, read: bool) -> Result<()> {
+        let moved = poll_fn(|context| {
+            let mut has_moved = false;
+            // First what the broker says: it may be why nothing can be written any more.
+            if read {
+                let reading = pin!(self.stream.read_buf(&mut self.incoming));
+                if let Poll::Ready(bytes) = reading.poll(context) {
+                    match bytes {
+                        Ok(0) => return Poll::Ready(Err(None)),
+                        Ok(_) => has_moved = true,
+                        Err(error) => return Poll::Ready(Err(Some(error))),
+                    }
+                    self.keep_alive.heard = true;
+                }
             }
-            Ok(bytes) => Ok(bytes),
-            Err(error) => {
-                self.closed_by_broker =
-                    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
-                Err(lost(&error))
+            while !self.outgoing.is_empty() {
+                match Pin::new(&mut self.stream).poll_write(context, &self.outgoing) {
+                    Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                        self.outgoing.advance(bytes);
+                        self.accepted += bytes as u64;
+                    }
+                    // It comes again when what was read is seen to.
+                    Poll::Ready(_) if has_moved => return Poll::Ready(Ok(())),
+                    Poll::Ready(failed) => return Poll::Ready(Err(failed.err())),
+                    Poll::Pending => break,
+                }
             }
-        }
+            if self.written < self.accepted {
+                match Pin::new(&mut self.stream).poll_flush(context) {
+                    Poll::Ready(Ok(())) => {
+                        self.written = self.accepted;
+                        has_moved = true;
+                    }
+                    Poll::Ready(Err(_)) if has_moved => return Poll::Ready(Ok(())),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Some(error))),
+                    Poll::Pending => {}
+                }
+            }
+            if has_moved { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await;
+        moved.map_err(|error| self.end(error))
+    }
+
+    /// What a failed read or write means; none is an end.
+    fn end(&mut self, failed: Option<io::Error>) -> Error {
+        let Some(error) = failed else {
+            self.closed_by_broker = true;
+            return lost_for(&"the broker closed it");
+        };
+        self.closed_by_broker = matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+        );
+        lost(&error)
     }
 
     fn ping_if_due(&mut self) -> Result<()> {
@@ -280,7 +307,7 @@ impl Connection {
             return Ok(());
         }
         if self.keep_alive.is_dead_at(now_ns) {
-            return Err(lost(&format!(
+            return Err(lost_for(&format!(
                 "no sign of life for {:?}",
                 Duration::from_nanos(self.keep_alive.interval_ns)
             )));
@@ -295,20 +322,35 @@ impl Connection {
     pub async fn close(mut self, limit: Duration) {
         Version::write_disconnect(&mut self.outgoing);
         let closing = async {
-            while !self.outgoing.is_empty() {
-                self.writer.write_buf(&mut self.outgoing).await?;
-            }
-            self.writer.shutdown().await?;
+            self.stream.write_all_buf(&mut self.outgoing).await?;
+            self.stream.flush().await?;
+            self.stream.shutdown().await?;
             // What still comes will come again in the next session.
-            tokio::io::copy(&mut self.reader, &mut tokio::io::sink()).await
+            tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await
         };
         // Failing here changes nothing any more.
         let _ = timeout(limit, closing).await;
     }
 }
 
-fn lost(why: &impl std::fmt::Display) -> Error {
-    Error::unavailable(format!("connection lost: {why}"))
+/// A handshake that ended without an answer: with what may be the reason.
+fn unanswered(error: Error, link: &Link, broker: &Broker) -> Error {
+    if error.remedy_text().is_some() {
+        return error;
+    }
+    if broker.scheme.is_encrypted() && !link.has_certificate {
+        return error
+            .remedy("if the broker asks for a client certificate, name it in 'tls.cert' and 'tls.key'");
+    }
+    match link.version {
+        Version::V5 => error.remedy(
+            "if the broker speaks MQTT 3.1.1 only, set 'version' = '3.1.1'; if its port is one of TLS or websockets, \
+             'url' must say so ('mqtts://', 'ws://', 'wss://')",
+        ),
+        Version::V311 => error.remedy(
+            "if the broker's port is one of TLS or websockets, 'url' must say so ('mqtts://', 'ws://', 'wss://')",
+        ),
+    }
 }
 
 /// Length of the fixed header and of what follows it, once the header is there.
@@ -329,6 +371,7 @@ fn frame(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::packets::Publication;
     use bytes::Bytes;
     use millstream_engine::ManualClock;
     use proptest::prelude::*;
@@ -358,9 +401,8 @@ mod tests {
     /// What is read of `bytes` when they arrive in pieces, and whether that ended in an error.
     async fn read_in_pieces(bytes: &[u8], piece: usize, payload_bytes_max: usize) -> (Vec<Incoming>, bool) {
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let (reader, writer) = tokio::io::split(near);
         let clock: ClockRef = ManualClock::at(0);
-        let mut connection = Connection::over(reader, writer, Version::V5, payload_bytes_max, &clock);
+        let mut connection = Connection::over(Stream::Memory(near), Version::V5, payload_bytes_max, &clock);
         let mut packets = Vec::new();
         for piece in bytes.chunks(piece) {
             far.write_all(piece).await.unwrap();
@@ -397,7 +439,9 @@ mod tests {
             let (mut bytes, topic) = (BytesMut::new(), Bytes::from_static(b"a/b"));
             for (number, size) in (1..).zip(&sizes) {
                 let payload = Bytes::from(vec![b'x'; *size]);
-                Version::V5.write_publish(&mut bytes, &topic, &payload, number, false, false).unwrap();
+                let publication =
+                    Publication { topic: topic.clone(), payload, retain: false, properties: None };
+                Version::V5.write_publish(&mut bytes, &publication, number, false).unwrap();
                 Version::write_puback(&mut bytes, number);
             }
             let (packets, failed) = runtime().block_on(read_in_pieces(&bytes, piece, payload_bytes_max));

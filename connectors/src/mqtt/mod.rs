@@ -9,11 +9,14 @@
 //!
 //! Both sides have a task on the I/O runtime that keeps one [`connection`] over the packets of either version
 //! ([`packets`]: rumqttc's codecs; its event loop is not used, because it reads on while we want to push back, closes
-//! on a message over the limit, and writes each acknowledgement on its own). Reading: receive.rs hands messages through
-//! an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that come
-//! from the topic (topic.rs, columns.rs). Writing: sink.rs, on the worker, makes each row a JSON message with a topic
-//! out of its columns; an outlet bounded in bytes carries them to publish.rs, which keeps them (flight.rs) until the
-//! broker has acknowledged them. settings.rs has the options, client_id.rs the session's name.
+//! on a message over the limit, and writes each acknowledgement on its own). What carries the bytes is a [`stream`]:
+//! TCP, TLS, or websockets (websocket.rs) over either; broker.rs has the addresses. Reading: receive.rs hands messages
+//! through an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that
+//! come from the topic and the properties (pattern.rs, columns.rs). Writing: sink.rs, on the worker, makes each row a
+//! message with a topic (topic.rs) and properties (headers.rs) out of its columns; an outlet bounded in bytes carries
+//! them to publish.rs, which keeps them (flight.rs) until the broker has acknowledged them. options.rs declares the
+//! options, settings.rs reads them, client_id.rs has the session's name, answers.rs and refusal.rs the words for what
+//! a broker and TLS have against us.
 //!
 //! What one can rely on when reading at QoS 1:
 //! - A message is acknowledged when its rows have been taken into the pipeline. Until then the broker keeps it, also
@@ -22,40 +25,56 @@
 //!   broker holds back (QoS 1: up to 'receive-maximum' are on the way), and what it does then is its setting.
 //! - Messages may come twice after a reconnect; those the broker marks are counted as retries, and the metadata column
 //!   'duplicate' shows them.
+//! - Of readers with one 'shared-group' each message reaches one. A member that is away keeps its share until it is back
+//!   or its session has expired, so give the members of a changing group a short 'session-expiry'.
 //! - A payload that is no row goes where 'on-error' says, one over 'payload.max-bytes' too, and is acknowledged. An
 //!   empty payload, which is how a retained message is deleted, is counted as skipped.
 //!
 //! What one can rely on when writing at QoS 1: a row is delivered when the broker has acknowledged it; a barrier, or the
 //! end, waits for that. After a reconnect what was not acknowledged is sent again, in order. A row whose topic would be
 //! NULL, empty or hold a wildcard, that the broker refuses with a reason, or that is over its limits, goes where
-//! 'on-error' says. Columns used in the topic stay in the payload.
+//! 'on-error' says. Columns used in the topic stay in the payload; metadata columns that are not VIRTUAL become
+//! properties and leave it. The will ('will.topic') is what the broker publishes when the connection breaks or the job
+//! fails, not when it ends.
 //!
 //! When the broker cannot be used, the job stays up, the link is shown down, and it is tried again for ever:
 //! - not reachable, or busy, at the start or later: with jittered backoff, since a gateway may boot before its broker;
-//! - wrong credentials, no right to the topic, the client id in use elsewhere, a version it does not speak: at once at
-//!   'reconnect.backoff.max', with an error in the log that names the option, so that a mended broker is enough, nobody
+//! - wrong credentials or certificates, no right to the topic, the client id in use elsewhere, a version it does not
+//!   speak: at once at 'reconnect.backoff.max', with an error in the log that names the option, so that a mended broker is enough, nobody
 //!   has to restart anything, and no account is locked by our trying;
 //!   (A broker that throws a client out without a word, as Mosquitto 2.0 does for a client id used twice, is come back to
 //!   ever more slowly, and the log names the suspicion.)
+//! - of several brokers in 'url', the next is tried at once, and the wait comes when all were tried; a broker whose
+//!   connection lasted is left for the first of the list. Sessions do not move between brokers: at a switch what the
+//!   former one kept waits there;
 //! - reason and remedy are logged when an outage begins, when its reason changes, and every five minutes (outage.rs).
 //!
 //! A broker that does not speak MQTT 5 is not tried with 3.1.1 by itself: sessions, and so messages, would change
 //! places with every update of a broker. The error says to set 'version'.
 
+mod answers;
+mod broker;
 mod client_id;
 mod columns;
 mod connection;
 mod flight;
+mod headers;
+mod options;
 mod outage;
 mod packets;
+mod pattern;
+mod properties;
 mod publish;
 mod receive;
+mod refusal;
 mod settings;
 mod sink;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -66,13 +85,16 @@ use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceP
 use millstream_engine::{Result, Sink, Source};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadOptions};
+use crate::tls::TLS_OPTIONS;
 
 use columns::Plan;
+use headers::Headers;
+use pattern::Patterns;
 use publish::Sending;
 use settings::Link;
 use sink::{MqttSink, Writing};
 use source::{MqttSource, Reading};
-use topic::{Pattern, Template};
+use topic::Template;
 
 /// How far ahead of our clock a device's clock may be: more than any mistaken time zone.
 const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
@@ -91,21 +113,26 @@ impl Connector for Mqtt {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [settings::OPTIONS, PAYLOAD_OPTIONS].concat()
+        [options::OPTIONS, TLS_OPTIONS, PAYLOAD_OPTIONS].concat()
     }
 
     fn metadata(&self) -> Vec<MetadataSpec> {
         columns::metadata()
     }
 
+    fn writable_metadata(&self) -> &'static [&'static str] {
+        headers::WRITABLE
+    }
+
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
         let options = &table.options;
         let link = Arc::new(Link::read(table)?);
-        let pattern = Pattern::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;
-        let segments = columns::segment_columns(table, &pattern)?;
+        let patterns = Patterns::parse(options.require("topic")?, options.get("shared-group"))
+            .map_err(|error| error.at(options.owner()))?;
+        let segments = columns::segment_columns(table, &patterns)?;
         let reading = Reading {
             link,
-            pattern,
+            patterns,
             codec: table.codec()?,
             payload: PayloadOptions::from_options(options)?,
             inlet_bytes_max: options.size_bytes("inlet.max-bytes")?.unwrap_or(4 << 20).max(1),
@@ -124,9 +151,15 @@ impl Connector for Mqtt {
             Some(0) => return Err(options.invalid("max-in-flight", "a number from 1 to 65535")),
             given => given.unwrap_or(256).into(),
         };
+        let headers = Headers::of(table, link.version)?;
+        let retain = options.bool("retain")?.unwrap_or(false);
+        let width = table.schema.fields().len();
+        let payload_columns: Vec<usize> =
+            (0..width).filter(|column| table.metadata_key(*column).is_none()).collect();
+        let payload_schema = Arc::new(table.schema.project(&payload_columns)?);
         let sending = Sending {
             link,
-            retain: options.bool("retain")?.unwrap_or(false),
+            needs_retain: retain || headers.retained.is_some(),
             in_flight_max,
             outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),
         };
@@ -136,7 +169,10 @@ impl Connector for Mqtt {
                 template,
                 columns,
                 codec,
-                schema: Arc::clone(&table.schema),
+                retain,
+                headers,
+                payload_columns,
+                payload_schema,
             }),
         }))
     }
@@ -164,8 +200,8 @@ impl SourceProvider for SourceSide {
     }
 
     fn describe(&self) -> String {
-        let Reading { link, pattern, .. } = self.reading.as_ref();
-        format!("{} {} QoS {}", link.broker(), pattern.filter, link.qos)
+        let Reading { link, patterns, .. } = self.reading.as_ref();
+        format!("{} {} QoS {}", link.broker_names(), patterns.filters.join(";"), link.qos)
     }
 }
 
@@ -185,6 +221,6 @@ impl SinkProvider for SinkSide {
 
     fn describe(&self) -> String {
         let Writing { sending, template, .. } = self.writing.as_ref();
-        format!("{} {template} QoS {}", sending.link.broker(), sending.link.qos)
+        format!("{} {template} QoS {}", sending.link.broker_names(), sending.link.qos)
     }
 }

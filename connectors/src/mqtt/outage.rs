@@ -5,6 +5,9 @@
 //! could lock an account. A connection that did not last does not end the outage, so that two clients that throw each
 //! other out do so ever more slowly. There is no last attempt.
 //!
+//! Of several brokers, the next is tried at once when an attempt fails or a connection did not last, and the wait comes
+//! when all were tried; when a connection that lasted is lost, it begins with the first again.
+//!
 //! The log gets a line when an outage begins, when its reason changes, every five minutes, and when it ends.
 
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use millstream_engine::keys::hash_bytes;
 use millstream_engine::metrics::{Link as LinkState, OperatorMetrics};
 use millstream_engine::{ClockRef, Error, ErrorKind, InstanceContext};
 
+use super::broker::Broker;
 use super::settings::Link;
 
 /// A connection that lasted as long ends the outage before it.
@@ -32,6 +36,8 @@ const SHORT_LIVED: u32 = 4;
 pub(super) struct Outage {
     link: Arc<Link>,
     client_id: String,
+    /// Which of the link's brokers is tried, or connected to.
+    turn: usize,
     random: SmallRng,
     clock: ClockRef,
     metrics: Arc<OperatorMetrics>,
@@ -41,7 +47,14 @@ pub(super) struct Outage {
     /// When the connection that is up came up.
     up_ns: Option<u64>,
     was_up: bool,
-    logged: Option<String>,
+    /// For each broker, what the log was told of it.
+    logged: Vec<Logged>,
+}
+
+/// What the log was told of one broker since the last connection.
+#[derive(Default)]
+struct Logged {
+    reason: Option<String>,
     next_repeat_ns: u64,
     next_change_ns: u64,
 }
@@ -50,9 +63,11 @@ impl Outage {
     pub fn new(link: Arc<Link>, client_id: &str, context: &InstanceContext) -> Self {
         let seed = hash_bytes(client_id.as_bytes()) ^ context.clock.monotonic_ns();
         context.metrics.set_link(LinkState::Down);
+        let logged = link.brokers.iter().map(|_| Logged::default()).collect();
         Self {
             link,
             client_id: client_id.to_owned(),
+            turn: 0,
             random: SmallRng::seed_from_u64(seed),
             clock: ClockRef::clone(&context.clock),
             metrics: Arc::clone(&context.metrics),
@@ -60,10 +75,13 @@ impl Outage {
             short_lived: 0,
             up_ns: None,
             was_up: false,
-            logged: None,
-            next_repeat_ns: 0,
-            next_change_ns: 0,
+            logged,
         }
+    }
+
+    /// The broker whose turn it is.
+    pub fn broker(&self) -> &Broker {
+        self.link.broker(self.turn)
     }
 
     /// The connection is up and does its work.
@@ -74,10 +92,10 @@ impl Outage {
         }
         self.was_up = true;
         self.up_ns = Some(self.clock.monotonic_ns());
-        if self.logged.take().is_some() {
-            tracing::info!(table = %self.link.table, attempts = self.failures, "{} is connected again", self.link.broker());
+        if self.logged.iter_mut().filter_map(|logged| logged.reason.take()).count() > 0 {
+            tracing::info!(table = %self.link.table, attempts = self.failures, "{} is connected again", self.broker());
         } else {
-            tracing::debug!(table = %self.link.table, client_id = %self.client_id, "{} is connected", self.link.broker());
+            tracing::debug!(table = %self.link.table, client_id = %self.client_id, "{} is connected", self.broker());
         }
     }
 
@@ -85,17 +103,23 @@ impl Outage {
     pub fn down(&mut self, error: &Error) -> Duration {
         self.metrics.set_link(LinkState::Down);
         let now_ns = self.clock.monotonic_ns();
+        let failed = self.turn;
+        let has_lasted = self.up_ns.is_some_and(|up_ns| now_ns.saturating_sub(up_ns) >= LASTING_NS);
         match self.up_ns.take() {
-            Some(up_ns) if now_ns.saturating_sub(up_ns) >= LASTING_NS => {
+            Some(_) if has_lasted => {
                 self.failures = 0;
                 self.short_lived = 0;
             }
             Some(_) => self.short_lived += 1,
             None => self.short_lived = 0,
         }
+        self.turn = if has_lasted { 0 } else { (failed + 1) % self.link.brokers.len() };
+        if self.turn > 0 {
+            self.log(error, failed, Duration::ZERO, now_ns);
+            return Duration::ZERO;
+        }
         self.failures = self.failures.saturating_add(1);
-        let for_somebody = error.kind() == ErrorKind::Config;
-        let full = if for_somebody {
+        let full = if error.kind() == ErrorKind::Config {
             self.link.backoff_max
         } else {
             self.link
@@ -104,11 +128,11 @@ impl Outage {
                 .min(self.link.backoff_max)
         };
         let wait = full.mul_f64(self.random.random_range(0.5..=1.0));
-        self.log(error, for_somebody, wait, now_ns);
+        self.log(error, failed, wait, now_ns);
         wait
     }
 
-    fn log(&mut self, error: &Error, for_somebody: bool, wait: Duration, now_ns: u64) {
+    fn log(&mut self, error: &Error, failed: usize, wait: Duration, now_ns: u64) {
         let mut text = error.to_string();
         if self.short_lived >= SHORT_LIVED {
             text += &format!(
@@ -116,18 +140,24 @@ impl Outage {
                 self.short_lived, self.client_id
             );
         }
-        let is_new = self.logged.as_ref() != Some(error.to_string()).as_ref();
-        if now_ns < if is_new { self.next_change_ns } else { self.next_repeat_ns } {
+        let (broker, reason) = (self.link.broker(failed), error.to_string());
+        let logged = &mut self.logged[failed];
+        let is_new = logged.reason.as_ref() != Some(&reason);
+        if now_ns < if is_new { logged.next_change_ns } else { logged.next_repeat_ns } {
             return;
         }
-        self.logged = Some(error.to_string());
-        self.next_change_ns = now_ns + CHANGE_NS;
-        self.next_repeat_ns = now_ns + REPEAT_NS;
-        let (table, broker, attempts) = (&self.link.table, self.link.broker(), self.failures);
-        if for_somebody {
-            tracing::error!(%table, attempts, "{broker}: {text}; next attempt in {wait:.1?}");
+        logged.reason = Some(reason);
+        logged.next_change_ns = now_ns + CHANGE_NS;
+        logged.next_repeat_ns = now_ns + REPEAT_NS;
+        let next = match wait {
+            Duration::ZERO => format!("the next is {}", self.broker()),
+            wait => format!("next attempt in {wait:.1?}"),
+        };
+        let (table, attempts) = (&self.link.table, self.failures);
+        if error.kind() == ErrorKind::Config {
+            tracing::error!(%table, attempts, "{broker}: {text}; {next}");
         } else {
-            tracing::warn!(%table, attempts, "{broker}: {text}; next attempt in {wait:.1?}");
+            tracing::warn!(%table, attempts, "{broker}: {text}; {next}");
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The packets we speak, the same for both versions of the protocol.
 //!
 //! rumqttc's two codecs read and write the bytes; here is the one place that knows that there are two. What they read
-//! becomes an [`Incoming`], with every reason code put into words and sorted into "goes by itself" and "somebody has
-//! to do something", which is all the rest of the connector asks.
+//! becomes an [`Incoming`], with every reason code put into words (answers.rs).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rumqttc_v4::mqttbytes::{QoS as QoS4, v4};
 use rumqttc_v5::mqttbytes::{QoS as QoS5, v5};
 
 use millstream_engine::{Error, Result};
+
+use super::answers::{goodbye, kind_of, reason, welcome_v5, welcome_v311};
+use super::properties::Properties;
 
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,28 @@ pub(super) struct Hello<'a> {
     pub clean_start: bool,
     pub session_expiry_s: u32,
     pub receive_maximum: u16,
+    /// Larger packets are not to be sent to us.
+    pub packet_bytes_max: Option<u32>,
+    pub will: Option<&'a Will>,
+}
+
+/// What the broker publishes for us when the connection breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Will {
+    pub topic: String,
+    pub payload: Bytes,
+    pub qos: u8,
+    pub retain: bool,
+}
+
+/// When a subscription brings the messages that the broker has kept from before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetainHandling {
+    /// With each subscription: at each start.
+    Always,
+    /// With a subscription that is new to the session; 3.1.1 has no word for it and brings them always.
+    IfNew,
+    Never,
 }
 
 /// A packet from the broker.
@@ -38,8 +62,8 @@ pub(super) enum Incoming {
         packet_id: u16,
         refusal: Option<String>,
     },
-    /// The QoS granted, or why not.
-    SubAck(Result<u8, String>),
+    /// For each filter the QoS granted, or why not.
+    SubAck(Vec<Result<u8, String>>),
     /// The broker is about to close, for a reason.
     Disconnect(Error),
     /// PINGRESP.
@@ -72,6 +96,34 @@ pub(super) struct Message {
     pub qos: u8,
     pub retained: bool,
     pub duplicate: bool,
+    /// Only where there are any.
+    pub properties: Option<Box<Properties>>,
+}
+
+impl Message {
+    /// Bytes that it takes while it waits.
+    pub fn num_bytes(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.num_bytes());
+        size_of::<Self>() + self.topic.len() + self.payload.len() + properties
+    }
+}
+
+/// One message to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Publication {
+    pub topic: Bytes,
+    pub payload: Bytes,
+    pub retain: bool,
+    pub properties: Option<Box<Properties>>,
+}
+
+impl Publication {
+    /// Bytes of the packet that [`Version::write_publish`] writes, at most.
+    pub fn packet_bytes(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.num_bytes());
+        // Fixed header, length of the topic, packet id, length of the properties.
+        5 + 2 + self.topic.len() + 2 + 4 + properties + self.payload.len()
+    }
 }
 
 impl Version {
@@ -87,12 +139,18 @@ impl Version {
                     qos: publish.qos as u8,
                     retained: publish.retain,
                     duplicate: publish.dup,
+                    properties: None,
                 })),
                 v4::Packet::PubAck(ack) => Ok(Incoming::PubAck { packet_id: ack.pkid, refusal: None }),
-                v4::Packet::SubAck(ack) => Ok(Incoming::SubAck(match ack.return_codes.first() {
-                    Some(v4::SubscribeReasonCode::Success(qos)) => Ok(*qos as u8),
-                    _ => Err("not allowed, or not a filter it accepts".to_owned()),
-                })),
+                v4::Packet::SubAck(ack) => {
+                    let granted = ack.return_codes.iter().map(|code| match code {
+                        v4::SubscribeReasonCode::Success(qos) => Ok(*qos as u8),
+                        v4::SubscribeReasonCode::Failure => {
+                            Err("not allowed, or not a filter it accepts".to_owned())
+                        }
+                    });
+                    Ok(Incoming::SubAck(granted.collect()))
+                }
                 v4::Packet::ConnAck(ack) => welcome_v311(&ack),
                 v4::Packet::PingResp => Ok(Incoming::Pong),
                 other => Err(malformed(format!("an unexpected packet: {}", kind_of(&other)))),
@@ -106,6 +164,7 @@ impl Version {
                     qos: publish.qos as u8,
                     retained: publish.retain,
                     duplicate: publish.dup,
+                    properties: publish.properties.and_then(Properties::received),
                 })),
                 v5::Packet::PubAck(ack) => {
                     let refused = ack.reason as u8 >= 0x80;
@@ -113,13 +172,14 @@ impl Version {
                     let refusal = refused.then(|| reason(&ack.reason, said));
                     Ok(Incoming::PubAck { packet_id: ack.pkid, refusal })
                 }
-                v5::Packet::SubAck(ack) => Ok(Incoming::SubAck(match ack.return_codes.first() {
-                    Some(v5::SubscribeReasonCode::Success(qos)) => Ok(*qos as u8),
-                    Some(code) => {
-                        Err(reason(code, ack.properties.and_then(|properties| properties.reason_string)))
-                    }
-                    None => Err("without a reason".to_owned()),
-                })),
+                v5::Packet::SubAck(ack) => {
+                    let said = ack.properties.and_then(|properties| properties.reason_string);
+                    let granted = ack.return_codes.iter().map(|code| match code {
+                        v5::SubscribeReasonCode::Success(qos) => Ok(*qos as u8),
+                        code => Err(reason(code, said.clone())),
+                    });
+                    Ok(Incoming::SubAck(granted.collect()))
+                }
                 v5::Packet::ConnAck(ack) => welcome_v5(ack),
                 v5::Packet::Disconnect(end) => Ok(Incoming::Disconnect(goodbye(end))),
                 v5::Packet::PingResp => Ok(Incoming::Pong),
@@ -136,6 +196,12 @@ impl Version {
                 let mut connect = v4::Connect::new(hello.client_id);
                 connect.keep_alive = hello.keep_alive_s;
                 connect.clean_session = hello.clean_start;
+                connect.last_will = hello.will.map(|will| v4::LastWill {
+                    topic: will.topic.clone(),
+                    message: will.payload.clone(),
+                    qos: qos_v311(will.qos),
+                    retain: will.retain,
+                });
                 connect.auth = match (username, password) {
                     (Some(username), Some(password)) => {
                         v4::ConnectAuth::UsernamePassword { username, password }
@@ -149,6 +215,7 @@ impl Version {
                 let properties = v5::ConnectProperties {
                     session_expiry_interval: Some(hello.session_expiry_s),
                     receive_maximum: Some(hello.receive_maximum),
+                    max_packet_size: hello.packet_bytes_max,
                     ..v5::ConnectProperties::new()
                 };
                 let connect = v5::Connect {
@@ -164,26 +231,46 @@ impl Version {
                     (Some(username), None) => v5::ConnectAuth::Username { username },
                     _ => v5::ConnectAuth::None,
                 };
-                v5::Packet::Connect(connect, None, auth).write(out, None).map_err(unwritable)?;
+                let will = hello.will.map(|will| v5::LastWill {
+                    topic: Bytes::copy_from_slice(will.topic.as_bytes()),
+                    message: will.payload.clone(),
+                    qos: qos_v5(will.qos),
+                    retain: will.retain,
+                    properties: None,
+                });
+                v5::Packet::Connect(connect, will, auth).write(out, None).map_err(unwritable)?;
             }
         }
         Ok(())
     }
 
-    /// Retained messages come with a subscription that is new to the session only, where the version can say so.
-    pub fn write_subscribe(self, out: &mut BytesMut, packet_id: u16, filter: &str, qos: u8) -> Result<()> {
+    /// Asks for all of `filters` at once. 3.1.1 cannot say anything about retained messages.
+    pub fn write_subscribe(
+        self,
+        out: &mut BytesMut,
+        packet_id: u16,
+        filters: &[String],
+        qos: u8,
+        retained: RetainHandling,
+    ) -> Result<()> {
         match self {
             Self::V311 => {
-                let qos = if qos == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce };
-                let mut subscribe = v4::Subscribe::new(filter, qos);
+                let each = |filter: &String| v4::SubscribeFilter::new(filter.clone(), qos_v311(qos));
+                let mut subscribe = v4::Subscribe::new_many(filters.iter().map(each));
                 subscribe.pkid = packet_id;
                 v4::Packet::Subscribe(subscribe).write(out, usize::MAX).map_err(unwritable)?;
             }
             Self::V5 => {
-                let qos = if qos == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce };
-                let mut filter = v5::SubscribeFilter::new(filter, qos);
-                filter.retain_forward_rule = v5::RetainForwardRule::OnNewSubscribe;
-                let mut subscribe = v5::Subscribe::new(filter, None);
+                let each = |filter: &String| {
+                    let mut filter = v5::SubscribeFilter::new(filter.clone(), qos_v5(qos));
+                    filter.retain_forward_rule = match retained {
+                        RetainHandling::Always => v5::RetainForwardRule::OnEverySubscribe,
+                        RetainHandling::IfNew => v5::RetainForwardRule::OnNewSubscribe,
+                        RetainHandling::Never => v5::RetainForwardRule::Never,
+                    };
+                    filter
+                };
+                let mut subscribe = v5::Subscribe::new_many(filters.iter().map(each), None);
                 subscribe.pkid = packet_id;
                 v5::Packet::Subscribe(subscribe).write(out, None).map_err(unwritable)?;
             }
@@ -191,22 +278,22 @@ impl Version {
         Ok(())
     }
 
-    /// `packet_id` 0 publishes at QoS 0, any other at QoS 1.
+    /// `packet_id` 0 publishes at QoS 0, any other at QoS 1. 3.1.1 has no properties.
     pub fn write_publish(
         self,
         out: &mut BytesMut,
-        topic: &Bytes,
-        payload: &Bytes,
+        publication: &Publication,
         packet_id: u16,
-        retain: bool,
         duplicate: bool,
     ) -> Result<()> {
+        let Publication { topic, payload, retain, properties } = publication;
+        let qos = u8::from(packet_id != 0);
         match self {
             Self::V311 => {
                 let publish = v4::Publish {
                     dup: duplicate,
-                    qos: if packet_id == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce },
-                    retain,
+                    qos: qos_v311(qos),
+                    retain: *retain,
                     topic: topic.clone(),
                     pkid: packet_id,
                     payload: payload.clone(),
@@ -216,23 +303,17 @@ impl Version {
             Self::V5 => {
                 let publish = v5::Publish {
                     dup: duplicate,
-                    qos: if packet_id == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce },
-                    retain,
+                    qos: qos_v5(qos),
+                    retain: *retain,
                     topic: topic.clone(),
                     pkid: packet_id,
                     payload: payload.clone(),
-                    properties: None,
+                    properties: properties.as_ref().map(|properties| properties.to_send()),
                 };
                 publish.write(out).map_err(unwritable)?;
             }
         }
         Ok(())
-    }
-
-    /// Bytes of the packet that [`Version::write_publish`] writes, at most.
-    pub fn publish_bytes(topic: &[u8], payload: &[u8]) -> usize {
-        // Fixed header, length of the topic, packet id, no properties.
-        5 + 2 + topic.len() + 2 + 1 + payload.len()
     }
 
     /// PUBACK, success.
@@ -250,6 +331,14 @@ impl Version {
     }
 }
 
+fn qos_v311(qos: u8) -> QoS4 {
+    if qos == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce }
+}
+
+fn qos_v5(qos: u8) -> QoS5 {
+    if qos == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce }
+}
+
 fn malformed(what: impl std::fmt::Display) -> Error {
     Error::unavailable(format!("the broker sent something that is not MQTT: {what}"))
 }
@@ -258,114 +347,9 @@ fn unwritable(what: impl std::fmt::Display) -> Error {
     Error::internal(format!("an MQTT packet cannot be written: {what}"))
 }
 
-/// The kind of a packet that has no business here, without its content.
-fn kind_of(packet: &impl std::fmt::Debug) -> String {
-    let text = format!("{packet:?}");
-    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
-}
-
-/// A reason code in words: `NotAuthorized` as "not authorized", with what the broker itself says.
-fn reason(code: &impl std::fmt::Debug, said: Option<String>) -> String {
-    let mut words = String::new();
-    for letter in kind_of(code).chars() {
-        if letter.is_uppercase() && !words.is_empty() {
-            words.push(' ');
-        }
-        words.extend(letter.to_lowercase());
-    }
-    match said {
-        Some(said) => format!("{words}: {said}"),
-        None => words,
-    }
-}
-
-const CREDENTIALS: &str = "check 'username' and 'password'";
-const RIGHTS: &str = "check 'username', 'password' and 'client-id', and what the broker lets them do";
-const CLIENT_ID: &str = "give the table another 'client-id'";
-const VERSION_311: &str = "set 'version' = '3.1.1'";
-
-fn refused(why: &str, remedy: &str) -> Error {
-    Error::config(format!("the broker refuses the connection: {why}")).remedy(remedy)
-}
-
-fn welcome_v311(ack: &v4::ConnAck) -> Result<Incoming> {
-    use v4::ConnectReturnCode as Code;
-    match ack.code {
-        Code::Success => Ok(Incoming::Welcome(Welcome {
-            session_present: ack.session_present,
-            receive_maximum: u16::MAX,
-            packet_bytes_max: None,
-            retain_available: true,
-            qos_max: 2,
-            keep_alive_s: None,
-        })),
-        Code::RefusedProtocolVersion => Err(refused("it does not speak MQTT 3.1.1", "set 'version' = '5'")),
-        Code::BadClientId => Err(refused("bad client id", CLIENT_ID)),
-        Code::ServiceUnavailable => {
-            Err(Error::unavailable("the broker refuses the connection: service unavailable"))
-        }
-        Code::BadUserNamePassword => Err(refused("bad user name or password", CREDENTIALS)),
-        Code::NotAuthorized => Err(refused("not authorized", RIGHTS)),
-    }
-}
-
-fn welcome_v5(ack: v5::ConnAck) -> Result<Incoming> {
-    use v5::ConnectReturnCode as Code;
-    let properties = ack.properties;
-    if ack.code == Code::Success {
-        let properties = properties.as_ref();
-        return Ok(Incoming::Welcome(Welcome {
-            session_present: ack.session_present,
-            receive_maximum: properties.and_then(|all| all.receive_max).unwrap_or(u16::MAX).max(1),
-            packet_bytes_max: properties
-                .and_then(|all| all.max_packet_size)
-                .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            retain_available: properties.and_then(|all| all.retain_available) != Some(0),
-            qos_max: properties.and_then(|all| all.max_qos).unwrap_or(2),
-            keep_alive_s: properties.and_then(|all| all.server_keep_alive),
-        }));
-    }
-    let why = reason(&ack.code, properties.and_then(|properties| properties.reason_string));
-    Err(match ack.code {
-        Code::BadUserNamePassword => refused(&why, CREDENTIALS),
-        Code::NotAuthorized | Code::Banned | Code::BadAuthenticationMethod => refused(&why, RIGHTS),
-        Code::BadClientId | Code::ClientIdentifierNotValid => refused(&why, CLIENT_ID),
-        Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => refused(&why, VERSION_311),
-        Code::UseAnotherServer | Code::ServerMoved => refused(&why, "name the other broker in 'url'"),
-        _ => Error::unavailable(format!("the broker refuses the connection: {why}")),
-    })
-}
-
-/// A CONNACK of 3.1.1 in answer to our MQTT 5: the broker speaks only the former.
-pub(super) fn is_v311_refusal(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x20, 0x02, 0x00, code, ..] if *code != 0)
-}
-
-/// The error for a broker that does not answer our MQTT 5.
-pub(super) fn speaks_only_v311() -> Error {
-    refused("it does not speak MQTT 5", VERSION_311)
-}
-
-fn goodbye(end: v5::Disconnect) -> Error {
-    use v5::DisconnectReasonCode as Code;
-    let why = reason(&end.reason_code, end.properties.and_then(|properties| properties.reason_string));
-    let closed = format!("the broker closed the connection: {why}");
-    match end.reason_code {
-        Code::SessionTakenOver => Error::config(closed).remedy(
-            "another client has connected with the same 'client-id': give each running table its own",
-        ),
-        Code::NotAuthorized => Error::config(closed).remedy(RIGHTS),
-        Code::UseAnotherServer | Code::ServerMoved => {
-            Error::config(closed).remedy("name the other broker in 'url'")
-        }
-        _ => Error::unavailable(closed),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millstream_engine::ErrorKind;
 
     fn read(version: Version, bytes: &[u8]) -> Result<Incoming> {
         version.read(&mut BytesMut::from(bytes))
@@ -377,8 +361,21 @@ mod tests {
             for packet_id in [0, 7] {
                 let (topic, payload) = (Bytes::from_static(b"a/b"), Bytes::from_static(b"{}"));
                 let mut out = BytesMut::new();
-                version.write_publish(&mut out, &topic, &payload, packet_id, true, packet_id > 0).unwrap();
-                assert!(out.len() <= Version::publish_bytes(&topic, &payload));
+                let properties = Properties {
+                    content_type: Some("text/plain".to_owned()),
+                    response_topic: Some("answers".to_owned()),
+                    correlation_data: Some(Bytes::from_static(b"\x00\xff")),
+                    message_expiry_s: Some(u32::MAX),
+                    user: vec![("k".to_owned(), "v".to_owned()), ("k".to_owned(), "w".to_owned())],
+                };
+                let publication = Publication {
+                    topic: topic.clone(),
+                    payload: payload.clone(),
+                    retain: true,
+                    properties: Some(Box::new(properties)),
+                };
+                version.write_publish(&mut out, &publication, packet_id, packet_id > 0).unwrap();
+                assert!(out.len() <= publication.packet_bytes());
                 let Incoming::Publish(message) = version.read(&mut out).unwrap() else {
                     panic!("no publish")
                 };
@@ -386,6 +383,10 @@ mod tests {
                 assert_eq!((&message.topic, &message.payload), (&topic, &payload));
                 assert_eq!((message.packet_id, message.qos), (packet_id, u8::from(packet_id > 0)));
                 assert_eq!((message.retained, message.duplicate), (true, packet_id > 0));
+                match version {
+                    Version::V5 => assert_eq!(message.properties, publication.properties),
+                    Version::V311 => assert_eq!(message.properties, None),
+                }
             }
         }
     }
@@ -402,35 +403,6 @@ mod tests {
         assert!(matches!(v5::Packet::read(&mut out, None).unwrap(), v5::Packet::PingReq));
         Version::write_disconnect(&mut out);
         assert!(matches!(v4::Packet::read(&mut out, 100).unwrap(), v4::Packet::Disconnect));
-    }
-
-    #[test]
-    fn refusals_are_words_with_a_remedy() {
-        for (version, bytes, kind, part) in [
-            (Version::V5, &[0x20, 3, 0, 0x86, 0][..], ErrorKind::Config, "bad user name password"),
-            (Version::V5, &[0x20, 3, 0, 0x87, 0], ErrorKind::Config, "not authorized"),
-            (Version::V5, &[0x20, 3, 0, 0x88, 0], ErrorKind::Unavailable, "server unavailable"),
-            (Version::V5, &[0x20, 3, 0, 0x84, 0], ErrorKind::Config, "'version' = '3.1.1'"),
-            (Version::V311, &[0x20, 2, 0, 4], ErrorKind::Config, "'username' and 'password'"),
-            (Version::V311, &[0x20, 2, 0, 2], ErrorKind::Config, "client-id"),
-            (Version::V311, &[0x20, 2, 0, 3], ErrorKind::Unavailable, "service unavailable"),
-        ] {
-            let error = read(version, bytes).unwrap_err();
-            assert_eq!(error.kind(), kind, "{error}");
-            assert!(error.to_string().contains(part), "{error}");
-        }
-        let Incoming::Disconnect(error) = read(Version::V5, &[0xE0, 2, 0x8E, 0]).unwrap() else { panic!() };
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(
-            error.to_string().contains("session taken over") && error.to_string().contains("'client-id'")
-        );
-        let Incoming::PubAck { refusal, .. } = read(Version::V5, &[0x40, 3, 0, 1, 0x87]).unwrap() else {
-            panic!()
-        };
-        assert_eq!(refusal.unwrap(), "not authorized");
-        assert!(matches!(read(Version::V5, &[0x90, 4, 0, 1, 0, 0x87]).unwrap(), Incoming::SubAck(Err(_))));
-        assert!(matches!(read(Version::V311, &[0x90, 3, 0, 1, 0x80]).unwrap(), Incoming::SubAck(Err(_))));
-        assert!(matches!(read(Version::V311, &[0x90, 3, 0, 1, 1]).unwrap(), Incoming::SubAck(Ok(1))));
     }
 
     #[test]

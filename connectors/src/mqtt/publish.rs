@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
@@ -27,7 +26,7 @@ use millstream_engine::{Error, ErrorKind, InstanceContext, Result};
 use super::connection::Connection;
 use super::flight::Flight;
 use super::outage::Outage;
-use super::packets::{Hello, Incoming, Version};
+use super::packets::{Hello, Incoming, Publication};
 use super::receive::pause;
 use super::settings::Link;
 
@@ -44,16 +43,11 @@ const PACKET_BYTES_MAX: usize = 268_435_455;
 /// Nothing that a sink wants to read is larger.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// One message to be sent.
-pub(super) struct Publication {
-    pub topic: Bytes,
-    pub payload: Bytes,
-}
-
 /// What a table that is written to says of sending.
 pub(super) struct Sending {
     pub link: Arc<Link>,
-    pub retain: bool,
+    /// Whether the broker has to keep messages.
+    pub needs_retain: bool,
     pub in_flight_max: usize,
     pub outlet_bytes_max: usize,
 }
@@ -246,9 +240,12 @@ impl Publisher {
             clean_start: true,
             session_expiry_s: 0,
             receive_maximum: link.receive_maximum,
+            packet_bytes_max: None,
+            will: link.will.as_ref(),
         };
         let clock = Arc::clone(&self.context.clock);
-        let opening = Connection::open(&link, &hello, ANSWER_BYTES_MAX, &clock);
+        let broker = self.outage.broker().clone();
+        let opening = Connection::open(&link, &broker, &hello, ANSWER_BYTES_MAX, &clock);
         tokio::pin!(opening);
         let connection = loop {
             tokio::select! {
@@ -259,8 +256,12 @@ impl Publisher {
                 return Ok(None);
             }
         };
-        if self.sending.retain && !connection.welcome.retain_available {
+        if self.sending.needs_retain && !connection.welcome.retain_available {
             return Err(Error::config("the broker keeps no messages").remedy("set 'retain' = 'false'"));
+        }
+        let wants_kept = link.will.as_ref().is_some_and(|will| will.retain);
+        if wants_kept && !connection.welcome.retain_available {
+            return Err(Error::config("the broker keeps no messages").remedy("set 'will.retain' = 'false'"));
         }
         if connection.welcome.qos_max < link.qos {
             return Err(Error::config("the broker takes messages at QoS 0 only").remedy("set 'qos' = '0'"));
@@ -334,8 +335,7 @@ impl Publisher {
         let bytes_max = connection.welcome.packet_bytes_max.unwrap_or(PACKET_BYTES_MAX).min(PACKET_BYTES_MAX);
         while self.has_room(connection) {
             let Some(waiting) = self.queue.pop_front() else { break };
-            let Publication { topic, payload } = &waiting.publication;
-            let bytes = Version::publish_bytes(topic, payload);
+            let bytes = waiting.publication.packet_bytes();
             if bytes > bytes_max {
                 let error = Error::data(format!(
                     "a message of {bytes} bytes is over the broker's limit of {bytes_max}"
@@ -345,14 +345,7 @@ impl Publisher {
                 continue;
             }
             let id = if link.qos == 0 { 0 } else { self.flight.next_id() };
-            link.version.write_publish(
-                &mut connection.outgoing,
-                topic,
-                payload,
-                id,
-                self.sending.retain,
-                false,
-            )?;
+            link.version.write_publish(&mut connection.outgoing, &waiting.publication, id, false)?;
             match id {
                 0 => self.flight.push_written(waiting, connection.written + connection.outgoing.len() as u64),
                 _ => self.flight.push_acknowledged(waiting),
@@ -385,7 +378,7 @@ impl Publisher {
         if suspect && let Some(oldest) = left.front_mut() {
             oldest.losses += 1;
             if oldest.losses >= CONDEMNED {
-                let Publication { topic, payload } = &oldest.publication;
+                let Publication { topic, payload, .. } = &oldest.publication;
                 let error = Error::data(format!(
                     "the broker closed {CONDEMNED} connections with this message of {} bytes to '{}' as the first on its \
                      way; at last: {}",

@@ -25,12 +25,10 @@ use super::outage::Outage;
 use super::packets::{Hello, Incoming, Message, Version};
 use super::settings::Link;
 
-/// The only packet id we ask with: one subscription a connection.
+/// The only packet id we ask with: one SUBSCRIBE a connection.
 const SUBSCRIBE_ID: u16 = 1;
 /// Messages handed over at a time, at most.
 const CHUNK_MESSAGES_MAX: usize = 4_096;
-/// Bytes that a message costs beside topic and payload.
-const MESSAGE_BYTES: usize = size_of::<Message>();
 /// How long saying goodbye may take.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -112,7 +110,7 @@ impl Taken {
 pub(super) struct Receiver {
     pub link: Arc<Link>,
     pub client_id: String,
-    pub filter: String,
+    pub filters: Vec<String>,
     /// A payload that is larger is not taken in as a whole.
     pub payload_bytes_max: usize,
     pub inlet: InletSender<Chunk>,
@@ -207,8 +205,11 @@ impl Receiver {
             clean_start: link.clean_start && is_first,
             session_expiry_s: link.session_expiry_s,
             receive_maximum: link.receive_maximum,
+            packet_bytes_max: link.packet_bytes_max,
+            will: None,
         };
-        Connection::open(link, &hello, self.payload_bytes_max, &self.context.clock).await
+        let (broker, clock) = (self.outage.broker(), &self.context.clock);
+        Connection::open(link, broker, &hello, self.payload_bytes_max, clock).await
     }
 
     /// Subscribes, and hands over what arrives until the connection ends.
@@ -219,7 +220,7 @@ impl Receiver {
                 table = %self.link.table,
                 "{} has no memory of our session: what was published while we were away is lost \
                  (let the broker keep sessions on disk, and check 'session-expiry')",
-                self.link.broker()
+                self.outage.broker()
             );
         }
         let mut subscribing_until_ns = None;
@@ -227,9 +228,10 @@ impl Receiver {
             self.outage.up();
         } else {
             // A session from a former run may have another subscription, so ours is asked for all the same.
-            let (filter, qos) = (&self.filter, self.link.qos);
+            let Link { version, qos, retain_handling, .. } = *self.link;
+            let out = &mut connection.outgoing;
             if let Err(error) =
-                self.link.version.write_subscribe(&mut connection.outgoing, SUBSCRIBE_ID, filter, qos)
+                version.write_subscribe(out, SUBSCRIBE_ID, &self.filters, qos, retain_handling)
             {
                 return End::Lost(error);
             }
@@ -289,11 +291,11 @@ impl Receiver {
         while messages.len() < CHUNK_MESSAGES_MAX {
             match connection.next() {
                 Ok(Some(Incoming::Publish(message))) => {
-                    bytes += message.topic.len() + message.payload.len() + MESSAGE_BYTES;
+                    bytes += message.num_bytes();
                     messages.push(message);
                 }
                 Ok(Some(Incoming::SubAck(granted))) => {
-                    self.subscribed(granted)?;
+                    self.subscribed(&granted)?;
                     *subscribing_until_ns = None;
                 }
                 Ok(Some(Incoming::Pong | Incoming::PubAck { .. })) => {}
@@ -314,25 +316,29 @@ impl Receiver {
         Ok((messages, bytes))
     }
 
-    fn subscribed(&mut self, granted: Result<u8, String>) -> Result<()> {
-        let (filter, wanted) = (&self.filter, self.link.qos);
-        match granted {
-            Ok(qos) => {
-                if qos < wanted {
-                    tracing::warn!(
-                        table = %self.link.table,
-                        "{} grants only QoS {qos} for '{filter}': messages may be lost with the connection",
-                        self.link.broker()
-                    );
+    /// What the broker answered to each filter.
+    fn subscribed(&mut self, granted: &[Result<u8, String>]) -> Result<()> {
+        if granted.len() != self.filters.len() {
+            return Err(Error::unavailable("the broker does not answer every filter of the subscription"));
+        }
+        for (filter, granted) in self.filters.iter().zip(granted) {
+            match granted {
+                Ok(qos) if *qos < self.link.qos => tracing::warn!(
+                    table = %self.link.table,
+                    "{} grants only QoS {qos} for '{filter}': messages may be lost with the connection",
+                    self.outage.broker()
+                ),
+                Ok(_) => {}
+                Err(why) => {
+                    let what = format!("the broker refuses the subscription to '{filter}': {why}");
+                    return Err(Error::config(what).remedy(
+                        "check 'topic', and what the broker lets this 'username' and 'client-id' read",
+                    ));
                 }
-                self.outage.up();
-                Ok(())
-            }
-            Err(why) => {
-                Err(Error::config(format!("the broker refuses the subscription to '{filter}': {why}"))
-                    .remedy("check 'topic', and what the broker lets this 'username' and 'client-id' read"))
             }
         }
+        self.outage.up();
+        Ok(())
     }
 }
 

@@ -1,103 +1,37 @@
-//! The options of an MQTT table, read once.
+//! What the options of an MQTT table say, read once.
 //!
-//! Invariant: the password is never part of an error, a log line or `EXPLAIN`; [`Link::broker`] is what is shown.
+//! Invariant: passwords and keys are never part of an error, a log line or `EXPLAIN`; [`Broker`] is what is shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError};
-use millstream_engine::options::{OptionSpec, Options};
+use bytes::Bytes;
+use rustls::ClientConfig;
+
+use millstream_engine::dead_letter::OnError;
+use millstream_engine::options::Options;
 use millstream_engine::registry::Table;
 use millstream_engine::{Error, Result};
 
 use crate::format::on_error;
+use crate::tls;
 
-use super::packets::Version;
+use super::broker::{Broker, brokers};
+use super::connection::WEBSOCKET_BYTES_MAX;
+use super::packets::{RetainHandling, Version, Will};
 
-/// All options of the connector itself, in the order a reader wants them; the format's come on top.
-pub(super) const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("url", "text", "", "The broker, such as 'mqtt://host:1883'."),
-    OptionSpec::new(
-        "topic",
-        "text",
-        "",
-        "Read: a filter with + and #, where '{name}' for a level fills that column. Write: a topic, where '{name}' \
-         stands for that column's value.",
-    ),
-    OptionSpec::new(
-        "qos",
-        "0 | 1",
-        "1",
-        "0: a message may be lost with the connection. 1: it arrives at least once.",
-    ),
-    OptionSpec::new("version", "5 | 3.1.1", "5", "The protocol's version."),
-    OptionSpec::new(
-        "client-id",
-        "text",
-        "",
-        "Name of the session at the broker, one a running table; derived from pipeline, table and host when not given.",
-    ),
-    OptionSpec::new("username", "text", "", "User name for the broker."),
-    OptionSpec::new("password", "text", "", "Password for the broker.").secret(),
-    OptionSpec::new("keep-alive", "duration", "30 s", "How often a quiet connection is tested; '0 s' never."),
-    OptionSpec::new("connect.timeout", "duration", "10 s", "How long connecting may take."),
-    OptionSpec::new(
-        "reconnect.backoff.initial",
-        "duration",
-        "200 ms",
-        "Wait before connecting again, doubled after.",
-    ),
-    OptionSpec::new("reconnect.backoff.max", "duration", "30 s", "The longest wait before connecting again."),
-    OptionSpec::new(
-        "clean-start",
-        "boolean",
-        "false",
-        "Read: whether to begin without what the broker kept for this client id.",
-    ),
-    OptionSpec::new(
-        "session-expiry",
-        "duration",
-        "1 h",
-        "Read: how long the broker keeps messages while we are away (MQTT 5; with 3.1.1 the broker decides).",
-    ),
-    OptionSpec::new(
-        "receive-maximum",
-        "integer",
-        "1024",
-        "Read: QoS 1 messages the broker may send before we acknowledge (MQTT 5).",
-    ),
-    OptionSpec::new(
-        "inlet.max-bytes",
-        "size",
-        "4 mb",
-        "Read: bytes that wait for the query before the broker must.",
-    ),
-    OptionSpec::new(
-        "retain",
-        "boolean",
-        "false",
-        "Write: whether the broker keeps the topic's last message.",
-    ),
-    OptionSpec::new(
-        "max-in-flight",
-        "integer",
-        "256",
-        "Write: QoS 1 messages sent before one is acknowledged.",
-    ),
-    OptionSpec::new(
-        "outlet.max-bytes",
-        "size",
-        "4 mb",
-        "Write: bytes that wait for delivery before the query is held back.",
-    ),
-    ON_ERROR_OPTION,
-];
+/// Bytes of the smallest limit for packets that leaves room for a message.
+const PACKET_BYTES_MIN: usize = 128;
 
 /// What it takes to be connected, the same for reading and writing.
 pub(super) struct Link {
     /// The table's name.
     pub table: String,
-    pub host: String,
-    pub port: u16,
+    /// At least one; the first is preferred.
+    pub brokers: Vec<Broker>,
+    /// For brokers whose address is one of TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+    pub has_certificate: bool,
     pub version: Version,
     pub qos: u8,
     /// Its own name at the broker, if the table gives it one.
@@ -112,6 +46,10 @@ pub(super) struct Link {
     pub clean_start: bool,
     pub session_expiry_s: u32,
     pub receive_maximum: u16,
+    pub retain_handling: RetainHandling,
+    /// What the broker is told as our limit when reading.
+    pub packet_bytes_max: Option<u32>,
+    pub will: Option<Will>,
     pub on_error: OnError,
 }
 
@@ -119,7 +57,17 @@ impl Link {
     /// Reads what reading and writing share.
     pub fn read(table: &Table) -> Result<Self> {
         let options = &table.options;
-        let (host, port) = broker(options)?;
+        let brokers = brokers(options)?;
+        let tls = match brokers.iter().find(|broker| broker.scheme.is_encrypted()) {
+            Some(_) => Some(tls::client_config(options)?),
+            None => {
+                tls::refuse_options(options, options.require("url")?)?;
+                None
+            }
+        };
+        let version = options
+            .choice("version", &[("5", Version::V5), ("5.0", Version::V5), ("3.1.1", Version::V311)])?
+            .unwrap_or(Version::V5);
         let password = options.get("password").map(str::to_owned);
         let username = options.get("username").map(str::to_owned);
         if password.is_some() && username.is_none() {
@@ -134,11 +82,9 @@ impl Link {
             duration(options, "reconnect.backoff.initial", 200)?.max(Duration::from_millis(1));
         Ok(Self {
             table: table.name.clone(),
-            host,
-            port,
-            version: options
-                .choice("version", &[("5", Version::V5), ("5.0", Version::V5), ("3.1.1", Version::V311)])?
-                .unwrap_or(Version::V5),
+            has_certificate: options.get("tls.cert").is_some(),
+            tls,
+            version,
             qos: qos(options)?,
             client_id: client_id(options)?,
             username,
@@ -154,64 +100,86 @@ impl Link {
                 Some(0) => return Err(options.invalid("receive-maximum", "a number from 1 to 65535")),
                 given => given.unwrap_or(1_024),
             },
+            retain_handling: retain_handling(options, version)?,
+            packet_bytes_max: packet_bytes_max(options, version, &brokers)?,
+            will: will(options)?,
             on_error: on_error(options)?,
+            brokers,
         })
     }
 
-    /// The broker as messages name it.
-    pub fn broker(&self) -> String {
-        let (host, port) = (&self.host, self.port);
-        if host.contains(':') { format!("mqtt://[{host}]:{port}") } else { format!("mqtt://{host}:{port}") }
+    /// The broker of this number, from 0.
+    pub fn broker(&self, number: usize) -> &Broker {
+        &self.brokers[number % self.brokers.len()]
+    }
+
+    /// All brokers as one text.
+    pub fn broker_names(&self) -> String {
+        self.brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 }
 
-/// Host and port of the 'url' option.
-fn broker(options: &Options) -> Result<(String, u16)> {
-    let wrong = |what: &str| Error::config(format!("option 'url': {what}")).at(options.owner());
-    let url = options.require("url")?.trim();
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(wrong("it must look like 'mqtt://host:1883'"));
-    };
-    match scheme.to_ascii_lowercase().as_str() {
-        "mqtt" => {}
-        "mqtts" | "ws" | "wss" => {
-            return Err(wrong(&format!(
-                "'{scheme}://' is not supported yet, this version speaks MQTT over plain TCP"
-            ))
-            .remedy(
-                "use 'mqtt://host:1883', for example to a broker on this machine that bridges to the far one",
-            ));
+fn retain_handling(options: &Options, version: Version) -> Result<RetainHandling> {
+    let choices = [
+        ("send-if-new", RetainHandling::IfNew),
+        ("send-always", RetainHandling::Always),
+        ("never", RetainHandling::Never),
+    ];
+    match options.choice("retain-handling", &choices)? {
+        Some(RetainHandling::Never) if version == Version::V311 => {
+            Err(Error::config("option 'retain-handling' = 'never' needs MQTT 5")
+                .at(options.owner())
+                .remedy("a 3.1.1 broker always sends them: read the metadata 'retained', and filter by it"))
         }
-        _ => return Err(wrong(&format!("'{scheme}://' is no MQTT, it must look like 'mqtt://host:1883'"))),
+        given => Ok(given.unwrap_or(RetainHandling::IfNew)),
     }
-    if rest.contains('@') {
-        return Err(
-            wrong("it holds a user name or password").remedy("give them as 'username' and 'password'")
-        );
+}
+
+fn packet_bytes_max(options: &Options, version: Version, brokers: &[Broker]) -> Result<Option<u32>> {
+    match options.size_bytes("maximum-packet-size")? {
+        Some(_) if version == Version::V311 => {
+            Err(Error::config("option 'maximum-packet-size' needs MQTT 5")
+                .at(options.owner())
+                .remedy("'payload.max-bytes' bounds what is taken in with either version"))
+        }
+        Some(bytes) if bytes < PACKET_BYTES_MIN => {
+            Err(options.invalid("maximum-packet-size", "at least 128 bytes"))
+        }
+        Some(bytes) => Ok(Some(u32::try_from(bytes).unwrap_or(u32::MAX))),
+        // A larger one would end the connection, and come again over the next.
+        None if brokers.iter().any(|broker| broker.scheme.is_websocket()) => {
+            Ok(u32::try_from(WEBSOCKET_BYTES_MAX).ok())
+        }
+        None => Ok(None),
     }
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '?', '#']) {
-        return Err(wrong("a path means nothing to MQTT over TCP, end it after the port"));
-    }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(v6) => match v6.split_once(']') {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
-            None => return Err(wrong("the address's bracket is not closed")),
-        },
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
+}
+
+fn will(options: &Options) -> Result<Option<Will>> {
+    let Some(topic) = options.get("will.topic") else {
+        let others = ["will.payload", "will.qos", "will.retain"];
+        return match others.into_iter().find(|key| options.get(key).is_some()) {
+            None => Ok(None),
+            Some(key) => Err(Error::config(format!("option '{key}' needs 'will.topic'")).at(options.owner())),
+        };
     };
-    if host.is_empty() {
-        return Err(wrong("it names no host"));
+    if topic.is_empty() || topic.len() > 65_535 || topic.contains(['+', '#', '\0']) {
+        return Err(options.invalid("will.topic", "a topic without '+' and '#'"));
     }
-    let port = match port {
-        Some(port) => port.parse().map_err(|_| wrong(&format!("'{port}' is no port")))?,
-        None => 1_883,
+    let payload = options.get("will.payload").unwrap_or_default();
+    if payload.len() > 65_535 {
+        return Err(Error::config("option 'will.payload' is over 65535 bytes").at(options.owner()));
+    }
+    let qos = match options.parse::<u8>("will.qos", "'0' or '1'")? {
+        Some(given) if given > 1 => return Err(options.invalid("will.qos", "'0' or '1'")),
+        given => given.unwrap_or(1),
     };
-    Ok((host.to_owned(), port))
+    let retain = options.bool("will.retain")?.unwrap_or(false);
+    Ok(Some(Will {
+        topic: topic.to_owned(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos,
+        retain,
+    }))
 }
 
 fn qos(options: &Options) -> Result<u8> {
@@ -238,33 +206,4 @@ fn client_id(options: &Options) -> Result<Option<String>> {
 pub(super) fn duration(options: &Options, key: &str, default_ms: u64) -> Result<Duration> {
     let ms = options.duration_ms(key)?.and_then(|ms| u64::try_from(ms).ok());
     Ok(Duration::from_millis(ms.unwrap_or(default_ms)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn broker_of(url: &str) -> Result<(String, u16)> {
-        broker(&Options::from_pairs("table t", [("url", url)]))
-    }
-
-    #[test]
-    fn urls_name_a_host_and_perhaps_a_port() {
-        assert_eq!(broker_of("mqtt://host").unwrap(), ("host".to_owned(), 1_883));
-        assert_eq!(broker_of("mqtt://host:2883/").unwrap(), ("host".to_owned(), 2_883));
-        assert_eq!(broker_of("mqtt://[::1]:1").unwrap(), ("::1".to_owned(), 1));
-        for (url, part) in [
-            ("host:1883", "must look like"),
-            ("mqtts://host", "not supported yet"),
-            ("ws://host", "not supported yet"),
-            ("http://host", "no MQTT"),
-            ("mqtt://user:hunter2@host", "'username' and 'password'"),
-            ("mqtt://host/path", "a path means nothing"),
-            ("mqtt://:1883", "names no host"),
-            ("mqtt://host:x", "'x' is no port"),
-        ] {
-            let error = broker_of(url).unwrap_err().to_string();
-            assert!(error.contains(part) && !error.contains("hunter2"), "{url}: {error}");
-        }
-    }
 }

@@ -19,7 +19,9 @@ use millstream_engine::state::StateWriter;
 use millstream_engine::{Batch, ChangeKind, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
 use super::client_id::ClientId;
-use super::publish::{Delivery, Publication, Sending};
+use super::headers::Headers;
+use super::packets::Publication;
+use super::publish::{Delivery, Sending};
 use super::topic::{Template, column_of, wrong_column};
 
 /// Bytes that a message costs beside topic and payload.
@@ -32,7 +34,12 @@ pub(super) struct Writing {
     /// The template's columns in the table.
     pub columns: Vec<usize>,
     pub codec: Arc<dyn Codec>,
-    pub schema: SchemaRef,
+    /// Whether the broker keeps messages whose row does not say.
+    pub retain: bool,
+    pub headers: Headers,
+    /// The columns of the payload.
+    pub payload_columns: Vec<usize>,
+    pub payload_schema: SchemaRef,
 }
 
 /// The columns that `template` names, checked once for the table.
@@ -69,7 +76,7 @@ impl MqttSink {
     /// # Errors
     /// If the format cannot encode the columns.
     pub fn new(writing: Arc<Writing>) -> Result<Self> {
-        let encoder = writing.codec.encoder(Arc::clone(&writing.schema))?;
+        let encoder = writing.codec.encoder(Arc::clone(&writing.payload_schema))?;
         Ok(Self { writing, encoder, running: None })
     }
 
@@ -86,33 +93,40 @@ impl MqttSink {
             .map(|column| Ok(cast(batch.rows.column(*column), &DataType::Utf8)?))
             .collect::<Result<Vec<_>>>()?;
         let texts: Vec<&StringArray> = texts.iter().map(|column| column.as_string::<i32>()).collect();
-        let (mut buffer, mut ends) = (Vec::new(), Vec::new());
+        let headers = self.writing.headers.columns(&batch.rows);
+        let (mut buffer, mut ends, mut property_bytes) = (Vec::new(), Vec::new(), 0);
         let mut topic = String::new();
         for (row, payload) in self.encoder.encoded().rows().enumerate() {
             topic.clear();
             let value = |column: usize| {
                 texts.get(column).filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row))
             };
-            if let Err(error) = self.writing.template.fill(&mut topic, value) {
-                errors.reject(payload, error)?;
-                continue;
-            }
+            let filled = self.writing.template.fill(&mut topic, value);
+            let properties = match filled.and_then(|()| headers.properties(row)) {
+                Ok(properties) => properties,
+                Err(error) => {
+                    errors.reject(payload, error)?;
+                    continue;
+                }
+            };
+            property_bytes += properties.as_ref().map_or(0, |properties| properties.num_bytes());
+            let retain = headers.retain(row).unwrap_or(self.writing.retain);
             buffer.extend_from_slice(topic.as_bytes());
             let middle = buffer.len();
             buffer.extend_from_slice(payload);
-            ends.push((middle, buffer.len()));
+            ends.push((middle, buffer.len(), retain, properties));
         }
         let (buffer, mut start) = (Bytes::from(buffer), 0);
         let messages: Vec<_> = ends
             .into_iter()
-            .map(|(middle, end)| {
-                let publication =
-                    Publication { topic: buffer.slice(start..middle), payload: buffer.slice(middle..end) };
+            .map(|(middle, end, retain, properties)| {
+                let (topic, payload) = (buffer.slice(start..middle), buffer.slice(middle..end));
+                let publication = Publication { topic, payload, retain, properties };
                 start = end;
                 publication
             })
             .collect();
-        let bytes = buffer.len() + messages.len() * MESSAGE_BYTES;
+        let bytes = buffer.len() + property_bytes + messages.len() * MESSAGE_BYTES;
         Ok((messages, bytes))
     }
 }
@@ -123,7 +137,7 @@ impl Sink for MqttSink {
         let client_id = match &link.client_id {
             Some(given) => ClientId::given(given),
             None => {
-                let what = format!("write {} {}", link.broker(), self.writing.template);
+                let what = format!("write {} {}", link.broker_names(), self.writing.template);
                 ClientId::derived(&context.job, &link.table, &what)
             }
         };
@@ -138,7 +152,11 @@ impl Sink for MqttSink {
             let table = &self.writing.sending.link.table;
             return Err(Error::internal("an MQTT topic was given rows that update others").at(table));
         }
-        self.encoder.encode(&batch)?;
+        if self.writing.payload_columns.len() == batch.rows.num_columns() {
+            self.encoder.encode(&batch)?;
+        } else {
+            self.encoder.encode(&Batch::new(batch.rows.project(&self.writing.payload_columns)?))?;
+        }
         let running = self.running()?;
         let (messages, bytes) = self.messages(&batch, &running.errors)?;
         if messages.is_empty() { running.delivery.check() } else { running.delivery.send(messages, bytes) }

@@ -23,14 +23,14 @@ use super::client_id::ClientId;
 use super::columns::Plan;
 use super::outage::Outage;
 use super::packets::Message;
+use super::pattern::Patterns;
 use super::receive::{Chunk, Receiver, Taken};
 use super::settings::Link;
-use super::topic::Pattern;
 
 /// What a table that is read from says.
 pub(super) struct Reading {
     pub link: Arc<Link>,
-    pub pattern: Pattern,
+    pub patterns: Patterns,
     pub codec: Arc<dyn Codec>,
     pub payload: PayloadOptions,
     pub inlet_bytes_max: usize,
@@ -128,7 +128,7 @@ impl MqttSource {
             let error = over_limit(message.payload_bytes, self.reading.payload.bytes_max);
             return running.errors.reject(&message.payload, error);
         }
-        if let Err(error) = self.plan.accept(&self.reading.pattern, &message, &mut self.places) {
+        if let Err(error) = self.plan.accept(&self.reading.patterns, &message, &mut self.places) {
             return running.errors.reject(&message.payload, error);
         }
         self.decoder.push(&message.payload, &running.errors)?;
@@ -187,11 +187,11 @@ impl MqttSource {
 
 impl Source for MqttSource {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
-        let (link, pattern) = (&self.reading.link, &self.reading.pattern);
+        let (link, filters) = (&self.reading.link, &self.reading.patterns.filters);
         let client_id = match &link.client_id {
             Some(given) => ClientId::given(given),
             None => {
-                let what = format!("read {} {}", link.broker(), pattern.filter);
+                let what = format!("read {} {}", link.broker_names(), filters.join(";"));
                 ClientId::derived(&context.job, &link.table, &what)
             }
         };
@@ -200,7 +200,7 @@ impl Source for MqttSource {
         let task = Receiver {
             link: Arc::clone(link),
             client_id: client_id.text.clone(),
-            filter: pattern.filter.clone(),
+            filters: filters.clone(),
             payload_bytes_max: self.reading.payload.bytes_max,
             inlet: sender,
             taken: Arc::clone(&taken),

@@ -1,18 +1,16 @@
-//! Topics as the 'topic' option writes them: a pattern to read by, or a template to write by.
+//! Topics as the 'topic' option of a table writes them that is written to; pattern.rs has those to read by.
 //!
-//! A [`Pattern`] subscribes to its filter and splits the topics that arrive, so that `plant/{site}/+/t` gives column
-//! `site` the second level. A [`Template`] makes a row's topic from its columns. What a broker would refuse never
-//! leaves: a template's values are checked row by row.
+//! A [`Template`] makes a row's topic from its columns. What a broker would refuse never leaves: a template's values
+//! are checked row by row.
 
 use std::fmt::Write;
-use std::ops::Range;
 
 use millstream_engine::registry::Table;
 use millstream_engine::suggest::did_you_mean;
 use millstream_engine::{Error, Result};
 
 /// Bytes of the longest topic that MQTT can carry.
-const TOPIC_BYTES_MAX: usize = 65_535;
+pub(super) const TOPIC_BYTES_MAX: usize = 65_535;
 
 /// An error about the column that `{name}` of the 'topic' option stands for.
 pub(super) fn wrong_column(table: &Table, name: &str, what: &str) -> Error {
@@ -33,124 +31,7 @@ pub(super) fn column_of(table: &Table, name: &str, advice: &str) -> Result<usize
     })
 }
 
-/// One level of a pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Level {
-    Literal(String),
-    /// `+`
-    Any,
-    /// `{name}`: the number of the segment.
-    Segment(usize),
-    /// `#`
-    Rest,
-}
-
-/// What a source subscribes to.
-#[derive(Debug, Clone)]
-pub(super) struct Pattern {
-    /// The subscription's filter, with + for each named segment.
-    pub filter: String,
-    /// Names of the named segments, in order.
-    pub segments: Vec<String>,
-    levels: Vec<Level>,
-}
-
-impl Pattern {
-    /// Reads the 'topic' option of a table that is read from.
-    pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |what: String| Error::config(format!("option 'topic' = '{text}': {what}"));
-        if text.is_empty() || text.len() > TOPIC_BYTES_MAX || text.contains('\0') {
-            return Err(wrong("a topic is 1 to 65535 bytes without NUL".to_owned()));
-        }
-        // A shared subscription's messages come under the topic without its first two levels.
-        let (share, topic) = match text.strip_prefix("$share/") {
-            Some(rest) => match rest.split_once('/') {
-                Some((group, topic)) if !group.is_empty() && !group.contains(['+', '#', '{']) => {
-                    (format!("$share/{group}/"), topic)
-                }
-                _ => return Err(wrong("a shared subscription is '$share/GROUP/TOPIC'".to_owned())),
-            },
-            None => (String::new(), text),
-        };
-        let (mut levels, mut segments) = (Vec::new(), Vec::<String>::new());
-        let count = topic.split('/').count();
-        for (number, level) in topic.split('/').enumerate() {
-            levels.push(match level {
-                "+" => Level::Any,
-                "#" if number + 1 == count => Level::Rest,
-                "#" => return Err(wrong("'#' can only be the last level".to_owned())),
-                _ => match level.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-                    Some(name) if is_name(name) => {
-                        if segments.iter().any(|other| other == name) {
-                            return Err(wrong(format!("'{{{name}}}' is in it twice")));
-                        }
-                        segments.push(name.to_owned());
-                        Level::Segment(segments.len() - 1)
-                    }
-                    _ if level.contains(['{', '}']) => {
-                        return Err(wrong(format!(
-                            "'{level}' must be one '{{column}}', alone between the slashes"
-                        )));
-                    }
-                    _ if level.contains(['+', '#']) => {
-                        return Err(wrong(format!(
-                            "'{level}' has a wildcard that is not alone between the slashes"
-                        )));
-                    }
-                    _ => Level::Literal(level.to_owned()),
-                },
-            });
-        }
-        let mut filter = share;
-        for (number, level) in levels.iter().enumerate() {
-            if number > 0 {
-                filter.push('/');
-            }
-            filter.push_str(match level {
-                Level::Literal(text) => text,
-                Level::Any | Level::Segment(_) => "+",
-                Level::Rest => "#",
-            });
-        }
-        Ok(Self { filter, segments, levels })
-    }
-
-    /// Whether `topic` is one of this pattern's; then the places of its named segments, in order, are put at the end
-    /// of `found`.
-    pub fn split(&self, topic: &str, found: &mut Vec<Range<u32>>) -> bool {
-        let before = found.len();
-        let (bytes, mut at, mut open) = (topic.as_bytes(), 0, true);
-        for level in &self.levels {
-            // 'a/#' also matches 'a' itself.
-            if matches!(level, Level::Rest) {
-                return true;
-            }
-            if !open {
-                found.truncate(before);
-                return false;
-            }
-            let end =
-                bytes[at..].iter().position(|byte| *byte == b'/').map_or(bytes.len(), |slash| at + slash);
-            match level {
-                Level::Literal(text) if &bytes[at..end] != text.as_bytes() => {
-                    found.truncate(before);
-                    return false;
-                }
-                // A topic has at most 65535 bytes.
-                Level::Segment(_) => found.push(at as u32..end as u32),
-                _ => {}
-            }
-            open = end < bytes.len();
-            at = end + 1;
-        }
-        if open {
-            found.truncate(before);
-        }
-        !open
-    }
-}
-
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['{', '}', '+', '#'])
 }
 
@@ -259,68 +140,6 @@ impl std::fmt::Display for Template {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The named segments of `topic`, if it matches.
-    fn split(pattern: &str, topic: &str) -> Option<Vec<String>> {
-        let mut found = Vec::new();
-        let matches = Pattern::parse(pattern).unwrap().split(topic, &mut found);
-        assert!(matches || found.is_empty());
-        matches.then(|| {
-            found
-                .into_iter()
-                .map(|range| topic[range.start as usize..range.end as usize].to_owned())
-                .collect()
-        })
-    }
-
-    #[test]
-    fn named_segments_are_wildcards_that_are_kept() {
-        let pattern = Pattern::parse("plant/{site}/{device}/telemetry").unwrap();
-        assert_eq!(pattern.filter, "plant/+/+/telemetry");
-        assert_eq!(pattern.segments, ["site", "device"]);
-        assert_eq!(split("plant/{site}/{device}/telemetry", "plant/b/d7/telemetry").unwrap(), ["b", "d7"]);
-        assert_eq!(split("{a}/#", "x/y/z").unwrap(), ["x"]);
-        assert_eq!(split("$share/g/{a}/t", "x/t").unwrap(), ["x"]);
-        assert_eq!(Pattern::parse("$share/g/{a}/t").unwrap().filter, "$share/g/+/t");
-    }
-
-    #[test]
-    fn matching_is_mqtts() {
-        for (pattern, topic, matches) in [
-            ("a/b", "a/b", true),
-            ("a/b", "a/b/c", false),
-            ("a/b", "a", false),
-            ("a/+", "a/", true),
-            ("a/+", "a", false),
-            ("a/#", "a", true),
-            ("a/#", "a/b/c", true),
-            ("#", "a/b", true),
-            ("+/+", "/finance", true),
-            ("/+", "/finance", true),
-            ("+", "/finance", false),
-            ("{x}", "a/b", false),
-            ("a/{x}/c", "a/b/d", false),
-        ] {
-            assert_eq!(split(pattern, topic).is_some(), matches, "{pattern} {topic}");
-        }
-    }
-
-    #[test]
-    fn bad_patterns_say_what_is_wrong() {
-        for (pattern, part) in [
-            ("", "1 to 65535"),
-            ("a/#/b", "last level"),
-            ("a/b+", "not alone"),
-            ("a/x{b}", "alone between"),
-            ("a/{b", "alone between"),
-            ("{a}/{a}", "twice"),
-            ("a/{}", "alone between"),
-            ("$share/g", "$share/GROUP/TOPIC"),
-        ] {
-            let error = Pattern::parse(pattern).unwrap_err().to_string();
-            assert!(error.contains(part), "{pattern}: {error}");
-        }
-    }
 
     fn fill(template: &str, values: &[Option<&'static str>]) -> Result<String> {
         let mut topic = String::new();

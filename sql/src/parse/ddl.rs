@@ -168,9 +168,8 @@ fn column(cursor: &mut Cursor<'_>, table: &mut TableDefinition) -> Result<(), Sq
             } else {
                 name.clone()
             };
-            // Metadata is never written here, so VIRTUAL says nothing new.
-            let _ = cursor.take_words(&["VIRTUAL"]);
-            ColumnKind::Metadata { data_type, nullable, key }
+            let is_virtual = cursor.take_words(&["VIRTUAL"]);
+            ColumnKind::Metadata { data_type, nullable, key, is_virtual }
         } else {
             ColumnKind::Physical { data_type, nullable }
         }

@@ -1,8 +1,10 @@
 //! The connector against brokers in this process: rumqttd as it is, and a scripted one for what no real broker does on
 //! request. `tests/mosquitto.rs` of this crate runs against Mosquitto.
 
+mod metadata;
 mod rig;
 mod scripted;
+mod secure;
 mod sink;
 mod source;
 

@@ -224,9 +224,23 @@ fn tables_that_cannot_work_are_refused() {
         (&["t DOUBLE"], &[("keep-alive", "100 ms")], "whole seconds"),
         (&["t DOUBLE"], &[("receive-maximum", "0")], "from 1 to 65535"),
         (&["t DOUBLE"], &[("client-id", "")], "not empty"),
-        (&["t DOUBLE"], &[("url", "mqtts://host")], "not supported yet"),
+        (&["t DOUBLE"], &[("url", "http://host")], "no MQTT"),
+        (&["t DOUBLE"], &[("tls.ca", "x.pem")], "is not encrypted"),
+        (&["t DOUBLE"], &[("url", "mqtts://host"), ("tls.ca", "/no/such.pem")], "cannot be read"),
+        (&["x STRING"], &[("topic", "a/{x};b/{y}")], "other columns"),
+        (&["t DOUBLE"], &[("topic", "a/+;+/b")], "overlap"),
+        (&["t DOUBLE"], &[("topic", "$share/g/a"), ("shared-group", "g")], "'shared-group'"),
+        (&["t DOUBLE"], &[("retain-handling", "never"), ("version", "3.1.1")], "needs MQTT 5"),
+        (&["t DOUBLE"], &[("maximum-packet-size", "1 kb"), ("version", "3.1.1")], "needs MQTT 5"),
+        (&["t DOUBLE"], &[("maximum-packet-size", "1 b")], "at least 128"),
+        (&["t DOUBLE"], &[("will.payload", "gone")], "needs 'will.topic'"),
+        (&["t DOUBLE"], &[("will.topic", "a/+")], "without '+'"),
+        (&["t DOUBLE"], &[("will.topic", "a"), ("will.qos", "2")], "'0' or '1'"),
     ] {
-        let table = table(columns, &options(1, "p", more));
+        let mut all = options(1, "p", &[]);
+        all.retain(|(key, _)| !more.iter().any(|(other, _)| other == key));
+        all.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let table = table(columns, &all);
         let Err(error) = Mqtt.source(&table) else { panic!("{more:?} passed") };
         let text = error.to_string();
         assert!(text.contains(part) && text.contains("table t") && !text.contains("hunter2"), "{text}");

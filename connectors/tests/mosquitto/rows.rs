@@ -1,137 +1,17 @@
-//! The MQTT connector against Mosquitto, each test with a broker of its own on a free port.
-//!
-//! These need Debian's `mosquitto` package and are ignored without being asked for:
-//! `cargo test -p millstream-connectors --test mosquitto -- --ignored`. The binary is found in the usual places, or where
-//! MILLSTREAM_MOSQUITTO says; asked for and not found, they fail.
-#![cfg(feature = "mqtt")]
-#![allow(clippy::unwrap_used)]
-
-use millstream_connectors as connectors;
-
-#[path = "../src/mqtt/tests/rig.rs"]
-mod rig;
+//! Rows in and out, outages, limits.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
 use millstream_engine::JobState;
 use millstream_engine::metrics::Link;
-use tempfile::TempDir;
 
-use rig::{Device, Reader, Writer, free_port, wait_until};
-
-/// A running Mosquitto.
-struct Mosquitto {
-    port: u16,
-    folder: TempDir,
-    process: Option<Child>,
-}
-
-impl Mosquitto {
-    /// Starts one; `more` is added to its configuration, where `DIR` stands for its folder.
-    fn start(more: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let directory = folder.path().display().to_string();
-        let config = format!(
-            "listener {port} 127.0.0.1\nuser root\nmax_queued_messages 0\nset_tcp_nodelay true\n\
-             persistence true\npersistence_location {directory}/\nlog_dest file {directory}/log\n{}\n{}\n",
-            if more.contains("allow_anonymous") { "" } else { "allow_anonymous true" },
-            more.replace("DIR", &directory)
-        );
-        std::fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
-        let mut broker = Self { port, folder, process: None };
-        broker.start_again();
-        broker
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn start_again(&mut self) {
-        let process = Command::new(binary("mosquitto"))
-            .arg("-c")
-            .arg(self.path("mosquitto.conf"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.process = Some(process);
-        let port = self.port;
-        wait_until("Mosquitto", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    }
-
-    /// Stops it; with `-TERM` it keeps its sessions on disk first, with `-KILL` it cannot.
-    fn stop(&mut self, signal: &str) {
-        let Some(mut process) = self.process.take() else { return };
-        let sent = Command::new("kill").arg(signal).arg(process.id().to_string()).status().unwrap();
-        assert!(sent.success());
-        process.wait().unwrap();
-    }
-
-    fn options(&self, topic: &str, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-        let mut options = vec![
-            ("url", format!("mqtt://127.0.0.1:{}", self.port)),
-            ("topic", topic.to_owned()),
-            ("reconnect.backoff.initial", "20 ms".to_owned()),
-            ("reconnect.backoff.max", "200 ms".to_owned()),
-        ];
-        options.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        options
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        self.stop("-KILL");
-    }
-}
-
-/// One of Mosquitto's programs.
-fn binary(name: &str) -> PathBuf {
-    let given = std::env::var_os("MILLSTREAM_MOSQUITTO").map(PathBuf::from);
-    let beside = given.as_ref().and_then(|path| path.parent()).map(|folder| folder.join(name));
-    let usual = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/opt/homebrew/sbin"]
-        .map(|folder| Path::new(folder).join(name));
-    (given.filter(|_| name == "mosquitto").into_iter().chain(beside).chain(usual))
-        .find(|path| path.exists())
-        .unwrap_or_else(|| {
-            panic!("{name} is not installed: apt-get install mosquitto, or set MILLSTREAM_MOSQUITTO")
-        })
-}
-
-fn numbered(n: usize) -> Vec<u8> {
-    format!("{{\"n\":{n}}}").into_bytes()
-}
-
-/// Takes rows until each of `expected` has come.
-fn wait_for_all(reader: &mut Reader, expected: usize) -> usize {
-    let (mut seen, mut rows) = (BTreeSet::new(), 0);
-    wait_until("every message", || {
-        reader.take();
-        for row in reader.rows(0) {
-            rows += 1;
-            seen.insert(row);
-        }
-        seen.len() == expected
-    });
-    rows
-}
-
-const ROW: &[&str] = &["device STRING", "n BIGINT"];
-
-fn write(writer: &Writer, devices: &[&str], first: i64) {
-    let devices: ArrayRef = Arc::new(StringArray::from(devices.to_vec()));
-    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((first..).take(devices.len())));
-    let batch = RecordBatch::try_new(Arc::clone(&writer.schema), vec![devices, numbers]).unwrap();
-    writer.pusher.as_ref().unwrap().push(batch).unwrap();
-}
+use super::rig::{Device, Reader, Writer, wait_until};
+use super::{Mosquitto, ROW, binary, numbered, wait_for_all, words, write};
 
 #[test]
 #[ignore = "needs Mosquitto"]
@@ -167,6 +47,7 @@ fn rows_come_and_go_in_both_versions() {
 #[test]
 #[ignore = "needs Mosquitto"]
 fn passwords_are_checked_and_a_mended_one_is_enough() {
+    words::listen();
     let mut broker = Mosquitto::start("allow_anonymous true");
     let passwords = broker.path("passwords");
     std::fs::write(&passwords, "").unwrap();
@@ -194,7 +75,7 @@ fn passwords_are_checked_and_a_mended_one_is_enough() {
             &format!("login{version}"),
         )
         .unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+        words::wait_for(&broker.url(), &["not authorized", "'username'", "'password'"]);
         assert_eq!((reader.metrics().link(), reader.job.state()), (Link::Down, JobState::Running));
         set("right");
         reload(&broker);
@@ -220,6 +101,7 @@ const RIGHTS: &str = r#"{"defaultACLAccess":{"publishClientSend":true,"publishCl
 #[test]
 #[ignore = "needs Mosquitto"]
 fn what_is_not_allowed_is_refused_with_a_reason() {
+    words::listen();
     let plugin = std::fs::read_dir("/usr/lib").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
     let plugin = plugin.map(|folder| folder.join("mosquitto_dynamic_security.so")).find(|path| path.exists());
     let plugin = plugin.expect("the package holds the dynamic security plugin");
@@ -238,6 +120,7 @@ fn what_is_not_allowed_is_refused_with_a_reason() {
         let refused =
             Reader::start_with(&["n BIGINT"], &broker.options("closed/#", &version), 1 << 20, &name).unwrap();
         Reader::start(&["n BIGINT"], &broker.options("open/#", &version));
+        words::wait_for(&broker.url(), &["refuses the subscription to 'closed/#'", "'topic'"]);
         assert_eq!((refused.metrics().link(), refused.job.state()), (Link::Down, JobState::Running));
         assert_eq!(refused.metrics().reconnects.get(), 0);
     }
@@ -471,4 +354,34 @@ fn two_that_use_one_client_id_fight_ever_less() {
     std::thread::sleep(Duration::from_secs(2));
     assert!(fights() <= 16, "{} connections in two seconds", fights());
     assert!(two.iter().any(|reader| reader.metrics().link() == Link::Up));
+}
+
+#[test]
+#[ignore = "needs Mosquitto"]
+fn properties_pass_a_real_broker() {
+    let broker = Mosquitto::start("");
+    let columns = &[
+        "device STRING",
+        "kind FROM content-type",
+        "answer FROM response-topic",
+        "id FROM correlation-data",
+        "expiry FROM message-expiry",
+    ];
+    let mut reader = Reader::start(columns, &broker.options("t/{device}", &[]));
+    let mut writer = Writer::start(columns, &broker.options("t/{device}", &[])).unwrap();
+    let texts = |text: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![text, None])) };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec!["a", "b"])),
+        texts(Some("text/csv")),
+        texts(Some("answers/a")),
+        Arc::new(BinaryArray::from_opt_vec(vec![Some(&b"\x00\xff"[..]), None])),
+        Arc::new(Int64Array::from(vec![Some(90_000), None])),
+    ];
+    let batch = RecordBatch::try_new(Arc::clone(&writer.schema), columns).unwrap();
+    writer.pusher.as_ref().unwrap().push(batch).unwrap();
+    writer.finish();
+    let rows = reader.rows(2);
+    let head = r#"{"device":"a","kind":"text/csv","answer":"answers/a","id":"00ff","expiry":"#;
+    assert!(rows[0].starts_with(head), "{}", rows[0]);
+    assert_eq!(rows[1], r#"{"device":"b","kind":null,"answer":null,"id":null,"expiry":null}"#);
 }
