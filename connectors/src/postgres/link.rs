@@ -62,7 +62,13 @@ impl Link {
             .iter()
             .map(|row| {
                 let text = |at| row.try_get::<_, String>(at).unwrap_or_default();
-                ServerColumn { name: text(0), kind: text(1), category: text(2), cast: text(3), shown: text(4) }
+                ServerColumn {
+                    name: text(0),
+                    kind: text(1),
+                    category: text(2),
+                    cast: text(3),
+                    shown: text(4),
+                }
             })
             .collect();
         let name = settings.target_name();
@@ -125,7 +131,8 @@ async fn execute(
 ) -> Result<()> {
     let values: Vec<Chosen<'_>> =
         columns.iter().map(|column| Chosen { column: &rows.columns[*column], rows: chosen }).collect();
-    let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
     client.execute(statement, &parameters).await.map(|_| ()).map_err(|error| judged(&error))
 }
 
@@ -156,8 +163,9 @@ fn shown(error: &tokio_postgres::Error) -> String {
 fn connecting(error: &tokio_postgres::Error) -> Error {
     let text = shown(error);
     if text.contains("certificate") {
-        return Error::config(text)
-            .remedy("name the server's authority in 'tls.ca', or add '?sslmode=disable' to the URL to go without TLS");
+        return Error::config(text).remedy(
+            "name the server's authority in 'tls.ca', or add '?sslmode=disable' to the URL to go without TLS",
+        );
     }
     if text.contains("password missing") {
         return Error::config("the server asks for a password").remedy("give it in 'password'");

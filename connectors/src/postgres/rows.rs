@@ -52,7 +52,10 @@ impl TextColumn {
                 for value in column.as_binary::<i32>() {
                     if let Some(bytes) = value {
                         self.text.push_str("\\x");
-                        bytes.iter().try_for_each(|byte| write!(self.text, "{byte:02x}")).map_err(unwritable)?;
+                        bytes
+                            .iter()
+                            .try_for_each(|byte| write!(self.text, "{byte:02x}"))
+                            .map_err(unwritable)?;
                     }
                     self.end(value.is_none());
                 }
@@ -125,7 +128,8 @@ impl Rows {
 
     /// Bytes of all values.
     pub fn num_bytes(&self) -> usize {
-        self.columns.iter().map(|column| column.text.len()).sum::<usize>() + 9 * self.len() * self.columns.len()
+        self.columns.iter().map(|column| column.text.len()).sum::<usize>()
+            + 9 * self.len() * self.columns.len()
     }
 
     /// Adds a batch's rows.
@@ -232,7 +236,8 @@ mod tests {
     use super::*;
 
     fn rows(columns: Vec<ArrayRef>, changes: Option<Vec<ChangeKind>>) -> Rows {
-        let names = columns.iter().enumerate().map(|(at, column)| (format!("c{at}"), ArrayRef::clone(column)));
+        let names =
+            columns.iter().enumerate().map(|(at, column)| (format!("c{at}"), ArrayRef::clone(column)));
         let mut batch = Batch::new(RecordBatch::try_from_iter(names).unwrap());
         batch.changes = changes.map(Into::into);
         let mut rows = Rows::opened(columns.len(), 0);
@@ -249,13 +254,24 @@ mod tests {
             Arc::new(TimestampMillisecondArray::from(vec![Some(1_500), None])),
             Arc::new(TimestampMillisecondArray::from(vec![Some(1_500), None]).with_timezone("UTC")),
             Arc::new(BooleanArray::from(vec![Some(true), None])),
-            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1), None]), None])),
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![
+                Some(vec![Some(1), None]),
+                None,
+            ])),
         ];
         let rows = rows(columns, None);
         let first: Vec<_> = rows.columns.iter().map(|column| column.get(0).unwrap()).collect();
         assert_eq!(
             first,
-            ["-0.1", "\\x00ff", "-12.05", "1970-01-01T00:00:01.500", "1970-01-01T00:00:01.500Z", "true", "[1,null]"]
+            [
+                "-0.1",
+                "\\x00ff",
+                "-12.05",
+                "1970-01-01T00:00:01.500",
+                "1970-01-01T00:00:01.500Z",
+                "true",
+                "[1,null]"
+            ]
         );
         assert!(rows.columns.iter().all(|column| column.get(1).is_none()));
     }

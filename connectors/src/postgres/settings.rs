@@ -144,10 +144,13 @@ fn address(options: &Options) -> Result<Config> {
     let given = options.require("url")?.trim();
     let url = given.strip_prefix("jdbc:").unwrap_or(given);
     if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
-        return Err(wrong("is not the address of a PostgreSQL database, the only kind this connector writes to"));
+        return Err(wrong(
+            "is not the address of a PostgreSQL database, the only kind this connector writes to",
+        ));
     }
     // Every certificate is checked in full here, so these two ask for what 'require' does.
-    let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    let url =
+        url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
     let mut config = Config::from_str(&url).map_err(|_| wrong("cannot be read"))?;
     if let Some(user) = options.get("username") {
         config.user(user);
@@ -190,13 +193,16 @@ mod tests {
         let config = read([("url", "postgresql://ann@db:5433/plant")]).unwrap();
         assert_eq!((config.get_user(), config.get_dbname()), (Some("ann"), Some("plant")));
         assert_eq!(config.get_ports(), [5433]);
-        let config = read([("url", "jdbc:postgresql://db/plant?sslmode=verify-full"), ("username", "bob")]).unwrap();
+        let config =
+            read([("url", "jdbc:postgresql://db/plant?sslmode=verify-full"), ("username", "bob")]).unwrap();
         assert_eq!((config.get_user(), config.get_ssl_mode()), (Some("bob"), SslMode::Require));
     }
 
     #[test]
     fn a_wrong_address_is_refused_without_showing_it() {
-        for url in ["jdbc:mysql://ann:hunter2@db/x", "postgresql://ann:hunter2@db:port/x", "postgresql://db/x"] {
+        for url in
+            ["jdbc:mysql://ann:hunter2@db/x", "postgresql://ann:hunter2@db:port/x", "postgresql://db/x"]
+        {
             let error = read([("url", url)]).unwrap_err().to_string();
             assert!(error.contains("'url'") && !error.contains("hunter2"), "{error}");
         }

@@ -195,7 +195,10 @@ mod tests {
     use arrow_schema::Field;
 
     fn schema() -> Schema {
-        Schema::new(vec![Field::new("id", DataType::Int64, false), Field::new("so \"x\"", DataType::Utf8, true)])
+        Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("so \"x\"", DataType::Utf8, true),
+        ])
     }
 
     fn column(name: &str, kind: &str, category: &str) -> ServerColumn {
@@ -212,7 +215,9 @@ mod tests {
         assert_eq!(write_statement(&target, &schema(), &casts, &[]), append);
         assert_eq!(
             write_statement(&target, &schema(), &casts, &[0]),
-            format!("{append} ON CONFLICT (\"id\") DO UPDATE SET \"so \"\"x\"\"\" = excluded.\"so \"\"x\"\"\"")
+            format!(
+                "{append} ON CONFLICT (\"id\") DO UPDATE SET \"so \"\"x\"\"\" = excluded.\"so \"\"x\"\"\""
+            )
         );
         assert!(write_statement(&target, &schema(), &casts, &[0, 1]).ends_with("DO NOTHING"));
         assert_eq!(
