@@ -2,6 +2,11 @@
 //!
 //! Reading is in source.rs, writing in sink.rs. Other file formats come in as further arms of the format.
 
+#[cfg(feature = "parquet")]
+mod parquet;
+mod part;
+mod partition;
+mod rolling;
 mod sink;
 mod source;
 
@@ -31,6 +36,42 @@ const OPTIONS: &[OptionSpec] = &[
         "How often to look for more; given, it means follow.",
     ),
     OptionSpec::new("sink.append", "boolean", "false", "Add to the file instead of replacing it."),
+    OptionSpec::new(
+        "sink.rolling-policy.file-size",
+        "size",
+        "128 mb",
+        "A file of the folder is finished when it has this size.",
+    ),
+    OptionSpec::new(
+        "sink.rolling-policy.rollover-interval",
+        "duration",
+        "30 min",
+        "A file of the folder is finished when it is this old.",
+    ),
+    OptionSpec::new(
+        "sink.rolling-policy.check-interval",
+        "duration",
+        "1 min",
+        "How often ages are looked at while no rows come.",
+    ),
+    OptionSpec::new(
+        "sink.partition-by",
+        "text",
+        "",
+        "Columns, with commas between, whose values become folders 'column=value'; files hold the other columns.",
+    ),
+    OptionSpec::new(
+        "sink.open-files.max",
+        "integer",
+        "100",
+        "Partitions with an open file; the one at rest longest is finished for another.",
+    ),
+    OptionSpec::new(
+        "sink.compression",
+        "none | gzip | zstd",
+        "none",
+        "How files of the folder are compressed; parquet pages are with snappy where not given.",
+    ),
     ON_ERROR_OPTION,
 ];
 
@@ -59,13 +100,19 @@ impl Connector for Filesystem {
         }))
     }
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
-        Ok(Arc::new(sink::FileSink {
-            path: table.options.require("path")?.into(),
-            codec: lines_codec(table)?,
-            schema: Arc::clone(&table.schema),
-            append: table.options.bool("sink.append")?.unwrap_or(false),
-        }))
+        Ok(Arc::new(sink::FileSink::read(table)?))
     }
+}
+
+/// Whether the table's files are parquet.
+fn is_parquet(table: &Table) -> Result<bool> {
+    let wanted = table.options.get("format") == Some("parquet");
+    if wanted && cfg!(not(feature = "parquet")) {
+        return Err(Error::config("this build has no format 'parquet'")
+            .at(table.options.owner())
+            .remedy("build it with feature 'parquet'"));
+    }
+    Ok(wanted)
 }
 
 /// The table's codec, which must be one of lines.
