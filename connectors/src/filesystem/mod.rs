@@ -126,3 +126,6 @@ fn lines_codec(table: &Table) -> Result<Arc<dyn Codec>> {
         .at(table.options.owner())
         .remedy("use 'json' or 'csv'"))
 }
+
+#[cfg(test)]
+mod sink_tests;
