@@ -1,19 +1,29 @@
-//! `filesystem`: JSON lines from files, folders and globs, and into files.
+//! `filesystem`: lines (of any format whose payloads are lines) and parquet, from files, folders and globs, and into
+//! files.
 //!
-//! Reading is in source.rs, writing in sink.rs. Other file formats come in as further arms of the format.
+//! Reading: listing.rs finds files, tracked.rs knows how far each was read, lines.rs and parquet_read.rs read one, and
+//! source.rs puts them in order and makes rows, with the metadata of columns.rs. Writing: sink.rs writes a plain file in
+//! place; into a folder, partition.rs sorts rows, rolling.rs decides which file is open, part.rs writes it.
 
+mod columns;
+mod lines;
+mod listing;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_read;
 mod part;
 mod partition;
 mod rolling;
 mod sink;
 mod source;
+mod tracked;
 
 use std::sync::Arc;
 
 use millstream_engine::dead_letter::ON_ERROR_OPTION;
 use millstream_engine::options::OptionSpec;
+use millstream_engine::registry::MetadataSpec;
 use millstream_engine::{Codec, Connector, Error, Result, SinkProvider, SourceProvider, Table};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadOptions, on_error};
@@ -80,10 +90,13 @@ impl Connector for Filesystem {
         "filesystem"
     }
     fn help(&self) -> &'static str {
-        "JSON lines from files, folders and globs, and into files."
+        "Lines and parquet from files, folders and globs, and into files; follows files that grow and rotate."
     }
     fn options(&self) -> Vec<OptionSpec> {
         [OPTIONS, PAYLOAD_OPTIONS].concat()
+    }
+    fn metadata(&self) -> Vec<MetadataSpec> {
+        columns::specs()
     }
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
         let options = &table.options;
@@ -94,9 +107,11 @@ impl Connector for Filesystem {
             path: options.require("path")?.to_owned(),
             owner: options.owner().to_owned(),
             follow_ms: follow.then(|| interval.unwrap_or(1_000).max(1)),
-            codec: lines_codec(table)?,
+            codec: if is_parquet(table)? { None } else { Some(lines_codec(table)?) },
             payload: PayloadOptions::from_options(options)?,
             on_error: on_error(options)?,
+            has_header: options.get("format") == Some("csv") && options.bool("csv.header")?.unwrap_or(false),
+            metadata: columns::Columns::metadata_of(table),
         }))
     }
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {

@@ -35,7 +35,9 @@ pub(super) fn rows(from: i64, to: i64) -> Batch {
     let sites: StringArray = (from..to).map(|n| Some(if n % 2 == 0 { "A" } else { "B" })).collect();
     let columns: [(&str, ArrayRef); 2] =
         [("site", Arc::new(sites)), ("n", Arc::new(Int64Array::from_iter_values(from..to)))];
-    Batch::new(RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap())
+    Batch::new(
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap(),
+    )
 }
 
 pub(super) fn context(clock: Arc<ManualClock>) -> InstanceContext {
@@ -66,7 +68,9 @@ pub(super) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         if entry.path().is_dir() {
-            found.extend(files(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            found.extend(
+                files(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)),
+            );
         } else {
             found.insert(name, std::fs::read(entry.path()).unwrap());
         }
@@ -79,7 +83,9 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn lines(from: i64, to: i64) -> String {
-    (from..to).map(|n| format!("{{\"site\":\"{}\",\"n\":{n}}}\n", if n % 2 == 0 { "A" } else { "B" })).collect()
+    (from..to)
+        .map(|n| format!("{{\"site\":\"{}\",\"n\":{n}}}\n", if n % 2 == 0 { "A" } else { "B" }))
+        .collect()
 }
 
 #[test]
@@ -121,7 +127,9 @@ fn partitions_are_folders_and_few_are_open() {
     assert_eq!(names(folder.path()).iter().filter(|name| open(name)).count(), 1);
     assert_eq!(sink.finish().unwrap(), Ready::Yes);
     let files = files(folder.path());
-    let of = |site: &str| files.iter().find(|(name, _)| name.starts_with(&format!("site={site}/part-0-"))).unwrap().1;
+    let of = |site: &str| {
+        files.iter().find(|(name, _)| name.starts_with(&format!("site={site}/part-0-"))).unwrap().1
+    };
     assert_eq!(of("A"), b"{\"n\":0}\n{\"n\":2}\n");
     assert_eq!(of("B"), b"{\"n\":1}\n{\"n\":3}\n");
 }
@@ -148,7 +156,8 @@ fn a_checkpoint_names_its_files_when_it_is_complete_or_restored() {
     sink.restore(&StateReader::gather(&[state.finish()], &(0..1))).unwrap();
     sink.write(rows(4, 6)).unwrap();
     assert_eq!(sink.finish().unwrap(), Ready::Yes);
-    let text: String = files(folder.path()).into_values().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
+    let text: String =
+        files(folder.path()).into_values().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
     assert_eq!(text, lines(0, 6));
 }
 
@@ -172,7 +181,8 @@ fn a_path_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = start(&table(&file, &[("sink.compression", "gzip")]), &ManualClock::at(0)).err().unwrap().to_string();
+    let error =
+        start(&table(&file, &[("sink.compression", "gzip")]), &ManualClock::at(0)).err().unwrap().to_string();
     assert!(error.contains("is a file, not a folder"), "{error}");
     let error = start(&table(&file.join("below/"), &[]), &ManualClock::at(0)).err().unwrap().to_string();
     assert!(error.contains("below"), "{error}");
