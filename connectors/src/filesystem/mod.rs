@@ -144,3 +144,5 @@ fn lines_codec(table: &Table) -> Result<Arc<dyn Codec>> {
 
 #[cfg(test)]
 mod sink_tests;
+#[cfg(test)]
+mod source_tests;
