@@ -93,7 +93,7 @@ impl RollingSink {
         if !self.is_clean {
             self.is_clean = true;
             let depth = self.settings.partitioning.depth();
-            clean_folder(&self.settings.folder, depth, self.is_restored, self.settings.extension.as_str())?;
+            clean_folder(&self.settings.folder, depth, self.is_restored)?;
         }
         Ok(())
     }
@@ -272,12 +272,12 @@ impl Rolling {
 }
 
 /// Sees to the leftovers of dead runs in `folder`, and in folders of partitions `depth` deep.
-fn clean_folder(folder: &Path, depth: usize, is_restored: bool, extension: &str) -> Result<()> {
+fn clean_folder(folder: &Path, depth: usize, is_restored: bool) -> Result<()> {
     let entries = std::fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if depth > 0 && name.contains('=') && path.is_dir() {
-            clean_folder(&path, depth - 1, is_restored, extension)?;
+            clean_folder(&path, depth - 1, is_restored)?;
         }
         let inner = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".inprogress"));
         let Some(inner) = inner.filter(|inner| inner.starts_with("part-")) else { continue };

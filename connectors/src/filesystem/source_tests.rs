@@ -62,7 +62,7 @@ impl Reader {
     }
 
     /// All rows until the job's end.
-    fn to_end(self) -> Vec<String> {
+    fn drain(self) -> Vec<String> {
         let mut found = Vec::new();
         while let Some(batch) = self.puller.recv() {
             let mut encoder = JsonEncoder::new(false);
@@ -200,7 +200,7 @@ fn metadata_names_the_file_and_the_line() {
         )
     };
     assert_eq!(
-        Reader::start(&table).to_end(),
+        Reader::start(&table).drain(),
         [
             row(1, "x/a.json", "a.json", 21, 1),
             row(2, "x/a.json", "a.json", 21, 4),
@@ -217,7 +217,7 @@ fn through(folder: &Path, options: &[(&str, &str)]) -> Vec<String> {
     sink.write(rows(0, 4_000)).unwrap();
     sink.write(rows(4_000, 10_000)).unwrap();
     let _ = sink.finish().unwrap();
-    Reader::start(&table).to_end()
+    Reader::start(&table).drain()
 }
 
 fn expected() -> Vec<String> {
@@ -236,7 +236,7 @@ fn compressed_files_are_read_as_they_were_written() {
     let mut packed = snap::write::FrameEncoder::new(File::create(folder.path().join("a.json.sz")).unwrap());
     packed.write_all(expected().join("\n").as_bytes()).unwrap();
     drop(packed.into_inner().unwrap());
-    assert!(Reader::start(&table(folder.path(), &[])).to_end() == expected());
+    assert!(Reader::start(&table(folder.path(), &[])).drain() == expected());
 }
 
 #[cfg(feature = "compression")]
@@ -272,7 +272,7 @@ fn parquet_is_read_by_name_and_wrong_types_are_named() {
         field("n", DataType::Float64),
         field("site", DataType::Utf8),
     ]));
-    let rows = Reader::start(&other).to_end();
+    let rows = Reader::start(&other).drain();
     assert_eq!((rows.len(), rows[1].as_str()), (10_000, "{\"more\":null,\"n\":1.0,\"site\":\"B\"}"));
     other.schema = Arc::new(Schema::new(vec![field("n", DataType::Boolean)]));
     let error = Reader::start(&other).job.wait().unwrap_err().to_string();
