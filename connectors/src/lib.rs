@@ -12,6 +12,8 @@ pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 pub mod nexmark;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod print;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -38,6 +40,11 @@ pub fn register_all(registry: &mut Registry) {
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));
     registry.add(Arc::new(nexmark::Nexmark));
+    #[cfg(feature = "postgres")]
+    {
+        registry.add(Arc::new(postgres::Postgres::NATIVE));
+        registry.add(Arc::new(postgres::Postgres::JDBC));
+    }
     registry.add(Arc::new(print::Print::default()));
     #[cfg(feature = "webhook")]
     registry.add(Arc::new(webhook::Webhook));

@@ -1,14 +1,29 @@
-//! `filesystem`: JSON lines from files, folders and globs, and into files.
+//! `filesystem`: lines (of any format whose payloads are lines) and parquet, from files, folders and globs, and into
+//! files.
 //!
-//! Reading is in source.rs, writing in sink.rs. Other file formats come in as further arms of the format.
+//! Reading: listing.rs finds files, tracked.rs knows how far each was read, lines.rs and parquet_read.rs read one, and
+//! source.rs puts them in order and makes rows, with the metadata of columns.rs. Writing: sink.rs writes a plain file in
+//! place; into a folder, partition.rs sorts rows, rolling.rs decides which file is open, part.rs writes it.
 
+mod columns;
+mod lines;
+mod listing;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(feature = "parquet")]
+mod parquet_read;
+mod part;
+mod partition;
+mod rolling;
 mod sink;
 mod source;
+mod tracked;
 
 use std::sync::Arc;
 
 use millstream_engine::dead_letter::ON_ERROR_OPTION;
 use millstream_engine::options::OptionSpec;
+use millstream_engine::registry::MetadataSpec;
 use millstream_engine::{Codec, Connector, Error, Result, SinkProvider, SourceProvider, Table};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadOptions, on_error};
@@ -31,6 +46,42 @@ const OPTIONS: &[OptionSpec] = &[
         "How often to look for more; given, it means follow.",
     ),
     OptionSpec::new("sink.append", "boolean", "false", "Add to the file instead of replacing it."),
+    OptionSpec::new(
+        "sink.rolling-policy.file-size",
+        "size",
+        "128 mb",
+        "A file of the folder is finished when it has this size.",
+    ),
+    OptionSpec::new(
+        "sink.rolling-policy.rollover-interval",
+        "duration",
+        "30 min",
+        "A file of the folder is finished when it is this old.",
+    ),
+    OptionSpec::new(
+        "sink.rolling-policy.check-interval",
+        "duration",
+        "1 min",
+        "How often ages are looked at while no rows come.",
+    ),
+    OptionSpec::new(
+        "sink.partition-by",
+        "text",
+        "",
+        "Columns, with commas between, whose values become folders 'column=value'; files hold the other columns.",
+    ),
+    OptionSpec::new(
+        "sink.open-files.max",
+        "integer",
+        "100",
+        "Partitions with an open file; the one at rest longest is finished for another.",
+    ),
+    OptionSpec::new(
+        "sink.compression",
+        "none | gzip | zstd",
+        "none",
+        "How files of the folder are compressed; parquet pages are with snappy where not given.",
+    ),
     ON_ERROR_OPTION,
 ];
 
@@ -39,10 +90,13 @@ impl Connector for Filesystem {
         "filesystem"
     }
     fn help(&self) -> &'static str {
-        "JSON lines from files, folders and globs, and into files."
+        "Lines and parquet from files, folders and globs, and into files; follows files that grow and rotate."
     }
     fn options(&self) -> Vec<OptionSpec> {
         [OPTIONS, PAYLOAD_OPTIONS].concat()
+    }
+    fn metadata(&self) -> Vec<MetadataSpec> {
+        columns::specs()
     }
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
         let options = &table.options;
@@ -53,19 +107,27 @@ impl Connector for Filesystem {
             path: options.require("path")?.to_owned(),
             owner: options.owner().to_owned(),
             follow_ms: follow.then(|| interval.unwrap_or(1_000).max(1)),
-            codec: lines_codec(table)?,
+            codec: if is_parquet(table)? { None } else { Some(lines_codec(table)?) },
             payload: PayloadOptions::from_options(options)?,
             on_error: on_error(options)?,
+            has_header: options.get("format") == Some("csv") && options.bool("csv.header")?.unwrap_or(false),
+            metadata: columns::Columns::metadata_of(table),
         }))
     }
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
-        Ok(Arc::new(sink::FileSink {
-            path: table.options.require("path")?.into(),
-            codec: lines_codec(table)?,
-            schema: Arc::clone(&table.schema),
-            append: table.options.bool("sink.append")?.unwrap_or(false),
-        }))
+        Ok(Arc::new(sink::FileSink::read(table)?))
     }
+}
+
+/// Whether the table's files are parquet.
+fn is_parquet(table: &Table) -> Result<bool> {
+    let wanted = table.options.get("format") == Some("parquet");
+    if wanted && cfg!(not(feature = "parquet")) {
+        return Err(Error::config("this build has no format 'parquet'")
+            .at(table.options.owner())
+            .remedy("build it with feature 'parquet'"));
+    }
+    Ok(wanted)
 }
 
 /// The table's codec, which must be one of lines.
@@ -79,3 +141,8 @@ fn lines_codec(table: &Table) -> Result<Arc<dyn Codec>> {
         .at(table.options.owner())
         .remedy("use 'json' or 'csv'"))
 }
+
+#[cfg(test)]
+mod sink_tests;
+#[cfg(test)]
+mod source_tests;

@@ -1,40 +1,112 @@
-//! Writes JSON lines into one file; a path that is a folder (or ends with `/`) gets a file per instance in it.
+//! Writes lines into one file, in place and visible at once. A path that is a folder (or ends with `/`), or options
+//! that only make sense for one, get files that are rolled (rolling.rs).
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use millstream_engine::element::Epoch;
 use millstream_engine::state::StateWriter;
-use millstream_engine::{Batch, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink, SinkProvider};
+use millstream_engine::{
+    Batch, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink, SinkProvider, Table,
+};
+
+use super::part::Compression;
+use super::partition::Partitioning;
+use super::rolling::{Rolling, RollingSink};
+use super::{is_parquet, lines_codec};
 
 /// Bytes gathered before they are written even under load.
 const BUFFER_BYTES_MAX: usize = 1 << 18;
 
-#[derive(Clone)]
-pub(super) struct FileSink {
-    pub path: PathBuf,
-    pub append: bool,
-    pub codec: Arc<dyn Codec>,
-    pub schema: SchemaRef,
+/// What the table's options say.
+pub(super) enum FileSink {
+    /// One file.
+    Plain { path: PathBuf, append: bool, codec: Arc<dyn Codec>, schema: SchemaRef },
+    /// A folder; `codec` is there for lines.
+    Folder { rolling: Arc<Rolling>, codec: Option<Arc<dyn Codec>> },
+}
+
+impl FileSink {
+    /// Reads `table`'s options.
+    pub fn read(table: &Table) -> Result<Self> {
+        let options = &table.options;
+        let path = PathBuf::from(options.require("path")?);
+        let codec = if is_parquet(table)? { None } else { Some(lines_codec(table)?) };
+        let is_of_folder = |key: &str| {
+            key.starts_with("sink.rolling-policy.") || key == "sink.partition-by" || key == "sink.compression"
+        };
+        let is_folder =
+            path.is_dir() || path.to_string_lossy().ends_with('/') || options.keys().any(is_of_folder);
+        match codec {
+            Some(codec) if !is_folder => {
+                let append = options.bool("sink.append")?.unwrap_or(false);
+                Ok(Self::Plain { path, append, codec, schema: Arc::clone(&table.schema) })
+            }
+            codec => {
+                Ok(Self::Folder { rolling: Arc::new(Rolling::read(table, path, codec.is_none())?), codec })
+            }
+        }
+    }
+}
+
+impl Rolling {
+    fn read(table: &Table, folder: PathBuf, parquet: bool) -> Result<Self> {
+        let options = &table.options;
+        let duration = |key: &str, default_ms: i64| {
+            let ms = options.duration_ms(key)?.unwrap_or(default_ms);
+            Ok::<_, Error>(Duration::from_millis(ms.max(1).unsigned_abs()))
+        };
+        if folder.is_file() {
+            return Err(Error::config(format!("'path' = '{}' is a file, not a folder", folder.display()))
+                .at(options.owner())
+                .remedy("rolled, partitioned, compressed and parquet files are written into a folder"));
+        }
+        let compression = options.choice("sink.compression", Compression::CHOICES)?.unwrap_or_default();
+        let extension = match (parquet, options.get("format").unwrap_or("json")) {
+            (true, _) => "parquet".to_owned(),
+            (false, format) => format!("{format}{}", compression.extension()),
+        };
+        Ok(Self {
+            folder,
+            partitioning: Partitioning::read(table)?,
+            compression,
+            parquet,
+            extension,
+            bytes_max: options.size_bytes("sink.rolling-policy.file-size")?.unwrap_or(128 << 20) as u64,
+            age_max: duration("sink.rolling-policy.rollover-interval", 1_800_000)?,
+            check_interval: duration("sink.rolling-policy.check-interval", 60_000)?,
+            open_files_max: options.parse("sink.open-files.max", "a number of files")?.unwrap_or(100).max(1),
+        })
+    }
 }
 
 impl SinkProvider for FileSink {
-    fn create(&self, instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
-        let folder = self.path.is_dir() || self.path.to_string_lossy().ends_with('/');
-        let path = if folder { self.path.join(format!("part-{instance}.json")) } else { self.path.clone() };
-        Ok(Box::new(Writer {
-            path,
-            append: self.append,
-            file: None,
-            encoder: self.codec.encoder(Arc::clone(&self.schema))?,
-            buffer: Vec::new(),
-        }))
+    fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
+        match self {
+            Self::Plain { path, append, codec, schema } => Ok(Box::new(Writer {
+                path: path.clone(),
+                append: *append,
+                file: None,
+                encoder: codec.encoder(Arc::clone(schema))?,
+                buffer: Vec::new(),
+            })),
+            Self::Folder { rolling, codec } => {
+                let schema = &rolling.partitioning.schema;
+                let encoder = codec.as_ref().map(|codec| codec.encoder(Arc::clone(schema))).transpose()?;
+                Ok(Box::new(RollingSink::new(Arc::clone(rolling), encoder)))
+            }
+        }
     }
+
     fn describe(&self) -> String {
-        self.path.display().to_string()
+        match self {
+            Self::Plain { path, .. } => path.display().to_string(),
+            Self::Folder { rolling, .. } => rolling.folder.display().to_string(),
+        }
     }
 }
 

@@ -1,0 +1,232 @@
+//! The delivery task of one PostgreSQL sink: takes rows from the outlet and sees to each until it is committed or with
+//! the dead letters.
+//!
+//! Invariants: rows keep their share of the outlet's bytes until then, so a drained outlet means that nothing is on
+//! the way; one statement at a time, so order is kept. The task ends with its sink, or leaves a [`Failure`] for the
+//! worker to find. An error that somebody has to mend ends the job when it comes with the first connection or names
+//! the table; a login that is refused later is tried again, at the slowest rate so that no account gets locked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
+
+use millstream_engine::dead_letter::RowErrors;
+use millstream_engine::io::{OutletReceiver, OutletSender, outlet};
+use millstream_engine::keys::hash_bytes;
+use millstream_engine::metrics::Link as LinkState;
+use millstream_engine::{Error, ErrorKind, InstanceContext, Result};
+
+use super::link::Link;
+use super::rows::Rows;
+use super::settings::Settings;
+
+/// Why the delivery task ended before its sink, if it did.
+type Failure = Arc<Mutex<Option<Error>>>;
+
+/// The worker's end of the delivery task.
+pub(super) struct Delivery {
+    pub outlet: OutletSender<Rows>,
+    failure: Failure,
+    task: AbortHandle,
+}
+
+impl Delivery {
+    /// Starts the task.
+    pub fn start(settings: Arc<Settings>, context: &InstanceContext) -> Result<Self> {
+        let (sender, mut receiver) = outlet(settings.outlet_bytes_max, Arc::clone(&context.waker));
+        let failure = Failure::default();
+        let seed = hash_bytes(settings.table.as_bytes()) ^ context.clock.monotonic_ns();
+        let mut writer = Writer {
+            errors: context.row_errors(settings.on_error),
+            random: SmallRng::seed_from_u64(seed),
+            link: None,
+            was_up: false,
+            failures: 0,
+            failure: Arc::clone(&failure),
+            context: context.clone(),
+            settings,
+        };
+        context.metrics.set_link(LinkState::Down);
+        let run = async move {
+            // The failure is left before the outlet goes: the worker must not find it drained of rows that were dropped.
+            if let Err(error) = writer.run(&mut receiver).await {
+                tracing::error!("a PostgreSQL sink ends its job: {error}");
+                writer.leave(&error);
+                writer.context.waker.notify();
+            }
+        };
+        let task = context.io.handle()?.spawn(run).abort_handle();
+        Ok(Self { outlet: sender, failure, task })
+    }
+
+    /// What ended the task, if it has ended.
+    pub fn check(&self) -> Result<()> {
+        // In this order: the failure is left before the outlet closes.
+        let is_closed = self.outlet.is_closed();
+        match self.failure.lock().clone() {
+            Some(error) => Err(error),
+            None if is_closed => Err(Error::internal("the PostgreSQL sink's delivery task has died")),
+            None => Ok(()),
+        }
+    }
+
+    /// True when everything handed over is committed or with the dead letters.
+    pub fn is_drained(&self) -> Result<bool> {
+        // In this order: what a dying task drops looks drained, but its failure is left before.
+        let is_drained = self.outlet.is_drained();
+        self.check()?;
+        Ok(is_drained)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Writer {
+    settings: Arc<Settings>,
+    errors: RowErrors,
+    random: SmallRng,
+    link: Option<Link>,
+    was_up: bool,
+    /// Failures in a row.
+    failures: u32,
+    failure: Failure,
+    context: InstanceContext,
+}
+
+impl Writer {
+    async fn run(&mut self, outlet: &mut OutletReceiver<Rows>) -> Result<()> {
+        loop {
+            // Connected before there are rows, so that what is wrong shows at the start.
+            let link = self.connected().await?;
+            let item = tokio::select! {
+                item = outlet.recv() => item,
+                _ = &mut link.driver => {
+                    self.lost(&Error::unavailable("the server has closed the connection")).await?;
+                    continue;
+                }
+            };
+            // Held until the rows are done; after an error too, until the failure is left.
+            let Some((rows, _in_flight)) = item else { return Ok(()) };
+            self.deliver(&rows).await.inspect_err(|error| self.leave(error))?;
+        }
+    }
+
+    /// Sees to all of `rows`.
+    async fn deliver(&mut self, rows: &Rows) -> Result<()> {
+        let (writes, removes) = rows.settled(&self.settings.primary_key);
+        match self.apply(rows, &removes, &writes).await? {
+            None => {}
+            Some(_) => {
+                // Removed first, as together: a row that is written may need the place of one that goes.
+                self.halve(rows, &removes, true).await?;
+                self.halve(rows, &writes, false).await?;
+            }
+        }
+        let metrics = &self.context.metrics;
+        metrics.bytes_out.add(rows.num_bytes() as u64);
+        Ok(())
+    }
+
+    /// Writes or removes `chosen`, of which the server refuses at least one, in ever smaller parts, in order.
+    async fn halve(&mut self, rows: &Rows, chosen: &[u32], removes: bool) -> Result<()> {
+        let mut parts = vec![chosen];
+        while let Some(part) = parts.pop() {
+            let (removed, written) = if removes { (part, &[][..]) } else { (&[][..], part) };
+            let Some(error) = self.apply(rows, removed, written).await? else { continue };
+            match part {
+                [row] => {
+                    let payload = rows.payload(&self.settings.schema, *row as usize);
+                    self.errors.reject(&payload, error)?;
+                }
+                _ => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push(second);
+                    parts.push(first);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies rows, however often the connection breaks. Answers why, if the server refuses one of them.
+    async fn apply(&mut self, rows: &Rows, removes: &[u32], writes: &[u32]) -> Result<Option<Error>> {
+        loop {
+            let error = match self.connected().await?.apply(rows, removes, writes).await {
+                Ok(()) => {
+                    self.failures = 0;
+                    self.context.metrics.rows_out.add((removes.len() + writes.len()) as u64);
+                    return Ok(None);
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Data => return Ok(Some(error)),
+                ErrorKind::Unavailable => self.lost(&error).await?,
+                _ => return Err(error.at(format!("table {}", self.settings.table))),
+            }
+        }
+    }
+
+    /// The connection, made if there is none.
+    async fn connected(&mut self) -> Result<&mut Link> {
+        while self.link.is_none() {
+            match Link::connect(&self.settings).await {
+                Ok(link) => {
+                    self.link = Some(link);
+                    self.context.metrics.set_link(LinkState::Up);
+                    if self.was_up {
+                        self.context.metrics.reconnects.add(1);
+                        tracing::info!(table = %self.settings.table, "{} is connected again", self.settings.server());
+                    }
+                    self.was_up = true;
+                }
+                Err(error) => self.lost(&error).await?,
+            }
+        }
+        self.link.as_mut().ok_or_else(|| Error::internal("the connection is gone"))
+    }
+
+    /// The connection is gone, or did not come about: waits before the next.
+    async fn lost(&mut self, error: &Error) -> Result<()> {
+        self.link = None;
+        self.context.metrics.set_link(LinkState::Down);
+        let is_for_somebody = error.kind() == ErrorKind::Config;
+        if is_for_somebody && !self.was_up {
+            return Err(error.clone().at(format!("table {}", self.settings.table)));
+        }
+        self.failures = self.failures.saturating_add(1);
+        if let Some(retries_max) = self.settings.retries_max.filter(|max| self.failures > *max) {
+            let what = format!("given up after {retries_max} retries; at last {error}");
+            return Err(Error::unavailable(what).at(format!("table {}", self.settings.table)));
+        }
+        self.context.metrics.retries.add(1);
+        let full = if is_for_somebody {
+            self.settings.backoff_max
+        } else {
+            let doublings = (self.failures - 1).min(31);
+            self.settings.backoff_initial.saturating_mul(1 << doublings).min(self.settings.backoff_max)
+        };
+        let wait = full.mul_f64(self.random.random_range(0.5..=1.0));
+        // The first of an outage and then ever fewer, by powers of two: an outage of a day is a few dozen lines.
+        if self.failures.is_power_of_two() {
+            let (table, failures) = (&self.settings.table, self.failures);
+            tracing::warn!(%table, failures, "{error}; tried again in {wait:.1?}");
+        }
+        sleep(self.context.clock.sleep_for(wait.max(Duration::from_millis(1)))).await;
+        Ok(())
+    }
+
+    /// Leaves why the job ends for the worker; the first reason stays.
+    fn leave(&self, error: &Error) {
+        self.failure.lock().get_or_insert_with(|| error.clone());
+    }
+}

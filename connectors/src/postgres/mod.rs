@@ -1,0 +1,92 @@
+//! The `postgres` connector (and Flink's `jdbc` with a PostgreSQL URL): rows into a table of a PostgreSQL database.
+//!
+//! ```sql
+//! CREATE TABLE devices (id STRING, seen TIMESTAMP_LTZ(3), n BIGINT, PRIMARY KEY (id) NOT ENFORCED) WITH (
+//!   'connector' = 'postgres', 'url' = 'postgresql://app@db:5432/plant', 'password' = '${PG}', 'table-name' = 'devices');
+//! ```
+//!
+//! The worker writes rows as text columns (rows.rs) and hands them over, up to 'sink.buffer-flush.max-rows' at a time
+//! and whenever the stream rests (sink.rs), through an outlet bounded in bytes to one task (delivery.rs), which
+//! connects and judges errors (link.rs) and runs the statements (target.rs).
+//!
+//! What one can rely on:
+//! - With a PRIMARY KEY the sink takes updates: rows replace those of their key, `-D` and `-U` remove theirs. Rows of
+//!   one key keep their order, and within one statement the last one wins. A replay leaves the same rows.
+//! - Without a key rows are added, at least once: a connection that breaks during a commit may add them twice.
+//! - A row that the server refuses is found by halving, goes where 'on-error' says, and the others are written.
+//! - An outage is retried with jittered backoff; a barrier and the end wait until everything is committed.
+
+mod delivery;
+mod link;
+mod rows;
+mod settings;
+mod sink;
+mod target;
+
+use std::sync::Arc;
+
+use millstream_engine::options::OptionSpec;
+use millstream_engine::registry::{Connector, SinkProvider, Table};
+use millstream_engine::{Result, Sink};
+
+use crate::tls::TLS_OPTIONS;
+use settings::Settings;
+use sink::PostgresSink;
+
+/// `'connector' = 'postgres'`, and under [`Postgres::JDBC`] Flink's `'connector' = 'jdbc'`.
+#[derive(Debug)]
+pub struct Postgres {
+    name: &'static str,
+}
+
+impl Postgres {
+    /// Under its own name.
+    pub const NATIVE: Self = Self { name: "postgres" };
+    /// Under the name that Flink's tables have.
+    pub const JDBC: Self = Self { name: "jdbc" };
+}
+
+impl Connector for Postgres {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn help(&self) -> &'static str {
+        "Writes rows to a PostgreSQL table: adds them, or with a primary key replaces and removes them."
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        [settings::OPTIONS, TLS_OPTIONS].concat()
+    }
+
+    fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
+        Ok(Arc::new(Provider { settings: Arc::new(Settings::read(table)?) }))
+    }
+}
+
+struct Provider {
+    settings: Arc<Settings>,
+}
+
+impl SinkProvider for Provider {
+    /// One connection, so that rows arrive in order.
+    fn parallelism(&self, _workers: usize) -> usize {
+        1
+    }
+
+    fn accepts_updates(&self) -> bool {
+        !self.settings.primary_key.is_empty()
+    }
+
+    fn order_keys(&self) -> Vec<usize> {
+        self.settings.primary_key.clone()
+    }
+
+    fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(PostgresSink::new(Arc::clone(&self.settings))))
+    }
+
+    fn describe(&self) -> String {
+        format!("{} {}", self.settings.server(), self.settings.target_name())
+    }
+}
