@@ -26,11 +26,17 @@ fn programs_run() {
 
 /// Runs an SQL file of examples/ against a broker and a receiver, once its source is connected.
 fn start(file: &str, broker: std::net::SocketAddr, receiver: &Receiver) -> Child {
+    start_in(".", file, broker, receiver)
+}
+
+/// The same, with files in `folder`.
+fn start_in(folder: &str, file: &str, broker: std::net::SocketAddr, receiver: &Receiver) -> Child {
     let path = format!("{}/examples/{file}", env!("CARGO_MANIFEST_DIR"));
     let address = free_address().to_string();
     let child = command(&["run", &path, "--http", &address])
         .env("MQTT_URL", format!("mqtt://{broker}"))
         .env("ALERT_URL", &receiver.url)
+        .env("DATA_DIR", folder)
         .spawn()
         .unwrap();
     wait_until("the source to connect", || {
@@ -122,4 +128,80 @@ fn fleet_alerts_at_once_and_after_a_window_by_each_devices_clock() {
     }
     // The hottest windows of the bare SELECT: slow's three, and fast's one with the peak.
     assert_eq!(ran.rows().len(), 4, "{}", ran.out);
+}
+
+/// The rows of a JSON lines file.
+fn rows_of(path: std::path::PathBuf) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn patient_vitals_tells_a_patient_in_need_from_a_flicker() {
+    let ((five, three), receiver, folder) = (broker(), Receiver::start(), tempfile::tempdir().unwrap());
+    let child = start_in(&folder.path().display().to_string(), "patient_vitals.sql", five, &receiver);
+    let mut publisher = Publisher::connect(three).unwrap();
+    let mut send = |bed: &str, payload: String| {
+        publisher.publish(&format!("ward/north/{bed}/vitals"), payload.as_bytes()).unwrap();
+    };
+    for second in 0..30 {
+        // Bed 1 is well but for a flicker, bed 2 is short of oxygen from second 10 on, bed 3's heart races once.
+        for (bed, pulse, spo2) in [
+            ("1", 72, if second == 5 { 40 } else { 98 }),
+            ("2", 80, if second >= 10 { 85 } else { 97 }),
+            ("3", if second == 20 { 190 } else { 75 }, 97),
+        ] {
+            send(
+                bed,
+                json!({"ts": format!("2026-01-01T08:00:{second:02}"), "pulse": pulse, "spo2": spo2})
+                    .to_string(),
+            );
+        }
+    }
+    send("1", json!({"ts": "2026-01-01T08:00:01", "pulse": 72, "spo2": 98}).to_string());
+    send("1", "{\"ts\":\"2026-01-01T08:00:30\",\"pulse\":\"fast\"}".into());
+    wait_until("three alerts", || receiver.requests().len() >= 3);
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let alerts = receiver.bodies();
+    let of = |bed: &str, what: &str| {
+        alerts.iter().filter(|alert| alert["bed"] == bed && alert["what"] == what).count()
+    };
+    assert_eq!(of("1", "low oxygen") + of("1", "racing heart"), 0, "{alerts:?}");
+    assert!(of("2", "low oxygen") >= 2 && of("3", "racing heart") == 1, "{alerts:?}");
+    assert_eq!(rows_of(folder.path().join("unreadable.json"))[0]["source"], "vitals");
+    assert_eq!(rows_of(folder.path().join("late_vitals.json"))[0]["bed"], "1");
+}
+
+#[test]
+fn energy_meters_sheds_load_before_the_quarter_ends() {
+    let ((five, three), receiver, folder) = (broker(), Receiver::start(), tempfile::tempdir().unwrap());
+    let child = start_in(&folder.path().display().to_string(), "energy_meters.sql", five, &receiver);
+    let mut publisher = Publisher::connect(three).unwrap();
+    // Fifteen minutes from 08:00 on, a reading a minute that stands for 60 seconds' worth of watts.
+    for minute in 0..15 {
+        for (meter, watts) in [("m1", 1_000.0), ("m2", 20_000.0)] {
+            let payload = json!({"t": 1_767_254_400 + minute * 60, "watts": watts * 60.0});
+            publisher.publish(&format!("grid/f7/{meter}"), payload.to_string().as_bytes()).unwrap();
+        }
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let folder = folder.path().join("energy");
+    let mut lines: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "csv"))
+        .flat_map(|path| {
+            std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    lines.sort();
+    // A window a minute and meter, each with what came since the quarter began.
+    assert_eq!(lines.len(), 30, "{lines:?}");
+    let last = "f7,m1,2026-01-01 08:00:00,2026-01-01 08:15:00,0.25,60000.0";
+    assert!(lines.iter().any(|line| line == last), "{lines:?}");
 }

@@ -78,7 +78,7 @@ mod websocket;
 
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 
 use millstream_engine::options::OptionSpec;
 use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
@@ -133,7 +133,7 @@ impl Connector for Mqtt {
         let reading = Reading {
             link,
             patterns,
-            codec: table.codec()?,
+            codec: table.codec_for(&payload_columns(table, &segments))?,
             payload: PayloadOptions::from_options(options)?,
             inlet_bytes_max: options.size_bytes("inlet.max-bytes")?.unwrap_or(4 << 20).max(1),
         };
@@ -176,6 +176,14 @@ impl Connector for Mqtt {
             }),
         }))
     }
+}
+
+/// The columns that payloads fill: neither metadata nor segments of the topic.
+fn payload_columns(table: &Table, segments: &[usize]) -> SchemaRef {
+    let fields = table.schema.fields().iter().enumerate();
+    let of_payload =
+        fields.filter(|(index, _)| table.metadata_key(*index).is_none() && !segments.contains(index));
+    Arc::new(Schema::new(of_payload.map(|(_, field)| Arc::clone(field)).collect::<Vec<_>>()))
 }
 
 struct SourceSide {
