@@ -117,7 +117,7 @@ impl SourceProvider for Payloads {
     }
     fn create(&self, schema: SchemaRef, instance: usize, parallelism: usize) -> Result<Box<dyn Source>> {
         let options = Options::default();
-        let codec = Json.codec(&options)?;
+        let codec = Json.codec(&options, &schema)?;
         Ok(Box::new(Reader {
             pool: Arc::clone(&self.pool),
             next: instance * self.rows / parallelism,

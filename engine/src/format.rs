@@ -29,11 +29,12 @@ pub trait Format: Send + Sync {
     /// Its options, each with the format's name in front (`csv.field-delimiter`).
     fn options(&self) -> Vec<OptionSpec>;
 
-    /// Reads its options.
+    /// Reads its options. `columns` are all that a payload holds, in the table's order, of which a query may want some:
+    /// formats whose columns go by position, or whose schema follows from the table, need them all.
     ///
     /// # Errors
-    /// If one is wrong.
-    fn codec(&self, options: &Options) -> Result<Arc<dyn Codec>>;
+    /// If an option is wrong.
+    fn codec(&self, options: &Options, columns: &SchemaRef) -> Result<Arc<dyn Codec>>;
 }
 
 /// A format with its options read.
@@ -211,13 +212,20 @@ impl Formats {
         self.formats.get(name)
     }
 
-    /// The codec of the format that option `key` of `options` names, `default` if it names none. What `key` has in
+    /// The codec of the format that option `key` of `options` names, `default` if it names none, for payloads that
+    /// hold `columns`. What `key` has in
     /// front of `format` (`value.` in `value.format`) stands in front of the format's options too; options without
     /// it are also read.
     ///
     /// # Errors
     /// If there is no such format, or one of its options is wrong.
-    pub fn codec(&self, options: &Options, key: &str, default: Option<&str>) -> Result<Arc<dyn Codec>> {
+    pub fn codec(
+        &self,
+        options: &Options,
+        key: &str,
+        default: Option<&str>,
+        columns: &SchemaRef,
+    ) -> Result<Arc<dyn Codec>> {
         let name = match (options.get(key), default) {
             (Some(name), _) => name,
             (None, Some(default)) => default,
@@ -232,7 +240,8 @@ impl Formats {
                 .remedy(format!("{nearest}this build has: {}", known.join(", "))));
         };
         let prefix = key.strip_suffix("format").unwrap_or_default();
-        format.codec(&if prefix.is_empty() { options.clone() } else { options.under(prefix) })
+        let own = if prefix.is_empty() { options.clone() } else { options.under(prefix) };
+        format.codec(&own, columns)
     }
 
     /// The options of the formats that `options` name, with what stands in front of them there. `own` are the

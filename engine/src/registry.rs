@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 
 use crate::error::{Error, Result};
 use crate::format::{Codec, Format, Formats};
@@ -33,12 +33,28 @@ pub struct Table {
 }
 
 impl Table {
-    /// The codec of the format that `'format'` names, `json` if it names none.
+    /// The columns that are no metadata, in order.
+    pub fn payload_schema(&self) -> SchemaRef {
+        let is_payload = |index: &usize| self.metadata_key(*index).is_none();
+        let fields = (0..self.schema.fields().len()).filter(is_payload);
+        Arc::new(Schema::new(fields.map(|index| Arc::clone(&self.schema.fields()[index])).collect::<Vec<_>>()))
+    }
+
+    /// The codec of the format that `'format'` names, `json` if it names none, for payloads that hold all columns but
+    /// metadata.
     ///
     /// # Errors
     /// If there is no such format, or one of its options is wrong.
     pub fn codec(&self) -> Result<Arc<dyn Codec>> {
-        self.formats.codec(&self.options, "format", Some("json"))
+        self.codec_for(&self.payload_schema())
+    }
+
+    /// As [`Table::codec`], for payloads that hold `columns`.
+    ///
+    /// # Errors
+    /// If there is no such format, or one of its options is wrong.
+    pub fn codec_for(&self, columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
+        self.formats.codec(&self.options, "format", Some("json"), columns)
     }
 
     /// The metadata key of column `index`, if it is a metadata column.

@@ -35,7 +35,7 @@ pub fn decode(pairs: &[(&str, &str)], data: &[u8]) {
     let values = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let options = Options::new("table fuzz", values);
     let registry = millstream::connectors::registry();
-    let Ok(codec) = registry.formats().codec(&options, "format", None) else {
+    let Ok(codec) = registry.formats().codec(&options, "format", None, &schema()) else {
         panic!("the target's own options are wrong");
     };
     let Ok(payload) = PayloadOptions::from_options(&options) else { panic!("wrong payload options") };

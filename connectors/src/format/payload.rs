@@ -269,7 +269,7 @@ pub(crate) mod testing {
         payloads: &[&[u8]],
     ) -> (RecordBatch, Vec<u32>, Vec<String>) {
         let options = Options::from_pairs("table t", pairs);
-        let codec = crate::registry().formats().codec(&options, "format", Some("json")).unwrap();
+        let codec = crate::registry().formats().codec(&options, "format", Some("json"), &schema).unwrap();
         let given = PayloadOptions::from_options(&options).unwrap();
         let mut decoder = PayloadDecoder::new(schema, codec.as_ref(), &given).unwrap();
         let (letters, metrics) = (Arc::<DeadLetters>::default(), OperatorMetrics::new("t", "source", 0));

@@ -46,7 +46,7 @@ impl Format for Json {
         OPTIONS.to_vec()
     }
 
-    fn codec(&self, options: &Options) -> Result<Arc<dyn Codec>> {
+    fn codec(&self, options: &Options, _columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
         options.choice("json.timestamp-format.standard", &[("sql", ()), ("iso-8601", ())])?;
         options.bool("json.ignore-parse-errors")?;
         let fail_on_missing = options.bool("json.fail-on-missing-field")?.unwrap_or(false);
