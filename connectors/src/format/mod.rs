@@ -2,6 +2,10 @@
 //! its own. [`payload`] is the one path on which sources decode, with errors per payload. To add a format, copy json/
 //! and add a line to [`register_all`].
 
+#[cfg(feature = "avro")]
+mod avro;
+pub(crate) mod columns;
+mod convert;
 mod epoch;
 pub mod json;
 pub mod payload;
@@ -15,5 +19,7 @@ use millstream_engine::Registry;
 
 /// Adds every format of this build.
 pub(crate) fn register_all(registry: &mut Registry) {
+    #[cfg(feature = "avro")]
+    registry.add_format(Arc::new(avro::Avro));
     registry.add_format(Arc::new(json::Json));
 }
