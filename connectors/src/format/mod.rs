@@ -21,5 +21,7 @@ use millstream_engine::Registry;
 pub(crate) fn register_all(registry: &mut Registry) {
     #[cfg(feature = "avro")]
     registry.add_format(Arc::new(avro::Avro));
+    #[cfg(feature = "avro")]
+    registry.add_format(Arc::new(avro::AvroConfluent));
     registry.add_format(Arc::new(json::Json));
 }

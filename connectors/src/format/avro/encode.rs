@@ -22,11 +22,11 @@ pub(super) struct AvroEncoder {
 }
 
 impl AvroEncoder {
-    /// Writes the columns of `columns` by the Avro schema `json`, each value behind `prefix`.
+    /// Writes the columns of `columns` by the Avro schema `json`.
     ///
     /// # Errors
     /// If the columns cannot be written by it.
-    pub fn new(columns: &SchemaRef, json: &str, prefix: Vec<u8>) -> Result<Self> {
+    pub fn new(columns: &SchemaRef, json: &str) -> Result<Self> {
         let written = schema::written(columns.fields());
         let mut metadata = written.metadata().clone();
         metadata.insert(SCHEMA_METADATA_KEY.to_owned(), json.to_owned());
@@ -35,7 +35,17 @@ impl AvroEncoder {
             Error::config(format!("the columns cannot be written by the Avro schema: {error}"))
                 .remedy("change 'avro.schema', or leave it out to have it derived from the columns")
         })?;
-        Ok(Self { writer, written: Arc::new(written), prefix, out: Encoded::default() })
+        Ok(Self { writer, written: Arc::new(written), prefix: Vec::new(), out: Encoded::default() })
+    }
+
+    /// Writes `prefix` in front of each value from now on.
+    pub fn set_prefix(&mut self, prefix: Vec<u8>) {
+        self.prefix = prefix;
+    }
+
+    /// True when something is written in front of each value.
+    pub fn has_prefix(&self) -> bool {
+        !self.prefix.is_empty()
     }
 }
 

@@ -1,10 +1,15 @@
 //! The `avro` format: bare Avro values, one a payload, of a schema that is given or derived from the table (schema.rs).
 //! decode.rs reads and encode.rs writes through arrow-avro, whose types conform.rs turns into the table's.
+//! confluent.rs is `avro-confluent`, whose payloads name their schema by its number in a registry (schema_registry.rs).
 
+mod confluent;
 mod conform;
 mod decode;
 mod encode;
 mod schema;
+mod schema_registry;
+
+pub use confluent::AvroConfluent;
 
 use std::sync::Arc;
 
@@ -91,7 +96,7 @@ impl Codec for AvroCodec {
             Some(json) => json.clone(),
             None => schema::derived(schema.fields())?,
         };
-        Ok(Box::new(AvroEncoder::new(&schema, &json, Vec::new())?))
+        Ok(Box::new(AvroEncoder::new(&schema, &json)?))
     }
 
     fn content_type(&self) -> &'static str {
