@@ -4,11 +4,15 @@
 
 #[cfg(feature = "avro")]
 mod avro;
+#[cfg(any(feature = "cbor", feature = "msgpack"))]
+mod binary;
 pub(crate) mod columns;
 mod convert;
 mod epoch;
 pub mod json;
 pub mod payload;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 
 pub use json::{JsonEncoder, write_timestamp};
 pub use payload::{PAYLOAD_OPTIONS, PayloadDecoder, PayloadOptions, on_error};
@@ -23,5 +27,11 @@ pub(crate) fn register_all(registry: &mut Registry) {
     registry.add_format(Arc::new(avro::Avro));
     #[cfg(feature = "avro")]
     registry.add_format(Arc::new(avro::AvroConfluent));
+    #[cfg(feature = "cbor")]
+    registry.add_format(Arc::new(binary::cbor::Cbor));
     registry.add_format(Arc::new(json::Json));
+    #[cfg(feature = "msgpack")]
+    registry.add_format(Arc::new(binary::msgpack::Msgpack));
+    #[cfg(feature = "protobuf")]
+    registry.add_format(Arc::new(protobuf::Protobuf));
 }

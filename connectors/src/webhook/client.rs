@@ -64,7 +64,8 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Connects to nothing yet.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let connector = connector(HttpConnector::new_with_resolver(GuardedResolver::new(settings.addresses)))?;
+        let connector =
+            connector(HttpConnector::new_with_resolver(GuardedResolver::new(settings.addresses)))?;
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)

@@ -74,8 +74,10 @@ impl Format for AvroConfluent {
     fn codec(&self, options: &Options, _columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
         options.choice("avro-confluent.basic-auth.credentials-source", &[("user_info", ())])?;
         let user_info = options.get("avro-confluent.basic-auth.user-info");
-        let registry = SchemaRegistry::new(options.require("avro-confluent.url")?, user_info)
-            .map_err(|error| error.at(options.owner()).remedy("'avro-confluent.url' is the registry's address"))?;
+        let registry =
+            SchemaRegistry::new(options.require("avro-confluent.url")?, user_info).map_err(|error| {
+                error.at(options.owner()).remedy("'avro-confluent.url' is the registry's address")
+            })?;
         let subject = match (options.get("avro-confluent.subject"), options.get("topic")) {
             (Some(subject), _) => Some(subject.to_owned()),
             (None, Some(topic)) => Some(format!("{topic}-value")),
@@ -152,10 +154,10 @@ fn schema_id(payload: &[u8]) -> Result<u32> {
     match payload {
         [0, a, b, c, d, ..] => Ok(u32::from_be_bytes([*a, *b, *c, *d])),
         [0, ..] | [] => Err(Error::data("the payload ends before its schema's number")),
-        [first, ..] => {
-            Err(Error::data(format!("the payload begins with byte {first}, not with 0 and its schema's number"))
-                .remedy("payloads without a registry are 'format' = 'avro'"))
-        }
+        [first, ..] => Err(Error::data(format!(
+            "the payload begins with byte {first}, not with 0 and its schema's number"
+        ))
+        .remedy("payloads without a registry are 'format' = 'avro'")),
     }
 }
 

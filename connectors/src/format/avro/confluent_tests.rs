@@ -92,7 +92,8 @@ async fn schemas_are_fetched_once_and_resolved_by_name() {
 #[tokio::test]
 async fn a_sink_registers_its_schema_before_it_writes() {
     let codec = codec(stub().await, "u:pw");
-    let rows = RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from(vec![Some(-3), None]))]).unwrap();
+    let rows =
+        RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from(vec![Some(-3), None]))]).unwrap();
     let mut encoder = codec.encoder(schema()).unwrap();
     assert!(encoder.encode(&Batch::new(rows.clone())).is_err());
     codec.prepare_encoder(&schema()).unwrap().await.unwrap();

@@ -37,7 +37,12 @@ pub(super) fn conform(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> 
         (T::List(_), T::List(item)) => {
             let list = column.as_list::<i32>();
             let items = conform(list.values(), item.data_type())?;
-            Arc::new(ListArray::try_new(Arc::clone(item), list.offsets().clone(), items, list.nulls().cloned())?)
+            Arc::new(ListArray::try_new(
+                Arc::clone(item),
+                list.offsets().clone(),
+                items,
+                list.nulls().cloned(),
+            )?)
         }
         (T::Map(_, _), T::Map(entries, sorted)) => {
             let T::Struct(fields) = entries.data_type() else {

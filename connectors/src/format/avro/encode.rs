@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_avro::schema::SCHEMA_METADATA_KEY;
 use arrow_avro::writer::format::AvroBinaryFormat;
 use arrow_avro::writer::{Encoder as AvroWriter, WriterBuilder};
-use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 use millstream_engine::format::Encoded;
 use millstream_engine::{Batch, Encoder, Error, Result};

@@ -64,9 +64,8 @@ fn given_schema(options: &Options, key: &str) -> Result<Option<String>> {
                 .remedy(format!("'{key}' is JSON text that begins with {{, or the path of a file"))
         })?
     };
-    serde_json::from_str::<serde_json::Value>(&json).map_err(|error| {
-        Error::config(format!("option '{key}' is no JSON: {error}")).at(options.owner())
-    })?;
+    serde_json::from_str::<serde_json::Value>(&json)
+        .map_err(|error| Error::config(format!("option '{key}' is no JSON: {error}")).at(options.owner()))?;
     Ok(Some(json))
 }
 
@@ -86,8 +85,9 @@ impl AvroCodec {
 
 impl Codec for AvroCodec {
     fn decoder(&self, schema: SchemaRef) -> Result<Box<dyn Decoder>> {
-        let reader = Reader::new(self.json()?, schema)
-            .map_err(|error| Error::config(error.message()).remedy("'avro.schema' is the schema of a record"))?;
+        let reader = Reader::new(self.json()?, schema).map_err(|error| {
+            Error::config(error.message()).remedy("'avro.schema' is the schema of a record")
+        })?;
         Ok(Box::new(AvroDecoder(reader)))
     }
 

@@ -38,8 +38,8 @@ fn record(fields: &Fields, name: &str) -> Result<Value> {
 }
 
 fn of_field(field: &Field, name: &str) -> Result<Value> {
-    let kind = of_type(field.data_type(), name)
-        .map_err(|error| error.at(format!("column {}", field.name())))?;
+    let kind =
+        of_type(field.data_type(), name).map_err(|error| error.at(format!("column {}", field.name())))?;
     Ok(if field.is_nullable() { json!(["null", kind]) } else { kind })
 }
 
@@ -98,7 +98,9 @@ fn written_field(field: &FieldRef) -> FieldRef {
     let kind = match field.data_type() {
         T::Int8 | T::Int16 => T::Int32,
         T::Time32(_) => T::Time32(TimeUnit::Millisecond),
-        T::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, _) => T::Timestamp(TimeUnit::Millisecond, utc()),
+        T::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, _) => {
+            T::Timestamp(TimeUnit::Millisecond, utc())
+        }
         T::Timestamp(_, _) => T::Timestamp(TimeUnit::Microsecond, utc()),
         T::Struct(fields) => T::Struct(written_fields(fields)),
         T::List(item) => T::List(written_field(item)),

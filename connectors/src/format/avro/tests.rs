@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use crate::format::payload::testing::decode;
 
 fn schema() -> SchemaRef {
-    let inner = Fields::from(vec![Field::new("x", DataType::Int32, true), Field::new("y", DataType::Utf8, true)]);
+    let inner =
+        Fields::from(vec![Field::new("x", DataType::Int32, true), Field::new("y", DataType::Utf8, true)]);
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     Arc::new(Schema::new(vec![
         Field::new("a", DataType::Utf8, true),

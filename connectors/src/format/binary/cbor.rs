@@ -7,10 +7,10 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use minicbor::data::{Tag, Type};
-use minicbor::{Decoder as Reader, Encoder as CborWriter};
 use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::{Codec, Decoder, Encoder, Error, Format, Result};
+use minicbor::data::{Tag, Type};
+use minicbor::{Decoder as Reader, Encoder as CborWriter};
 
 use super::decode::{Syntax, Token, TokenDecoder, Tokens};
 use super::encode::{ValueEncoder, Writer};
@@ -107,7 +107,9 @@ impl<'a> Tokens<'a> for CborTokens<'a> {
         };
         let value = self.value(kind)?;
         Ok(match value {
-            Token::Scalar(Scalar::Int(seconds)) if is_epoch => Token::Scalar(Scalar::Time { seconds, nanos: 0 }),
+            Token::Scalar(Scalar::Int(seconds)) if is_epoch => {
+                Token::Scalar(Scalar::Time { seconds, nanos: 0 })
+            }
             Token::Scalar(Scalar::Float(seconds)) if is_epoch => Token::Scalar(time(seconds)?),
             other => other,
         })
@@ -148,7 +150,9 @@ impl<'a> CborTokens<'a> {
                     self.joined.extend_from_slice(piece.map_err(|error| bad(&error))?.as_bytes());
                 }
                 let text = std::str::from_utf8(&self.joined);
-                return Ok(Token::Scalar(Scalar::Text(text.map_err(|_| Error::internal("pieces are text"))?)));
+                return Ok(Token::Scalar(Scalar::Text(
+                    text.map_err(|_| Error::internal("pieces are text"))?,
+                )));
             }
             Type::BytesIndef => {
                 self.joined.clear();

@@ -145,9 +145,13 @@ fn read_row<'a>(
         let index = match tokens.next()? {
             Token::Scalar(Scalar::Text(name)) => row.position(name),
             Token::Scalar(Scalar::Int(number)) => position_of(row, number)?,
-            Token::Scalar(Scalar::Bytes(name)) => std::str::from_utf8(name).ok().and_then(|name| row.position(name)),
+            Token::Scalar(Scalar::Bytes(name)) => {
+                std::str::from_utf8(name).ok().and_then(|name| row.position(name))
+            }
             Token::Scalar(_) => None,
-            Token::Array(_) | Token::Map(_) => return Err(Error::data("the key of a map is an array or a map")),
+            Token::Array(_) | Token::Map(_) => {
+                return Err(Error::data("the key of a map is an array or a map"));
+            }
         };
         match index {
             Some(index) => {
@@ -176,7 +180,8 @@ fn fill<'a>(tokens: &mut impl Tokens<'a>, column: &mut ColumnBuilder, depth: usi
         Token::Scalar(value) => column.scalar(value),
         Token::Array(mut left) => {
             let depth = deeper(depth)?;
-            let items = column.items().ok_or_else(|| Error::data("an array is there, which the column is not"))?;
+            let items =
+                column.items().ok_or_else(|| Error::data("an array is there, which the column is not"))?;
             while has_more(tokens, &mut left)? {
                 fill(tokens, items, depth)?;
             }

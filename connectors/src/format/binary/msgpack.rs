@@ -97,7 +97,9 @@ impl<'a> MsgpackTokens<'a> {
             4 => (number(content) as i64, 0),
             8 => ((number(content) & ((1 << 34) - 1)) as i64, number(content) >> 34),
             12 => (number(&content[4..]) as i64, number(&content[..4])),
-            other => return Err(Error::data(format!("a timestamp of {other} bytes is none of MessagePack's"))),
+            other => {
+                return Err(Error::data(format!("a timestamp of {other} bytes is none of MessagePack's")));
+            }
         };
         if nanos >= 1_000_000_000 {
             return Err(Error::data(format!("a timestamp has {nanos} nanoseconds")));

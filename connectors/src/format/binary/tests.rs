@@ -16,7 +16,8 @@ use crate::format::payload::testing::decode;
 const FORMATS: [&str; 2] = ["cbor", "msgpack"];
 
 fn schema() -> SchemaRef {
-    let inner = Fields::from(vec![Field::new("x", DataType::Int32, true), Field::new("y", DataType::Utf8, true)]);
+    let inner =
+        Fields::from(vec![Field::new("x", DataType::Int32, true), Field::new("y", DataType::Utf8, true)]);
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     let pair = Fields::from(vec![
         Field::new("key", DataType::Utf8, false),
@@ -144,7 +145,10 @@ fn a_row_that_is_bad_half_way_leaves_nothing() {
         let (read, numbers, errors) =
             decode(schema(), [("format", format)], &[&good[2], &twice, &good[3], b"", &good[1]]);
         assert_eq!((numbers, errors.len()), (vec![0, 2, 4], 1), "{format} {errors:?}");
-        assert_eq!(read.column(1).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(1), Some(70_000), None]);
+        assert_eq!(
+            read.column(1).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(),
+            [Some(1), Some(70_000), None]
+        );
     }
 }
 
