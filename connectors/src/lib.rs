@@ -8,6 +8,8 @@ pub mod datagen;
 pub mod filesystem;
 pub mod format;
 mod generator;
+#[cfg(feature = "webhook")]
+mod http_client;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;

@@ -2,12 +2,18 @@
 //! its own. [`payload`] is the one path on which sources decode, with errors per payload. To add a format, copy json/
 //! and add a line to [`register_all`].
 
+#[cfg(feature = "avro")]
+mod avro;
+#[cfg(any(feature = "cbor", feature = "msgpack"))]
+mod binary;
 pub(crate) mod columns;
 mod convert;
 mod csv;
 mod epoch;
 pub mod json;
 pub mod payload;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 mod raw;
 
 pub use json::{JsonEncoder, write_timestamp};
@@ -19,7 +25,17 @@ use millstream_engine::Registry;
 
 /// Adds every format of this build.
 pub(crate) fn register_all(registry: &mut Registry) {
+    #[cfg(feature = "avro")]
+    registry.add_format(Arc::new(avro::Avro));
+    #[cfg(feature = "avro")]
+    registry.add_format(Arc::new(avro::AvroConfluent));
+    #[cfg(feature = "cbor")]
+    registry.add_format(Arc::new(binary::cbor::Cbor));
     registry.add_format(Arc::new(csv::Csv));
     registry.add_format(Arc::new(json::Json));
+    #[cfg(feature = "msgpack")]
+    registry.add_format(Arc::new(binary::msgpack::Msgpack));
+    #[cfg(feature = "protobuf")]
+    registry.add_format(Arc::new(protobuf::Protobuf));
     registry.add_format(Arc::new(raw::Raw));
 }

@@ -13,13 +13,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Request as HttpRequest, Response, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
 use millstream_engine::{Error, Result};
+
+use crate::http_client::{causes, connector};
 
 use super::address::GuardedResolver;
 use super::ids::Id;
@@ -62,16 +64,8 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Connects to nothing yet.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let mut tcp = HttpConnector::new_with_resolver(GuardedResolver::new(settings.addresses));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        let provider = rustls::crypto::ring::default_provider();
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(provider)
-            .map_err(|error| Error::internal(format!("TLS cannot be set up: {error}")))?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+        let connector =
+            connector(HttpConnector::new_with_resolver(GuardedResolver::new(settings.addresses)))?;
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
@@ -179,20 +173,6 @@ async fn read(response: Response<Incoming>, read: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// An error with what caused it: the outermost text of HTTP errors alone says nothing.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            let _ = write!(text, ": {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]
