@@ -10,6 +10,8 @@ pub mod format;
 mod generator;
 #[cfg(feature = "webhook")]
 mod http_client;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
@@ -39,6 +41,8 @@ pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(blackhole::Blackhole));
     registry.add(Arc::new(datagen::Datagen));
     registry.add(Arc::new(filesystem::Filesystem));
+    #[cfg(feature = "http")]
+    registry.add(Arc::new(http::Http));
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));
     registry.add(Arc::new(nexmark::Nexmark));

@@ -1,4 +1,4 @@
-//! TLS of every connector that dials out: rustls on ring, configured per table and never for the process.
+//! TLS of every connector: rustls on ring, configured per table and never for the process.
 //!
 //! Without options the server is checked against Mozilla's roots; `'tls.ca'` replaces them with an authority of one's
 //! own, as plants have it. `'tls.cert'` and `'tls.key'` identify us to the server. There is no option to skip the
@@ -11,7 +11,8 @@ use millstream_engine::{Error, Result};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// Options for connectors that speak TLS.
 pub const TLS_OPTIONS: &[OptionSpec] = &[
@@ -30,6 +31,51 @@ pub const TLS_OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("tls.key", "text", "", "PEM file (or text) with the private key of 'tls.cert'.").secret(),
 ];
 
+/// Options for connectors that are dialled.
+pub const SERVER_TLS_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "tls.cert",
+        "text",
+        "",
+        "PEM file (or text) with our certificate: TLS is spoken with it.",
+    ),
+    OptionSpec::new("tls.key", "text", "", "PEM file (or text) with the private key of 'tls.cert'.").secret(),
+    OptionSpec::new(
+        "tls.client-ca",
+        "text",
+        "",
+        "PEM file (or text) with the authority that clients' certificates are signed by; others are not let in.",
+    ),
+];
+
+/// What [`SERVER_TLS_OPTIONS`] say, ready to be dialled with.
+///
+/// # Errors
+/// If a file cannot be read, is not PEM, or key and certificate do not go together.
+pub fn server_config(options: &Options) -> Result<Arc<ServerConfig>> {
+    let provider = Arc::new(default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::internal(format!("TLS cannot be set up: {error}")))?;
+    let builder = match options.get("tls.client-ca") {
+        None => builder.with_no_client_auth(),
+        Some(_) => {
+            let mut roots = RootCertStore::empty();
+            add_roots(&mut roots, options, "tls.client-ca")?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            let verifier = verifier.map_err(|error| {
+                wrong(options, "tls.client-ca", &format!("holds no usable authority: {error}"))
+            })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = certificates(options, "tls.cert")?;
+    let config = builder
+        .with_single_cert(chain, key(options)?)
+        .map_err(|error| wrong(options, "tls.key", &format!("is not the key of 'tls.cert': {error}")))?;
+    Ok(Arc::new(config))
+}
+
 /// What [`TLS_OPTIONS`] say, ready to connect with.
 ///
 /// # Errors
@@ -37,13 +83,7 @@ pub const TLS_OPTIONS: &[OptionSpec] = &[
 pub fn client_config(options: &Options) -> Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     match options.get("tls.ca") {
-        Some(_) => {
-            for certificate in certificates(options, "tls.ca")? {
-                roots.add(certificate).map_err(|error| {
-                    wrong(options, "tls.ca", &format!("holds a certificate that is no authority: {error}"))
-                })?;
-            }
-        }
+        Some(_) => add_roots(&mut roots, options, "tls.ca")?,
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -81,6 +121,15 @@ pub fn refuse_options(options: &Options, scheme: &str) -> Result<()> {
                 .remedy("use the address of the server's TLS port, or leave the option out"))
         }
     }
+}
+
+fn add_roots(roots: &mut RootCertStore, options: &Options, key: &str) -> Result<()> {
+    for certificate in certificates(options, key)? {
+        roots.add(certificate).map_err(|error| {
+            wrong(options, key, &format!("holds a certificate that is no authority: {error}"))
+        })?;
+    }
+    Ok(())
 }
 
 fn certificates(options: &Options, key: &str) -> Result<Vec<CertificateDer<'static>>> {

@@ -63,6 +63,25 @@ impl<T> InletSender<T> {
         Ok(())
     }
 
+    /// Takes room for an item of `bytes` that is still on its way, without waiting; `None` while there is too little.
+    pub fn try_reserve(&self, bytes: usize) -> Option<Room> {
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.bytes_max);
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(permits).ok()?;
+        Some(Room { permit, bytes_max: self.bytes_max })
+    }
+
+    /// Hands `item` over in the room that was taken for it.
+    ///
+    /// # Errors
+    /// `Closed` when the source is gone.
+    pub fn send_reserved(&self, item: T, room: Room) -> Result<()> {
+        let closed = || Error::closed("the source has stopped");
+        self.queued.fetch_add(room.permit.num_permits() as u64, Ordering::Relaxed);
+        self.items.as_ref().ok_or_else(closed)?.send((item, room.permit)).map_err(|_| closed())?;
+        self.worker.notify();
+        Ok(())
+    }
+
     /// True when the source is gone.
     pub fn is_closed(&self) -> bool {
         self.items.as_ref().is_none_or(mpsc::UnboundedSender::is_closed)
@@ -78,6 +97,32 @@ impl<T> Drop for InletSender<T> {
     fn drop(&mut self) {
         self.items = None;
         self.worker.notify();
+    }
+}
+
+/// Room in an inlet for an item that is still on its way; given back when dropped.
+#[derive(Debug)]
+pub struct Room {
+    permit: OwnedSemaphorePermit,
+    bytes_max: u32,
+}
+
+impl Room {
+    /// Makes it room for `bytes` in all, without waiting. False, and as it was, while there is too little; an item
+    /// needs no more than the whole inlet.
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
+        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.bytes_max);
+        let more = wanted.saturating_sub(u32::try_from(self.permit.num_permits()).unwrap_or(u32::MAX));
+        if more == 0 {
+            return true;
+        }
+        match Arc::clone(self.permit.semaphore()).try_acquire_many_owned(more) {
+            Ok(permit) => {
+                self.permit.merge(permit);
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 
@@ -207,6 +252,21 @@ mod tests {
         second.await.unwrap().unwrap();
         assert_eq!(rx.try_recv(), Some(2));
         assert!(rx.is_closed());
+    }
+
+    #[test]
+    fn room_is_taken_before_the_item_is_there_and_given_back() {
+        let (tx, mut rx) = inlet::<u8>(10, Arc::default());
+        let mut first = tx.try_reserve(4).unwrap();
+        let second = tx.try_reserve(5).unwrap();
+        assert!(tx.try_reserve(2).is_none() && first.try_grow(5) && !first.try_grow(6));
+        drop(second);
+        // No item needs more than the whole.
+        assert!(first.try_grow(1_000));
+        tx.send_reserved(7, first).unwrap();
+        assert_eq!((rx.queue_bytes(), tx.try_reserve(1).is_none()), (10, true));
+        assert_eq!((rx.try_recv(), rx.queue_bytes()), (Some(7), 0));
+        assert!(tx.try_reserve(10).is_some());
     }
 
     #[tokio::test]

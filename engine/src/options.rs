@@ -225,7 +225,7 @@ impl fmt::Debug for Options {
 /// Whether an option of this name holds something that must not be shown.
 pub fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["password", "secret", "token", "authorization", "api-key", "apikey", "jaas", "credential"]
+    ["password", "secret", "token", "authorization", "api-key", "apikey", "jaas", "credential", "tls.key"]
         .iter()
         .any(|word| key.contains(word))
 }

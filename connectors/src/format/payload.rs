@@ -87,6 +87,9 @@ pub fn on_error(options: &Options) -> Result<OnError> {
     OnError::from_options(options)
 }
 
+/// Told of a bad payload: its number among those gathered, its bytes, and why.
+pub type Reject<'a> = dyn FnMut(u32, &[u8], Error) -> Result<()> + 'a;
+
 /// Gathers payloads and decodes them. One per source instance.
 pub struct PayloadDecoder {
     /// As the caller wants it.
@@ -162,26 +165,34 @@ impl PayloadDecoder {
     /// # Errors
     /// When a payload is bad and bad rows are to fail.
     pub fn flush(&mut self, errors: &RowErrors) -> Result<Decoded> {
+        self.flush_with(&mut |_, payload, error| errors.reject(payload, error))
+    }
+
+    /// The same, where `reject` is told of each bad payload: its number, its bytes, and why.
+    ///
+    /// # Errors
+    /// What `reject` answers.
+    pub fn flush_with(&mut self, reject: &mut Reject<'_>) -> Result<Decoded> {
         let (bytes, ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
-        let decoded = self.decode(&bytes, &ends, errors);
+        let decoded = self.decode(&bytes, &ends, reject);
         (self.bytes, self.ends) = (bytes, ends);
         self.bytes.clear();
         self.ends.clear();
         decoded
     }
 
-    fn decode(&mut self, bytes: &[u8], ends: &[usize], errors: &RowErrors) -> Result<Decoded> {
+    fn decode(&mut self, bytes: &[u8], ends: &[usize], reject: &mut Reject<'_>) -> Result<Decoded> {
         if ends.is_empty() {
             return Ok(Decoded::one_each(RecordBatch::new_empty(Arc::clone(&self.schema))));
         }
         if let Ok(mut whole) = self.attempt(Payloads::new(bytes, ends)) {
             for (number, error) in whole.rejected.drain(..) {
-                errors.reject(payload(bytes, ends, number as usize), error)?;
+                reject(number, payload(bytes, ends, number as usize), error)?;
             }
             return Ok(whole);
         }
         let mut parts = Parts::default();
-        self.halve(bytes, ends, 0..ends.len(), errors, &mut parts)?;
+        self.halve(bytes, ends, 0..ends.len(), reject, &mut parts)?;
         let rows = concat_batches(&self.schema, &parts.rows)?;
         Ok(Decoded { rows, payload_of: Some(parts.payload_of), rejected: Vec::new() })
     }
@@ -192,7 +203,7 @@ impl PayloadDecoder {
         bytes: &[u8],
         ends: &[usize],
         range: Range<usize>,
-        errors: &RowErrors,
+        reject: &mut Reject<'_>,
         parts: &mut Parts,
     ) -> Result<()> {
         let middle = range.start + range.len() / 2;
@@ -203,13 +214,15 @@ impl PayloadDecoder {
             match self.attempt(Payloads::new(&bytes[start..], &own_ends)) {
                 Ok(decoded) => {
                     for (number, error) in &decoded.rejected {
-                        let number = half.start + *number as usize;
-                        errors.reject(payload(bytes, ends, number), error.clone())?;
+                        let at = half.start + *number as usize;
+                        reject(at as u32, payload(bytes, ends, at), error.clone())?;
                     }
                     parts.add(decoded, half.start as u32);
                 }
-                Err(error) if half.len() == 1 => errors.reject(payload(bytes, ends, half.start), error)?,
-                Err(_) => self.halve(bytes, ends, half, errors, parts)?,
+                Err(error) if half.len() == 1 => {
+                    reject(half.start as u32, payload(bytes, ends, half.start), error)?;
+                }
+                Err(_) => self.halve(bytes, ends, half, reject, parts)?,
             }
         }
         Ok(())
