@@ -8,6 +8,8 @@ pub mod datagen;
 pub mod filesystem;
 pub mod format;
 mod generator;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
@@ -35,6 +37,8 @@ pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(blackhole::Blackhole));
     registry.add(Arc::new(datagen::Datagen));
     registry.add(Arc::new(filesystem::Filesystem));
+    #[cfg(feature = "kafka")]
+    registry.add(Arc::new(kafka::Kafka));
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));
     registry.add(Arc::new(nexmark::Nexmark));
