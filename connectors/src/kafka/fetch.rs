@@ -107,9 +107,11 @@ impl Fetcher {
                     }
                     Err(error) => {
                         self.watch.down(&error.to_string());
-                        // Serves librdkafka's reports too.
-                        let _ = consumer.poll(PAUSE);
-                        continue;
+                        if lanes.is_empty() {
+                            // Serves librdkafka's reports; there is no message yet that this could lose.
+                            let _ = consumer.poll(PAUSE);
+                            continue;
+                        }
                     }
                 }
             }
