@@ -12,6 +12,8 @@ mod generator;
 mod http_client;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
@@ -43,6 +45,8 @@ pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(filesystem::Filesystem));
     #[cfg(feature = "http")]
     registry.add(Arc::new(http::Http));
+    #[cfg(feature = "kafka")]
+    registry.add(Arc::new(kafka::Kafka));
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));
     registry.add(Arc::new(nexmark::Nexmark));
