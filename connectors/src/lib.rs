@@ -8,10 +8,10 @@ pub mod datagen;
 pub mod filesystem;
 pub mod format;
 mod generator;
-#[cfg(feature = "webhook")]
-mod http_client;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "webhook")]
+mod http_client;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;

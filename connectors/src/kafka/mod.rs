@@ -99,20 +99,22 @@ impl Connector for Kafka {
         let is_without_key =
             options.choice("value.fields-include", &[("all", false), ("except_key", true)])?.unwrap_or(false);
         let all = 0..table.schema.fields().len();
-        let value = all.filter(|column| !is_without_key || !key.contains(column)).collect();
+        let value: Vec<usize> = all.filter(|column| !is_without_key || !key.contains(column)).collect();
+        let schema_of =
+            |columns: &[usize]| -> Result<SchemaRef> { Ok(Arc::new(table.schema.project(columns)?)) };
         let properties = Properties::read(options)?;
         sink::check(options.owner(), properties.producer())?;
         let key_codec = if key.is_empty() {
             None
         } else {
-            Some(table.formats.codec(options, "key.format", Some("json"))?)
+            Some(table.formats.codec(options, "key.format", Some("json"), &schema_of(&key)?)?)
         };
         Ok(Arc::new(SinkSide {
             writing: Arc::new(Writing {
                 table: table.name.clone(),
                 topic,
                 properties,
-                codec: settings::codec(table)?,
+                codec: settings::codec(table, &schema_of(&value)?)?,
                 key_codec,
                 schema: Arc::clone(&table.schema),
                 key,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError};
 use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::registry::Table;
@@ -204,18 +205,18 @@ impl Reading {
             discovery_ms: u64::try_from(discovery_ms).ok().filter(|ms| *ms > 0),
             buffered_bytes_max: options.size_bytes("fetch.max-buffered-bytes")?.unwrap_or(16 << 20),
             inlet_bytes_max: options.size_bytes("inlet.max-bytes")?.unwrap_or(4 << 20).max(1),
-            codec: codec(table)?,
+            codec: codec(table, &table.payload_schema())?,
             payload: PayloadOptions::from_options(options)?,
             on_error: crate::format::payload::on_error(options)?,
         })
     }
 }
 
-/// The payload's format, by either of its names.
-pub(super) fn codec(table: &Table) -> Result<Arc<dyn Codec>> {
+/// The format, by either of its names, of payloads that hold `columns`.
+pub(super) fn codec(table: &Table, columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
     match table.options.get("value.format") {
-        Some(_) => table.formats.codec(&table.options, "value.format", None),
-        None => table.codec(),
+        Some(_) => table.formats.codec(&table.options, "value.format", None, columns),
+        None => table.codec_for(columns),
     }
 }
 
