@@ -57,8 +57,9 @@
 //!
 //! # Features
 //!
-//! `sql`, `mqtt`, `webhook` and `cli` are on by default; without default features there are the engine, operators and
-//! the connectors that need nothing (filesystem, generators, memory, print, blackhole).
+//! `sql`, `mqtt`, `webhook`, `http`, `kafka`, `postgres`, `formats` and `cli` are on by default; `gateway` is SQL, MQTT, webhook
+//! and command without C libraries. Without default features there are the engine, operators and the connectors that
+//! need nothing (filesystem, generators, memory, print, blackhole).
 
 #![deny(missing_docs)]
 

@@ -120,7 +120,7 @@ impl Connector for Kafka {
                 key,
                 value,
                 is_round_robin: options
-                    .choice("sink.partitioner", &[("default", false), ("round-robin", true)])?
+                    .choice("sink.partitioner", &[("default", false), ("random", true)])?
                     .unwrap_or(false),
                 waits,
                 outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),

@@ -93,7 +93,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::new(
         "sink.partitioner",
-        "default | round-robin",
+        "default | random",
         "default",
         "By key, if there is one, or in turn.",
     ),
