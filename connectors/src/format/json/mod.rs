@@ -3,6 +3,8 @@
 mod decode;
 mod encode;
 
+#[cfg(feature = "webhook")]
+pub(crate) use encode::write_value;
 pub use encode::{JsonEncoder, write_timestamp};
 
 use std::sync::Arc;
