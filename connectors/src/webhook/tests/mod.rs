@@ -7,6 +7,7 @@ mod content;
 mod failures;
 mod limits;
 mod order;
+mod storm;
 mod templates;
 
 use std::collections::BTreeMap;
