@@ -4,22 +4,20 @@ use std::fmt::Write;
 
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use millstream_engine::{Error, Result};
+use rustls::ClientConfig;
 
-/// HTTP/1.1 over `tcp`, with rustls on ring and Mozilla's roots for `https`, configured here and not for the process.
-///
-/// # Errors
-/// If TLS cannot be set up.
-pub(crate) fn connector<R>(mut tcp: HttpConnector<R>) -> Result<HttpsConnector<HttpConnector<R>>> {
+/// HTTP/1.1 over `tcp`, with `tls` for `https`, as the table configures it (tls.rs).
+pub(crate) fn connector<R>(
+    mut tcp: HttpConnector<R>,
+    tls: &ClientConfig,
+) -> HttpsConnector<HttpConnector<R>> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    let provider = rustls::crypto::ring::default_provider();
-    Ok(HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(provider)
-        .map_err(|error| Error::internal(format!("TLS cannot be set up: {error}")))?
+    HttpsConnectorBuilder::new()
+        .with_tls_config(tls.clone())
         .https_or_http()
         .enable_http1()
-        .wrap_connector(tcp))
+        .wrap_connector(tcp)
 }
 
 /// An error with what caused it: the outermost text of HTTP errors alone says nothing.

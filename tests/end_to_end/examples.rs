@@ -205,3 +205,46 @@ fn energy_meters_sheds_load_before_the_quarter_ends() {
     let last = "f7,m1,2026-01-01 08:00:00,2026-01-01 08:15:00,0.25,60000.0";
     assert!(lines.iter().any(|line| line == last), "{lines:?}");
 }
+
+#[test]
+fn api_backend_calls_who_is_on_duty() {
+    let (receiver, listen) = (Receiver::start(), free_address().to_string());
+    let path = format!("{}/examples/api_backend.sql", env!("CARGO_MANIFEST_DIR"));
+    let mut child = command(&["run", &path])
+        .env("LISTEN", &listen)
+        .env("API_TOKEN", "secret")
+        .env("ALERT_URL", &receiver.url)
+        .spawn()
+        .unwrap();
+    let row = |second: usize, status: u16| {
+        json!({"ts": format!("2026-01-01T08:00:{second:02}"), "route": "/cart", "status": status, "ms": 12.5})
+            .to_string()
+    };
+    // Three of 25 requests of the first ten seconds fail; then the clock goes on.
+    let mut lines: Vec<String> = (0..25).map(|n| row(n % 10, if n % 10 == 3 { 503 } else { 200 })).collect();
+    lines.push(row(30, 200));
+    let body = lines.join("\n");
+    let post = || {
+        let mut stream = std::net::TcpStream::connect(&listen).ok()?;
+        let head = format!(
+            "POST /access HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        std::io::Write::write_all(&mut stream, head.as_bytes()).ok()?;
+        std::io::read_to_string(stream).ok()
+    };
+    let mut answer = None;
+    wait_until("the listener", || {
+        answer = post();
+        answer.is_some()
+    });
+    assert!(answer.as_ref().unwrap().starts_with("HTTP/1.1 200"), "{answer:?}");
+    wait_until("an alert", || !receiver.requests().is_empty());
+    signal(&child, "INT");
+    let _ = child.wait();
+    let alert = &receiver.bodies()[0];
+    assert_eq!(
+        (&alert["route"], &alert["requests"], &alert["errors"]),
+        (&json!("/cart"), &json!(25), &json!(3))
+    );
+}

@@ -7,6 +7,8 @@
 mod bad_input;
 mod command;
 mod examples;
+#[cfg(feature = "http")]
+mod http;
 mod layering;
 mod mosquitto;
 mod promises;

@@ -1,7 +1,7 @@
 //! One attempt at one request, over pooled HTTP/1.1 connections.
 //!
 //! Invariants: redirects are not followed; no address the policy refuses is connected to (address.rs); TLS is rustls on
-//! ring with Mozilla's roots, configured here and not for the process; an attempt takes no longer than the table's
+//! ring, configured by the table (tls.rs of the crate) and not for the process; an attempt takes no longer than the table's
 //! 'timeout'; of a response no more than [`RESPONSE_BYTES_MAX`] is read. A status of 2xx is the delivery: what becomes of
 //! the response's body after it does not matter, it is only read so that the connection can serve again.
 
@@ -27,6 +27,7 @@ use super::address::GuardedResolver;
 use super::ids::Id;
 use super::retry::retry_after;
 use super::settings::Settings;
+use super::target::Target;
 
 /// How much of a response is read before its connection is given up.
 const RESPONSE_BYTES_MAX: usize = 64 << 10;
@@ -64,8 +65,8 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Connects to nothing yet.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let connector =
-            connector(HttpConnector::new_with_resolver(GuardedResolver::new(settings.addresses)))?;
+        let tcp = HttpConnector::new_with_resolver(GuardedResolver::new(settings.addresses));
+        let connector = connector(tcp, &settings.tls);
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
@@ -75,8 +76,16 @@ impl Receiver {
     }
 
     /// Makes one attempt, which begins at `now_ms` by the wall clock.
-    pub async fn attempt(&self, settings: &Settings, id: Id, body: Bytes, now_ms: i64) -> Outcome {
-        let request = match http_request(settings, id, body, now_ms) {
+    /// It goes to `target` where that says more than the table.
+    pub async fn attempt(
+        &self,
+        settings: &Settings,
+        target: Option<&Target>,
+        id: Id,
+        body: Bytes,
+        now_ms: i64,
+    ) -> Outcome {
+        let request = match http_request(settings, target, id, body, now_ms) {
             Ok(request) => request,
             Err(error) => return Outcome::Refused(error),
         };
@@ -139,19 +148,28 @@ fn judge(receiver: &str, status: StatusCode, headers: &HeaderMap, said: &[u8], n
     }
 }
 
-fn http_request(settings: &Settings, id: Id, body: Bytes, now_ms: i64) -> Result<HttpRequest<Full<Bytes>>> {
+fn http_request(
+    settings: &Settings,
+    target: Option<&Target>,
+    id: Id,
+    body: Bytes,
+    now_ms: i64,
+) -> Result<HttpRequest<Full<Bytes>>> {
     let wrong =
         |error: &dyn std::error::Error| Error::internal(format!("the request cannot be built: {error}"));
     let (id, timestamp_s) = (id.to_string(), now_ms.div_euclid(1_000));
     let signature = settings.signer.as_ref().map(|signer| signer.sign(&id, timestamp_s, &body));
     let mut request = HttpRequest::builder()
         .method(settings.method.clone())
-        .uri(settings.url.clone())
+        .uri(target.and_then(|target| target.url.as_ref()).unwrap_or(&settings.url).clone())
         .body(Full::new(body))
         .map_err(|error| wrong(&error))?;
     let text = |text: &str| HeaderValue::from_str(text).map_err(|error| wrong(&error));
     let headers = request.headers_mut();
     *headers = settings.headers.clone();
+    for (name, value) in target.iter().flat_map(|target| &target.headers) {
+        headers.insert(name.clone(), value.clone());
+    }
     headers.insert("webhook-id", text(&id)?);
     headers.insert("idempotency-key", text(&id)?);
     headers.insert("webhook-timestamp", timestamp_s.into());

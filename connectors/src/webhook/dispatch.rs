@@ -153,8 +153,9 @@ impl Dispatcher {
         parcel.request.attempts += 1;
         let (receiver, settings) = (Arc::clone(&self.receiver), Arc::clone(&self.settings));
         let now_ms = self.context.clock.now_ms();
-        let (id, body) = (parcel.request.id, parcel.request.body.clone());
-        let attempt = async move { receiver.attempt(&settings, id, body, now_ms).await };
+        let (id, body, target) =
+            (parcel.request.id, parcel.request.body.clone(), parcel.request.target.clone());
+        let attempt = async move { receiver.attempt(&settings, target.as_deref(), id, body, now_ms).await };
         self.running.insert(self.attempts.spawn(attempt).id(), parcel);
     }
 

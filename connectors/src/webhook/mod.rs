@@ -5,7 +5,16 @@
 //!   'connector' = 'webhook', 'url' = 'https://example.com/hook', 'key' = 'device', 'signature.secret' = '${HOOK_SECRET}');
 //! ```
 //!
-//! The worker encodes rows and groups them into requests (sink.rs, request.rs, ids.rs); an outlet bounded in bytes
+//! For receivers that want something else, a template makes the body ({{column}}, escaped as its place wants), and columns
+//! may stand in the path and query of the URL and in headers, never in its host:
+//!
+//! ```sql
+//! CREATE TABLE chat (device STRING, t DOUBLE) WITH (
+//!   'connector' = 'webhook', 'url' = 'https://example.com/rooms/{{device}}', 'headers.Authorization' = 'Bearer ${CHAT}',
+//!   'body.template' = '{"text": "{{device}} is at {{t}}", "value": {{t}}}');
+//! ```
+//!
+//! The worker encodes rows (template.rs, target.rs) and groups them into requests (sink.rs, request.rs, ids.rs); an outlet bounded in bytes
 //! carries them to one delivery task (dispatch.rs), which picks what may go next (lanes.rs), attempts it (client.rs,
 //! signature.rs, address.rs) and decides when to try again (retry.rs). A full outlet holds back the query.
 //!
@@ -30,6 +39,8 @@ mod retry;
 mod settings;
 mod signature;
 mod sink;
+mod target;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +49,8 @@ use std::sync::Arc;
 use millstream_engine::options::OptionSpec;
 use millstream_engine::registry::{Connector, SinkProvider, Table};
 use millstream_engine::{Result, Sink};
+
+use crate::tls::TLS_OPTIONS;
 
 use settings::Settings;
 use sink::WebhookSink;
@@ -56,7 +69,7 @@ impl Connector for Webhook {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        settings::OPTIONS.to_vec()
+        [settings::OPTIONS, TLS_OPTIONS].concat()
     }
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {

@@ -3,15 +3,18 @@
 //! The worker appends rows to a [`BodyBuilder`] (sink.rs) and closes it into a [`Request`], which travels through the
 //! outlet to the dispatcher (dispatch.rs). Rows keep their place in the body, so that a batch the receiver finds too
 //! large can be cut in two, and each row of a refused batch goes to the dead letters on its own, as the plain JSON it
-//! was, without the CloudEvents envelope.
+//! was, without the CloudEvents envelope, and whatever a template made of it.
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 
 use super::ids::Id;
+use super::target::Target;
+use super::template::Template;
 
 /// Bytes a row or a request takes beside its body, counted against the outlet so that tiny rows are bounded too.
 const OVERHEAD_BYTES: usize = 256;
@@ -26,6 +29,8 @@ pub(super) enum Content {
     Json,
     /// The row as `data` of a CloudEvents 1.0 event in structured mode; both texts are JSON strings with quotes.
     CloudEvents { source: String, kind: String },
+    /// What a template makes of the row.
+    Template(Template),
 }
 
 /// How rows become bodies.
@@ -36,10 +41,22 @@ pub(super) struct Framing {
     pub array: bool,
 }
 
+/// One row, encoded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'a> {
+    /// Its own JSON.
+    pub json: &'a [u8],
+    /// What the template made of it, if there is one.
+    pub rendered: Option<&'a [u8]>,
+    pub id: Id,
+    /// When it happened, in ms since 1970.
+    pub time_ms: i64,
+}
+
 impl Framing {
     pub fn content_type(&self) -> &'static str {
         match (&self.content, self.array) {
-            (Content::Json, _) => "application/json",
+            (Content::Json | Content::Template(_), _) => "application/json",
             (Content::CloudEvents { .. }, false) => "application/cloudevents+json",
             (Content::CloudEvents { .. }, true) => "application/cloudevents-batch+json",
         }
@@ -52,7 +69,7 @@ struct Row {
     id: Id,
     /// Its item in the body, envelope included.
     item: Range<usize>,
-    /// Its own JSON in the body.
+    /// Its own JSON, in the body or, with a template, beside it.
     data: Range<usize>,
 }
 
@@ -64,7 +81,11 @@ pub(super) struct Request {
     /// `webhook-id` and `Idempotency-Key`: the row's id, or the rows' ids hashed.
     pub id: Id,
     pub body: Bytes,
+    /// The rows' JSON, where the body does not have it.
+    beside: Option<Bytes>,
     rows: Vec<Row>,
+    /// Where it goes, if not where all go.
+    pub target: Option<Arc<Target>>,
     /// Attempts begun.
     pub attempts: u32,
     /// When the first attempt began, by the monotonic clock.
@@ -72,12 +93,12 @@ pub(super) struct Request {
 }
 
 impl Request {
-    fn new(lane: u64, body: Bytes, rows: Vec<Row>, array: bool) -> Self {
+    fn new(lane: u64, body: Bytes, beside: Option<Bytes>, rows: Vec<Row>, array: bool) -> Self {
         let id = match rows.as_slice() {
             [only] if !array => only.id,
             rows => Id::of_rows(rows.iter().map(|row| row.id)),
         };
-        Self { lane, id, body, rows, attempts: 0, started_ns: 0 }
+        Self { lane, id, body, beside, rows, target: None, attempts: 0, started_ns: 0 }
     }
 
     pub fn num_rows(&self) -> usize {
@@ -86,12 +107,15 @@ impl Request {
 
     /// What it counts for in the outlet.
     pub fn num_bytes(&self) -> usize {
-        self.body.len() + OVERHEAD_BYTES * (1 + self.rows.len())
+        let beside = self.beside.as_ref().map_or(0, Bytes::len);
+        let target = self.target.as_ref().map_or(0, |target| target.num_bytes());
+        self.body.len() + beside + target + OVERHEAD_BYTES * (1 + self.rows.len())
     }
 
     /// The rows' own JSON, in order.
     pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
-        self.rows.iter().map(|row| &self.body[row.data.clone()])
+        let data = self.beside.as_ref().unwrap_or(&self.body);
+        self.rows.iter().map(|row| &data[row.data.clone()])
     }
 
     /// Two requests of half the rows each, to be delivered in this order, with attempts and deadline of their own;
@@ -110,11 +134,12 @@ impl Request {
                     let (old, new) = (row.item.start, body.len());
                     body.extend_from_slice(&self.body[row.item.clone()]);
                     let shift = |range: &Range<usize>| range.start - old + new..range.end - old + new;
-                    Row { id: row.id, item: shift(&row.item), data: shift(&row.data) }
+                    let data = if self.beside.is_some() { row.data.clone() } else { shift(&row.data) };
+                    Row { id: row.id, item: shift(&row.item), data }
                 })
                 .collect();
             body.push(b']');
-            Self::new(self.lane, body.into(), moved, true)
+            Self::new(self.lane, body.into(), self.beside.clone(), moved, true)
         };
         Some((half(first), half(second)))
     }
@@ -131,7 +156,10 @@ fn separate(body: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub(super) struct BodyBuilder {
     body: Vec<u8>,
+    beside: Vec<u8>,
     rows: Vec<Row>,
+    /// Where the request goes, if not where all go.
+    pub target: Option<Arc<Target>>,
     /// When the first row came, by the monotonic clock.
     pub opened_ns: u64,
 }
@@ -146,16 +174,18 @@ impl BodyBuilder {
     }
 
     /// Whether another row keeps the body within `bytes_max`, its envelope and the array's brackets included.
-    pub fn has_room(&self, framing: &Framing, json: &[u8], bytes_max: usize) -> bool {
+    pub fn has_room(&self, framing: &Framing, item: &Item<'_>, bytes_max: usize) -> bool {
         let envelope = match &framing.content {
-            Content::Json => 0,
+            Content::Json | Content::Template(_) => 0,
             Content::CloudEvents { source, kind } => ENVELOPE_BYTES + source.len() + kind.len(),
         };
-        self.body.len() + json.len() + envelope + 2 <= bytes_max
+        let bytes = item.rendered.map_or(item.json.len(), <[u8]>::len);
+        self.body.len() + bytes + envelope + 2 <= bytes_max
     }
 
-    /// Adds a row, whose JSON is `json`, that happened at `time_ms`.
-    pub fn push(&mut self, framing: &Framing, json: &[u8], id: Id, time_ms: i64) {
+    /// Adds a row.
+    pub fn push(&mut self, framing: &Framing, item: &Item<'_>) {
+        let Item { json, id, .. } = *item;
         if framing.array {
             if self.body.is_empty() {
                 self.body.push(b'[');
@@ -163,8 +193,15 @@ impl BodyBuilder {
             separate(&mut self.body);
         }
         let start = self.body.len();
+        if let Some(rendered) = item.rendered {
+            self.body.extend_from_slice(rendered);
+            let data = self.beside.len()..self.beside.len() + json.len();
+            self.beside.extend_from_slice(json);
+            self.rows.push(Row { id, item: start..self.body.len(), data });
+            return;
+        }
         if let Content::CloudEvents { source, kind } = &framing.content {
-            self.body.extend_from_slice(envelope(source, kind, id, time_ms).as_bytes());
+            self.body.extend_from_slice(envelope(source, kind, id, item.time_ms).as_bytes());
         }
         let data = self.body.len()..self.body.len() + json.len();
         self.body.extend_from_slice(json);
@@ -176,11 +213,12 @@ impl BodyBuilder {
 
     /// The request of the rows so far; the builder is empty again.
     pub fn close(&mut self, framing: &Framing, lane: u64) -> Request {
-        let Self { mut body, rows, .. } = std::mem::take(self);
+        let Self { mut body, beside, rows, target, .. } = std::mem::take(self);
         if framing.array {
             body.push(b']');
         }
-        Request::new(lane, body.into(), rows, framing.array)
+        let beside = matches!(framing.content, Content::Template(_)).then(|| beside.into());
+        Request { target, ..Request::new(lane, body.into(), beside, rows, framing.array) }
     }
 }
 
@@ -203,7 +241,9 @@ mod tests {
     fn request(framing: &Framing, rows: &[&str]) -> Request {
         let (mut ids, mut builder) = (Ids::new("t", 1), BodyBuilder::default());
         for row in rows {
-            builder.push(framing, row.as_bytes(), ids.next(row.as_bytes()), 1_500);
+            let (json, rendered) = (row.as_bytes(), row.replace('a', "bb"));
+            let rendered = matches!(framing.content, Content::Template(_)).then_some(rendered.as_bytes());
+            builder.push(framing, &Item { json, rendered, id: ids.next(json), time_ms: 1_500 });
         }
         builder.close(framing, 3)
     }
@@ -216,7 +256,8 @@ mod tests {
     fn rows_are_found_again_in_every_framing() {
         let rows = [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#];
         let events = Content::CloudEvents { source: r#""/s""#.into(), kind: r#""k""#.into() };
-        for content in [Content::Json, events] {
+        let template = Template::parse("{}", crate::webhook::template::Syntax::Json, &[]).unwrap();
+        for content in [Content::Json, events, Content::Template(template)] {
             let framing = Framing { content, array: true };
             let whole = request(&framing, &rows);
             serde_json::from_slice::<Vec<serde_json::Value>>(&whole.body).unwrap();

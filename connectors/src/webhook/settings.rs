@@ -3,6 +3,7 @@
 //! Invariant: a URL's path and query, header values and the signing secret may be credentials, so none of them is
 //! ever part of an error, a log line or `EXPLAIN`; [`Settings::receiver`] (scheme, host, port) is what is shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -14,10 +15,16 @@ use millstream_engine::registry::Table;
 use millstream_engine::suggest::did_you_mean;
 use millstream_engine::{Error, Result};
 
+use rustls::ClientConfig;
+
+use crate::tls;
+
 use super::address::{self, AddressPolicy};
 use super::request::{Content, Framing};
 use super::retry::RetryPolicy;
 use super::signature::{self, Signer};
+use super::target::{Targets, url_template};
+use super::template::{Syntax, Template};
 
 /// Headers that the connector or HTTP itself sets.
 const RESERVED_HEADERS: [&str; 9] = [
@@ -34,13 +41,30 @@ const RESERVED_HEADERS: [&str; 9] = [
 
 /// All options, in the order a reader wants them.
 pub(super) const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("url", "text", "", "Where rows are sent, http or https; redirects are not followed."),
+    OptionSpec::new(
+        "url",
+        "text",
+        "",
+        "Where rows are sent, http or https; '{{column}}' may stand in path and query. Redirects are not followed.",
+    ),
     OptionSpec::new("method", "POST | PUT", "POST", "The request's method."),
     OptionSpec::new(
         "headers.*",
         "text",
         "",
-        "A header added to each request, such as 'headers.Authorization'.",
+        "A header added to each request, such as 'headers.Authorization'; '{{column}}' may stand in it.",
+    ),
+    OptionSpec::new(
+        "body.template",
+        "text",
+        "",
+        "The body instead of the row as JSON, such as '{\"text\": \"{{device}} is at {{t}}\"}'; ROWs by '{{row.field}}'.",
+    ),
+    OptionSpec::new(
+        "content-type",
+        "text",
+        "",
+        "The body's media type; of a template 'application/json' when not given, which also says how values are escaped.",
     ),
     OptionSpec::new(
         "content",
@@ -133,6 +157,9 @@ pub(super) struct Settings {
     pub url: Uri,
     pub method: Method,
     pub headers: HeaderMap,
+    /// What of URL and headers depends on the row.
+    pub targets: Targets,
+    pub tls: Arc<ClientConfig>,
     pub framing: Framing,
     /// Columns of the key.
     pub key: Vec<usize>,
@@ -154,14 +181,28 @@ impl Settings {
         let allow_private = options.choice(address::OPTION, &[("allow", true), ("deny", false)])?;
         let addresses = AddressPolicy { allow_private: allow_private.unwrap_or(false) };
         let batch_rows_max = at_least_one(options, "batch.max-rows", 1)?;
-        let framing = Framing { content: content(table)?, array: batch_rows_max > 1 };
+        let framing = Framing { content: content(table, batch_rows_max)?, array: batch_rows_max > 1 };
+        let mut targets = Targets::default();
+        let url = url(table, addresses, &mut targets)?;
+        let content_type = options.get("content-type").unwrap_or(framing.content_type());
+        let headers = headers(table, content_type, &mut targets)?;
+        if batch_rows_max > 1 && !targets.is_empty() {
+            return Err(Error::config("columns in 'url' or 'headers.*' need 'batch.max-rows' = '1'")
+                .at(options.owner())
+                .remedy("rows of one request go to one place: leave 'batch.max-rows' or the columns out"));
+        }
+        if url.scheme_str() == Some("http") {
+            tls::refuse_options(options, "http://")?;
+        }
         Ok(Self {
             table: table.name.clone(),
-            url: url(options, addresses)?,
+            url,
+            headers,
+            targets,
+            tls: tls::client_config(options)?,
             method: options
                 .choice("method", &[("post", false), ("put", true)])?
                 .map_or(Method::POST, |put| if put { Method::PUT } else { Method::POST }),
-            headers: headers(options, framing.content_type())?,
             framing,
             key: key(table)?,
             in_flight_max: at_least_one(options, "max-in-flight", 8)?.min(1_024),
@@ -191,11 +232,18 @@ impl Settings {
     }
 }
 
-fn url(options: &Options, addresses: AddressPolicy) -> Result<Uri> {
+/// The URL, with something harmless where columns stand.
+fn url(table: &Table, addresses: AddressPolicy, targets: &mut Targets) -> Result<Uri> {
+    let options = &table.options;
     let wrong = |what: &str| Error::config(format!("option 'url': {what}")).at(options.owner());
-    let url: Uri = options
-        .require("url")?
-        .trim()
+    let mut text = options.require("url")?.trim().to_owned();
+    if Template::has_columns(&text) {
+        let template =
+            url_template(&text, table.schema.fields()).map_err(|error| of_option(options, "url", &error))?;
+        text = template.sample();
+        targets.url = Some(template);
+    }
+    let url: Uri = text
         .parse()
         .map_err(|error: hyper::http::uri::InvalidUri| wrong(&format!("this is no URL: {error}")))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {
@@ -210,18 +258,28 @@ fn url(options: &Options, addresses: AddressPolicy) -> Result<Uri> {
     Ok(url)
 }
 
-fn headers(options: &Options, content_type: &'static str) -> Result<HeaderMap> {
+/// The headers that are the same for all rows; the others go to `targets`.
+fn headers(table: &Table, content_type: &str, targets: &mut Targets) -> Result<HeaderMap> {
+    let options = &table.options;
     let wrong = |name: &str, what: &str| {
         Error::config(format!("option 'headers.{name}': {what}")).at(options.owner())
     };
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let content_type = HeaderValue::from_str(content_type.trim())
+        .map_err(|_| options.invalid("content-type", "a media type such as 'text/plain'"))?;
+    headers.insert(CONTENT_TYPE, content_type);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("millstream/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in options.with_prefix("headers.") {
         if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(wrong(name, "this header is set by the connector"));
         }
         let key: HeaderName = name.parse().map_err(|_| wrong(name, "this is no name of a header"))?;
+        if Template::has_columns(value) {
+            let template = Template::parse(value, Syntax::Plain, table.schema.fields())
+                .map_err(|error| of_option(options, &format!("headers.{name}"), &error))?;
+            targets.headers.push((key, template));
+            continue;
+        }
         let mut value: HeaderValue =
             value.parse().map_err(|_| wrong(name, "its value has characters that no header may hold"))?;
         value.set_sensitive(true);
@@ -230,8 +288,40 @@ fn headers(options: &Options, content_type: &'static str) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-fn content(table: &Table) -> Result<Content> {
+/// An error about the value of one option.
+fn of_option(options: &Options, key: &str, error: &Error) -> Error {
+    let named = Error::config(format!("option '{key}': {}", error.message())).at(options.owner());
+    match error.remedy_text() {
+        Some(remedy) => named.remedy(remedy),
+        None => named,
+    }
+}
+
+/// What the body's template makes, if there is one.
+fn template(table: &Table, batch_rows_max: usize) -> Result<Option<Content>> {
     let options = &table.options;
+    let Some(text) = options.get("body.template") else { return Ok(None) };
+    let headers = options.with_prefix("headers.").find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let kind = headers.map(|(_, value)| value).or(options.get("content-type")).unwrap_or("application/json");
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let syntax = match kind.as_str() {
+        json if json.ends_with("/json") || json.ends_with("+json") => Syntax::Json,
+        "application/x-www-form-urlencoded" => Syntax::Form,
+        _ => Syntax::Plain,
+    };
+    if batch_rows_max > 1 && syntax != Syntax::Json {
+        return Err(Error::config(format!("a 'body.template' of '{kind}' needs 'batch.max-rows' = '1'"))
+            .at(options.owner())
+            .remedy("only bodies of JSON can be put together, as an array"));
+    }
+    let template = Template::parse(text, syntax, table.schema.fields())
+        .map_err(|error| of_option(options, "body.template", &error))?;
+    Ok(Some(Content::Template(template)))
+}
+
+fn content(table: &Table, batch_rows_max: usize) -> Result<Content> {
+    let options = &table.options;
+    let template = template(table, batch_rows_max)?;
     let is_event = options.choice("content", &[("json", false), ("cloudevents", true)])?.unwrap_or(false);
     let text = |key: &str, default: String| {
         let value = options.get(key).map_or(default, |value| value.trim().to_owned());
@@ -241,6 +331,12 @@ fn content(table: &Table) -> Result<Content> {
         Ok(serde_json::Value::String(value).to_string())
     };
     if is_event {
+        if template.is_some() {
+            return Err(Error::config(
+                "option 'body.template' and 'content' = 'cloudevents' exclude each other",
+            )
+            .at(options.owner()));
+        }
         let source = text("cloudevents.source", format!("/millstream/{}", table.name.replace(' ', "%20")))?;
         let kind = text("cloudevents.type", format!("millstream.{}", table.name))?;
         return Ok(Content::CloudEvents { source, kind });
@@ -252,7 +348,7 @@ fn content(table: &Table) -> Result<Content> {
             );
         }
     }
-    Ok(Content::Json)
+    Ok(template.unwrap_or(Content::Json))
 }
 
 /// The columns that the 'key' option names.

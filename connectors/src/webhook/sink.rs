@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 
+use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::keys::{KeyHasher, hash_bytes};
 use millstream_engine::state::{StateReader, StateWriter};
@@ -19,8 +20,9 @@ use crate::format::JsonEncoder;
 
 use super::dispatch::Delivery;
 use super::ids::Ids;
-use super::request::{BodyBuilder, Content};
+use super::request::{BodyBuilder, Content, Item};
 use super::settings::Settings;
+use super::target::Target;
 
 /// How long a batch may stay open on a stream that never rests; looked at with every write.
 const OPEN_MAX_NS: u64 = 100_000_000;
@@ -41,6 +43,8 @@ struct Running {
     delivery: Delivery,
     ids: Ids,
     clock: ClockRef,
+    /// For rows that no request can be made of.
+    errors: RowErrors,
 }
 
 impl WebhookSink {
@@ -111,7 +115,8 @@ impl Sink for WebhookSink {
         let seed = hash_bytes(self.settings.table.as_bytes()) ^ run;
         let delivery = Delivery::start(Arc::clone(&self.settings), context, seed)?;
         let ids = Ids::new(&self.settings.table, run);
-        self.running = Some(Running { delivery, ids, clock });
+        let errors = context.row_errors(self.settings.on_error);
+        self.running = Some(Running { delivery, ids, clock, errors });
         Ok(())
     }
 
@@ -126,24 +131,51 @@ impl Sink for WebhookSink {
         let now_ns = running.clock.monotonic_ns();
         let now_ms = match settings.framing.content {
             Content::CloudEvents { .. } => running.clock.now_ms(),
-            Content::Json => 0,
+            Content::Json | Content::Template(_) => 0,
         };
+        let template = match &settings.framing.content {
+            Content::Template(template) => Some((template, template.bind(&batch.rows)?)),
+            _ => None,
+        };
+        let (targets, bound_targets) = (&settings.targets, settings.targets.bind(&batch.rows)?);
+        let (mut rendered, mut scratch) = (Vec::new(), Vec::new());
         // Taken out while requests are made from its buffer; an error ends the sink, so it need not come back.
         let mut encoder = std::mem::take(&mut self.encoder);
         encoder.encode(&batch)?;
         for (row, json) in encoder.encoded().rows().enumerate() {
             let lane = lanes.as_ref().map_or(0, |lanes| lanes[row]);
             let time_ms = batch.event_times_ms().map_or(now_ms, |times| times[row]);
-            let id = self.running()?.ids.next(json);
+            let mut made = || -> Result<Option<Arc<Target>>> {
+                rendered.clear();
+                if let Some((template, bound)) = &template {
+                    template.render(bound, row, &mut scratch, &mut rendered)?;
+                }
+                if targets.is_empty() {
+                    return Ok(None);
+                }
+                targets.render(&bound_targets, row, &mut scratch).map(|target| Some(Arc::new(target)))
+            };
+            let running = self.running()?;
+            let target = match made() {
+                Ok(target) => target,
+                Err(error) => {
+                    running.errors.reject(json, error)?;
+                    continue;
+                }
+            };
+            let id = running.ids.next(json);
+            let rendered = template.is_some().then_some(rendered.as_slice());
+            let item = Item { json, rendered, id, time_ms };
             if self
                 .open
                 .get(&lane)
-                .is_some_and(|open| !open.has_room(&settings.framing, json, settings.batch_bytes_max))
+                .is_some_and(|open| !open.has_room(&settings.framing, &item, settings.batch_bytes_max))
             {
                 self.close(lane)?;
             }
             let open = self.open.entry(lane).or_insert_with(|| BodyBuilder::opened(now_ns));
-            open.push(&settings.framing, json, id, time_ms);
+            open.push(&settings.framing, &item);
+            open.target = target;
             if open.num_rows() >= settings.batch_rows_max {
                 self.close(lane)?;
             }

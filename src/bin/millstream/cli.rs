@@ -129,7 +129,8 @@ pub struct RunOptions {
     /// How rows of a bare SELECT are shown [default: table on a terminal, json when piped].
     #[arg(long, env = "MILLSTREAM_FORMAT")]
     pub format: Option<Format>,
-    /// Serve /healthz, /readyz, /metrics and /dead-letters here, such as 127.0.0.1:8080.
+    /// Serve /healthz, /readyz, /metrics, /dead-letters, and the rows of bare SELECTs at /rows (server-sent events) here,
+    /// such as 127.0.0.1:8080.
     #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
     /// Folder for durable state. Not available yet: state is in memory.

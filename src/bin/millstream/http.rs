@@ -1,4 +1,5 @@
-//! `--http`: /healthz, /readyz, /metrics (Prometheus) and /dead-letters, read only, for probes and scrapers.
+//! `--http`: /healthz, /readyz, /metrics (Prometheus) and /dead-letters, read only, for probes and scrapers; /rows, the
+//! rows of bare SELECTs as they come (live.rs).
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -6,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -15,9 +18,10 @@ use millstream::Pipeline;
 use millstream::engine::JobState;
 use millstream::engine::metrics::{Link, OperatorMetrics};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::exit::Failure;
+use crate::live::Live;
 
 /// Connections served at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 32;
@@ -30,8 +34,14 @@ pub struct Endpoint {
     pub address: SocketAddr,
 }
 
-/// Serves the state of `pipeline` at `address`.
-pub fn serve(address: SocketAddr, pipeline: Arc<Pipeline>) -> Result<Endpoint, Failure> {
+/// What requests are about.
+struct Served {
+    pipeline: Arc<Pipeline>,
+    live: Arc<Live>,
+}
+
+/// Serves the state of `pipeline` and the rows of `live` at `address`.
+pub fn serve(address: SocketAddr, pipeline: Arc<Pipeline>, live: Arc<Live>) -> Result<Endpoint, Failure> {
     let refuse = |error: std::io::Error| Failure::Usage(format!("--http {address}: cannot listen: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -41,37 +51,81 @@ pub fn serve(address: SocketAddr, pipeline: Arc<Pipeline>) -> Result<Endpoint, F
         .map_err(refuse)?;
     let listener = runtime.block_on(TcpListener::bind(address)).map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
-    runtime.spawn(accept(listener, pipeline));
-    eprintln!("serving http://{address}/metrics, /healthz, /readyz, /dead-letters");
+    let rows = if live.queries() > 0 { ", /rows" } else { "" };
+    runtime.spawn(accept(listener, Arc::new(Served { pipeline, live })));
+    eprintln!("serving http://{address}/metrics, /healthz, /readyz, /dead-letters{rows}");
     Ok(Endpoint { _runtime: runtime, address })
 }
 
-async fn accept(listener: TcpListener, pipeline: Arc<Pipeline>) {
+async fn accept(listener: TcpListener, served: Arc<Served>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let pipeline = Arc::clone(&pipeline);
+        let served = Arc::clone(&served);
         tokio::spawn(async move {
+            let cut = Arc::<Notify>::default();
             let service = service_fn(|request| {
-                let answer = answer(&request, &pipeline);
+                let answer = match rows(&request, &served.live, &cut) {
+                    Some(answer) => answer,
+                    None => answer(&request, &served).map(BodyExt::boxed),
+                };
                 async move { Ok::<_, Infallible>(answer) }
             });
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            tokio::select! {
+                _ = server.serve_connection(TokioIo::new(stream), service) => {}
+                // Who does not read its rows does not read the end of them either.
+                () = cut.notified() => {}
+            }
             drop(permit);
         });
     }
 }
 
-fn answer<B>(request: &Request<B>, pipeline: &Pipeline) -> Response<Full<Bytes>> {
+/// The answer to `/rows` and `/rows/N`; `None` when something else is asked for.
+fn rows<B>(
+    request: &Request<B>,
+    live: &Arc<Live>,
+    cut: &Arc<Notify>,
+) -> Option<Response<BoxBody<Bytes, Infallible>>> {
+    let path = request.uri().path().strip_prefix("/rows")?;
+    if request.method() != Method::GET || !(path.is_empty() || path.starts_with('/')) {
+        return None;
+    }
+    let refuse = |status, what: &str| {
+        let mut response = Response::new(Full::new(Bytes::from(format!("{what}\n"))).boxed());
+        *response.status_mut() = status;
+        Some(response)
+    };
+    let query = match path.strip_prefix('/') {
+        None => None,
+        Some(number) => Some(number.parse::<usize>().unwrap_or(0).wrapping_sub(1)),
+    };
+    let queries = live.queries();
+    if queries == 0 || query.is_some_and(|query| query >= queries) {
+        let there = format!(
+            "the text has {queries} SELECTs without INSERT INTO: /rows is all of them, /rows/1 the first"
+        );
+        return refuse(StatusCode::NOT_FOUND, &there);
+    }
+    let Some(events) = live.listen(query, Arc::clone(cut)) else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many listen already");
+    };
+    let mut response = Response::new(events.boxed());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}
+
+fn answer<B>(request: &Request<B>, served: &Served) -> Response<Full<Bytes>> {
+    let pipeline = &*served.pipeline;
     let text = |status: StatusCode, kind: &'static str, body: String| {
         let mut response = Response::new(Full::new(Bytes::from(body)));
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -95,7 +149,7 @@ fn answer<B>(request: &Request<B>, pipeline: &Pipeline) -> Response<Full<Bytes>>
                 ),
             }
         }
-        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics(pipeline)),
+        "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", metrics(pipeline, &served.live)),
         "/dead-letters" => {
             let letters: Vec<_> = pipeline
                 .dead_letters()
@@ -116,7 +170,7 @@ fn answer<B>(request: &Request<B>, pipeline: &Pipeline) -> Response<Full<Bytes>>
         _ => text(
             StatusCode::NOT_FOUND,
             "text/plain",
-            "there are /healthz, /readyz, /metrics and /dead-letters\n".into(),
+            "there are /healthz, /readyz, /metrics, /dead-letters, and /rows: the rows of SELECTs as they come\n".into(),
         ),
     }
 }
@@ -138,7 +192,7 @@ const COUNTERS: &[(&str, &str, Read)] = &[
 ];
 
 /// All counters in Prometheus' text format.
-fn metrics(pipeline: &Pipeline) -> String {
+fn metrics(pipeline: &Pipeline, live: &Live) -> String {
     let mut out = String::with_capacity(8_192);
     let all = pipeline.metrics();
     let labels = |m: &OperatorMetrics| {
@@ -193,6 +247,15 @@ fn metrics(pipeline: &Pipeline) -> String {
         }
         let _ = writeln!(out, "millstream_latency_seconds_count{{{}}} {}", labels(m), latency.len());
     }
+    let _ = writeln!(
+        out,
+        "# HELP millstream_live_listeners Who is sent rows from /rows.\n# TYPE millstream_live_listeners gauge\n\
+         millstream_live_listeners {}\n\
+         # HELP millstream_live_dropped_total Listeners to /rows that were disconnected for being too slow.\n\
+         # TYPE millstream_live_dropped_total counter\nmillstream_live_dropped_total {}",
+        live.listeners(),
+        live.dropped()
+    );
     let up = u8::from(pipeline.state() == JobState::Running);
     let _ = writeln!(
         out,

@@ -1,5 +1,5 @@
 //! The `millstream` command. Each subcommand is a file; what they share is how a pipeline is run (runner.rs), how rows
-//! are shown (rows.rs), the live status line (status.rs), the HTTP endpoint (http.rs) and signals (signals.rs).
+//! are shown (rows.rs), the live status line (status.rs), the HTTP endpoint (http.rs, live.rs) and signals (signals.rs).
 //!
 //! Contract: rows of bare SELECTs go to standard output, everything else to standard error. Exit codes: 0 done,
 //! 1 failed while running, 2 wrong usage, 3 wrong SQL or configuration.
@@ -11,6 +11,7 @@ mod explain;
 mod http;
 mod init;
 mod lists;
+mod live;
 mod rows;
 mod run;
 mod runner;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::cli::{Format, PlanOptions, RunOptions};
 use crate::exit::Failure;
+use crate::live::Live;
 use crate::signals::{Signal, Signals};
 use crate::{http, rows, status};
 
@@ -23,8 +24,12 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     let default = if stdout.is_terminal() { Format::Table } else { Format::Json };
     let format = options.format.unwrap_or(default);
     let output: rows::Output = Arc::new(Mutex::new(std::io::LineWriter::new(stdout)));
-    let mut builder =
-        Pipeline::builder().workers(workers(&options.plan)).sql(text).results(rows::results(format, output));
+    let live = Arc::<Live>::default();
+    let mut results = rows::results(format, output);
+    if options.http.is_some() {
+        results = live.results(results);
+    }
+    let mut builder = Pipeline::builder().workers(workers(&options.plan)).sql(text).results(results);
     for (key, value) in &options.plan.settings {
         builder = builder.setting(key, value);
     }
@@ -42,7 +47,8 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     // Signals before the pipeline, so that none arrives at the default handler in between.
     let signals = Signals::new().map_err(Failure::Runtime)?;
     let pipeline = Arc::new(builder.start().map_err(|error| Failure::start(error, name))?);
-    let _endpoint = options.http.map(|address| http::serve(address, Arc::clone(&pipeline))).transpose()?;
+    let serve = |address| http::serve(address, Arc::clone(&pipeline), live);
+    let _endpoint = options.http.map(serve).transpose()?;
     let done = attend(&pipeline, &signals);
     status::summary(&pipeline);
     done

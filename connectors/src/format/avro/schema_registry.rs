@@ -18,6 +18,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use millstream_engine::options::Options;
 use millstream_engine::{Error, Result};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -199,9 +200,10 @@ impl SchemaRegistry {
         if let Some(http) = http.as_ref() {
             return Ok(http.clone());
         }
+        let tls = crate::tls::client_config(&Options::default())?;
         let made = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(connector(HttpConnector::new())?);
+            .build(connector(HttpConnector::new(), &tls));
         *http = Some(made.clone());
         Ok(made)
     }

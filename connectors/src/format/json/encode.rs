@@ -90,7 +90,8 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> Result<()> {
+/// Writes one value as it stands in an object.
+pub(crate) fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> Result<()> {
     if column.is_null(row) {
         out.extend_from_slice(b"null");
         return Ok(());

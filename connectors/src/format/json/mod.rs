@@ -4,6 +4,8 @@ mod decode;
 mod encode;
 
 pub(super) use encode::write_plain;
+#[cfg(feature = "webhook")]
+pub(crate) use encode::write_value;
 pub use encode::{JsonEncoder, write_timestamp};
 
 use std::sync::Arc;

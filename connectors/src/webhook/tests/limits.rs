@@ -29,10 +29,10 @@ async fn resolved_addresses_are_judged() {
     let receiver = Receiver::ok().await;
     let mut settings = Settings::read(&table(&receiver.url.replace("127.0.0.1", "localhost"), &[])).unwrap();
     let id = Ids::new("t", 1).next(b"{}");
-    let taken = Client::new(&settings).unwrap().attempt(&settings, id, Bytes::from("{}"), 0).await;
+    let taken = Client::new(&settings).unwrap().attempt(&settings, None, id, Bytes::from("{}"), 0).await;
     assert!(matches!(taken, Outcome::Delivered), "{taken:?}");
     settings.addresses.allow_private = false;
-    let outcome = Client::new(&settings).unwrap().attempt(&settings, id, Bytes::from("{}"), 0).await;
+    let outcome = Client::new(&settings).unwrap().attempt(&settings, None, id, Bytes::from("{}"), 0).await;
     let Outcome::Failed { why, reached: false, .. } = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("'private-addresses' = 'allow'"), "{why}");
     assert_eq!(receiver.seen().len(), 1);

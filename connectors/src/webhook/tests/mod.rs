@@ -7,6 +7,8 @@ mod content;
 mod failures;
 mod limits;
 mod order;
+mod storm;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -77,6 +79,8 @@ enum Reply {
     Hang,
     /// Answers 200, then never ends the body.
     Stall,
+    /// The same with another status.
+    Trickle(u16),
 }
 
 /// An HTTP server on a port of its own.
@@ -88,8 +92,20 @@ struct Receiver {
 impl Receiver {
     /// A server that answers as `reply` says.
     async fn start(reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, reply).await
+    }
+
+    /// The same, over TLS if it is given.
+    async fn start_with(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        reply: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let url = match tls {
+            None => format!("http://127.0.0.1:{port}/hook"),
+            Some(_) => format!("https://localhost:{port}/hook"),
+        };
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let (kept, reply) = (Arc::clone(&seen), Arc::new(reply));
         tokio::spawn(async move {
@@ -99,9 +115,19 @@ impl Receiver {
                     let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
                     async move { answer(request, &seen, &*reply).await }
                 });
-                let serving = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service);
-                tokio::spawn(serving);
+                let server = hyper::server::conn::http1::Builder::new();
+                let Some(tls) = tls.clone() else {
+                    tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+                    continue;
+                };
+                #[cfg(feature = "http")]
+                tokio::spawn(async move {
+                    if let Ok(stream) = tokio_rustls::TlsAcceptor::from(tls).accept(stream).await {
+                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    }
+                });
+                #[cfg(not(feature = "http"))]
+                drop((tls, stream, service, server));
             }
         });
         Self { url, seen }
@@ -144,6 +170,7 @@ async fn answer(
         arrived.status = match &reply {
             Reply::Status(status) | Reply::With(status, _, _) => *status,
             Reply::Stall => 200,
+            Reply::Trickle(status) => *status,
             Reply::Reset | Reply::Hang => 0,
         };
         seen.push(arrived);
@@ -154,6 +181,7 @@ async fn answer(
         Reply::With(status, headers, body) => (status, headers, Full::new(Bytes::from(body)).boxed()),
         Reply::Reset => return Err(std::io::Error::other("reset")),
         Reply::Hang => std::future::pending().await,
+        Reply::Trickle(status) => (status, vec![("content-length", "9".to_owned())], Never.boxed()),
         Reply::Stall => (200, vec![("content-length", "9".to_owned())], Never.boxed()),
     };
     let mut response = Response::builder().status(status).body(body).unwrap();

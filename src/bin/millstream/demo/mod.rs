@@ -75,7 +75,8 @@ pub fn run(demo: &Demo) -> Result<(), Failure> {
     }
     let means = builder.result();
     let pipeline = Arc::new(builder.start().map_err(|error| Failure::start(error, "examples/fleet.sql"))?);
-    let _endpoint = demo.http.map(|address| http::serve(address, Arc::clone(&pipeline))).transpose()?;
+    let serve = |address| http::serve(address, Arc::clone(&pipeline), Arc::default());
+    let _endpoint = demo.http.map(serve).transpose()?;
     let watching = board::watch(means, Arc::clone(&board));
 
     let fleet = Fleet::start(runtime.handle(), broker, demo, Arc::clone(&clock));
