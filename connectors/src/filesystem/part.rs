@@ -180,7 +180,7 @@ impl Part {
     pub fn close(mut self) -> Result<PathBuf> {
         self.flush()?;
         let hidden = self.hidden();
-        let file = match self.body {
+        let file: Result<File> = match self.body {
             Body::Plain(file) => Ok(file),
             #[cfg(feature = "compression")]
             Body::Gzip(file) => file.finish().map_err(|error| failed(&hidden, &error)),
@@ -188,8 +188,8 @@ impl Part {
             Body::Zstd(file) => file.finish().map_err(|error| failed(&hidden, &error)),
             #[cfg(feature = "parquet")]
             Body::Parquet(file) => file.into_inner().map_err(|error| unwritable(&hidden, &error)),
-        }?;
-        file.sync_all().map_err(|error| failed(&hidden, &error))?;
+        };
+        file?.sync_all().map_err(|error| failed(&hidden, &error))?;
         Ok(self.folder.join(self.name))
     }
 }

@@ -34,6 +34,7 @@ pub(super) struct Rolling {
     pub folder: PathBuf,
     pub partitioning: Partitioning,
     pub compression: Compression,
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     pub parquet: bool,
     /// What follows the number in a file's name.
     pub extension: String,

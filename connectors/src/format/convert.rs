@@ -1,5 +1,8 @@
 //! Values of payloads to the values of columns, by Flink's lenient rules; what does not fit is an error that shows it.
 
+// csv alone uses a part of this.
+#![cfg_attr(not(any(feature = "cbor", feature = "msgpack", feature = "protobuf")), allow(dead_code))]
+
 use std::fmt::Write;
 
 use arrow_array::types::{Date32Type, Decimal128Type, Time32MillisecondType};

@@ -1,5 +1,7 @@
 //! Both formats: written and read again, bytes from the specifications, bad payloads.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;

@@ -28,7 +28,9 @@ fn options(port: u16, version: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn maps(rows: &[Option<&[(&str, Option<&str>)]>]) -> ArrayRef {
+type Pairs<'a> = &'a [(&'a str, Option<&'a str>)];
+
+fn maps(rows: &[Option<Pairs<'_>>]) -> ArrayRef {
     let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
     let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
     for row in rows {

@@ -70,11 +70,12 @@ fn forward(listener: std::net::TcpListener, broker: u16, tls: Option<TlsAcceptor
                 let far = TcpStream::connect(("127.0.0.1", broker)).await.unwrap();
                 match tls {
                     None => carry(near, far, is_websocket).await,
-                    Some(tls) => match tls.accept(near).await {
-                        Ok(near) => carry(near, far, is_websocket).await,
-                        // A client that does not know our authority.
-                        Err(_) => {}
-                    },
+                    Some(tls) => {
+                        // Not so when the client does not know our authority.
+                        if let Ok(near) = tls.accept(near).await {
+                            carry(near, far, is_websocket).await;
+                        }
+                    }
                 }
             });
         }
