@@ -99,10 +99,7 @@ fn rows<B>(
         *response.status_mut() = status;
         Some(response)
     };
-    let query = match path.strip_prefix('/') {
-        None => None,
-        Some(number) => Some(number.parse::<usize>().unwrap_or(0).wrapping_sub(1)),
-    };
+    let query = path.strip_prefix('/').map(|number| number.parse::<usize>().unwrap_or(0).wrapping_sub(1));
     let queries = live.queries();
     if queries == 0 || query.is_some_and(|query| query >= queries) {
         let there = format!(
