@@ -91,7 +91,7 @@ fn what_is_no_http_or_too_slow_is_cut_off() {
         let mut sender = table.sender();
         sender.send(malformed);
         assert_eq!(sender.answer().status, 400, "{malformed:?}");
-        assert!(sender.ends_here());
+        assert!(sender.ends_silently());
     }
     let mut sender = table.sender();
     let head = format!("POST /t HTTP/1.1\r\nx: {}\r\n", "y".repeat(100_000));
@@ -102,7 +102,7 @@ fn what_is_no_http_or_too_slow_is_cut_off() {
     let mut slow = table.sender();
     slow.send("POST /t HTTP/1.1\r\nhost:");
     let idle = table.sender();
-    assert!(slow.ends_here() && idle.ends_here());
+    assert!(slow.ends_silently() && idle.ends_silently());
     // A body that does not come.
     let mut slow = table.sender();
     slow.send("POST /t HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\n\r\n{\"n");

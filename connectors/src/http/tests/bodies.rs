@@ -29,7 +29,7 @@ fn lines_arrays_and_single_objects_are_rows() {
         let answer =
             sender.post("/t", &[("content-type", "application/x-www-form-urlencoded")], body.as_bytes());
         assert_eq!((answer.status, answer.counts()), (200, (rows, 0)), "{body}: {answer:?}");
-        assert_eq!(answer.json(), json!({"rows": rows, "rejected": 0}));
+        assert_eq!(answer.body, format!("{{\"rows\":{rows},\"rejected\":0}}\n"));
     }
     let rows = table.rows(6);
     assert_eq!(rows.iter().map(|row| row["n"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);

@@ -157,8 +157,8 @@ fn draining_answers_who_was_admitted_and_turns_the_others_away() {
         assert_eq!(sender.answer().counts(), (1, 0));
     }
     // Answered or at rest, they are all closed in order.
-    assert!(waiting.into_iter().all(Sender::ends_here));
-    assert!(resting.ends_here());
+    assert!(waiting.into_iter().all(Sender::ends_silently));
+    assert!(resting.ends_silently());
     assert!(table.job.error().is_none());
     drop(table.job);
 }

@@ -239,7 +239,7 @@ impl Sender {
     }
 
     /// True when the other side closes without another word.
-    fn ends_here(mut self) -> bool {
+    fn ends_silently(mut self) -> bool {
         self.try_answer().is_none()
     }
 }
