@@ -171,6 +171,20 @@ pub(crate) fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> R
             }
             out.push(b']');
         }
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            let (keys, values) = (entries.column(0), entries.column(1));
+            out.push(b'{');
+            for index in 0..entries.len() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_text(out, &array_value_to_string(keys, index)?);
+                out.push(b':');
+                write_value(out, values, index)?;
+            }
+            out.push(b'}');
+        }
         // Times of day, binary and the like: as text.
         _ => write_text(out, &array_value_to_string(column, row)?),
     }
@@ -329,5 +343,25 @@ mod tests {
         for line in text.lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap();
         }
+    }
+
+    #[test]
+    fn a_map_is_an_object() {
+        let keys = arrow_array::builder::StringBuilder::new();
+        let values = arrow_array::builder::Int32Builder::new();
+        let mut builder = arrow_array::builder::MapBuilder::new(None, keys, values);
+        builder.keys().append_value("a\"b");
+        builder.values().append_value(1);
+        builder.keys().append_value("c");
+        builder.values().append_null();
+        builder.append(true).unwrap();
+        builder.append(false).unwrap();
+        let map: ArrayRef = Arc::new(builder.finish());
+        let schema = Schema::new(vec![Field::new("m", map.data_type().clone(), true)]);
+        let mut encoder = JsonEncoder::new(false);
+        encoder.encode(&Batch::new(RecordBatch::try_new(Arc::new(schema), vec![map]).unwrap())).unwrap();
+        let rows: Vec<_> =
+            encoder.encoded().rows().map(|row| String::from_utf8_lossy(row).into_owned()).collect();
+        assert_eq!(rows, [r#"{"m":{"a\"b":1,"c":null}}"#, r#"{"m":null}"#]);
     }
 }
