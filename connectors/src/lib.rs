@@ -5,6 +5,8 @@
 
 pub mod blackhole;
 pub mod datagen;
+#[cfg(any(feature = "postgres", feature = "webhook"))]
+mod delivery;
 pub mod filesystem;
 pub mod format;
 mod generator;
@@ -15,6 +17,8 @@ mod http_client;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
+#[cfg(any(feature = "http", feature = "mqtt"))]
+mod metadata;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 pub mod nexmark;

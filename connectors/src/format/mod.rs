@@ -30,11 +30,11 @@ pub(crate) fn register_all(registry: &mut Registry) {
     #[cfg(feature = "avro")]
     registry.add_format(Arc::new(avro::AvroConfluent));
     #[cfg(feature = "cbor")]
-    registry.add_format(Arc::new(binary::cbor::Cbor));
+    registry.add_format(Arc::new(binary::cbor::Cbor::default()));
     registry.add_format(Arc::new(csv::Csv));
     registry.add_format(Arc::new(json::Json));
     #[cfg(feature = "msgpack")]
-    registry.add_format(Arc::new(binary::msgpack::Msgpack));
+    registry.add_format(Arc::new(binary::msgpack::Msgpack::default()));
     #[cfg(feature = "protobuf")]
     registry.add_format(Arc::new(protobuf::Protobuf));
     registry.add_format(Arc::new(raw::Raw));

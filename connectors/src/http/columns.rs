@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use arrow_array::builder::{MapBuilder, MapFieldNames, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray};
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 
 use millstream_engine::batch::record_batch;
 use millstream_engine::registry::{MetadataSpec, Table};
 use millstream_engine::{Error, Result};
+
+use crate::metadata::text_map_type;
 
 use super::ticket::Origin;
 
@@ -29,7 +31,7 @@ pub(super) fn metadata() -> Vec<MetadataSpec> {
         },
         MetadataSpec {
             key: "headers",
-            data_type: headers_type(),
+            data_type: text_map_type(),
             help: "The request's headers, names in lower case, without those that hold credentials.",
         },
         MetadataSpec {
@@ -43,15 +45,6 @@ pub(super) fn metadata() -> Vec<MetadataSpec> {
             help: "The media type that the sender says the body is.",
         },
     ]
-}
-
-/// `MAP<STRING, STRING>`, as DDL makes it.
-fn headers_type() -> DataType {
-    let entry = Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, true),
-    ]);
-    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
 
 /// Where a column comes from.

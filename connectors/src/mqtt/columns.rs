@@ -13,11 +13,13 @@ use arrow_array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Int32Array, Int64Array, MapArray,
     PrimitiveArray, RecordBatch, StringArray,
 };
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 
 use millstream_engine::batch::record_batch;
 use millstream_engine::registry::{MetadataSpec, Table};
 use millstream_engine::{Decoded, Error, Result};
+
+use crate::metadata::text_map_type;
 
 use super::packets::Message;
 use super::pattern::Patterns;
@@ -65,19 +67,10 @@ pub(super) fn metadata() -> Vec<MetadataSpec> {
         },
         MetadataSpec {
             key: "user-properties",
-            data_type: map_type(),
+            data_type: text_map_type(),
             help: "What its sender adds; of two values of one key the later (MQTT 5).",
         },
     ]
-}
-
-/// MAP<STRING, STRING>
-fn map_type() -> DataType {
-    let entry = Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, true),
-    ]);
-    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
 
 /// Where a column comes from.

@@ -9,85 +9,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use millstream_engine::dead_letter::RowErrors;
-use millstream_engine::io::{OutletReceiver, OutletSender, outlet};
+use millstream_engine::io::OutletReceiver;
 use millstream_engine::keys::hash_bytes;
 use millstream_engine::metrics::Link as LinkState;
 use millstream_engine::{Error, ErrorKind, InstanceContext, Result};
+
+use crate::delivery::{Delivery, DeliveryTask, Failure};
 
 use super::link::Link;
 use super::rows::Rows;
 use super::settings::Settings;
 
-/// Why the delivery task ended before its sink, if it did.
-type Failure = Arc<Mutex<Option<Error>>>;
-
-/// The worker's end of the delivery task.
-pub(super) struct Delivery {
-    pub outlet: OutletSender<Rows>,
-    failure: Failure,
-    task: AbortHandle,
-}
-
-impl Delivery {
-    /// Starts the task.
-    pub fn start(settings: Arc<Settings>, context: &InstanceContext) -> Result<Self> {
-        let (sender, mut receiver) = outlet(settings.outlet_bytes_max, Arc::clone(&context.waker));
-        let failure = Failure::default();
-        let seed = hash_bytes(settings.table.as_bytes()) ^ context.clock.monotonic_ns();
-        let mut writer = Writer {
-            errors: context.row_errors(settings.on_error),
-            random: SmallRng::seed_from_u64(seed),
-            link: None,
-            was_up: false,
-            failures: 0,
-            failure: Arc::clone(&failure),
-            context: context.clone(),
-            settings,
-        };
-        context.metrics.set_link(LinkState::Down);
-        let run = async move {
-            // The failure is left before the outlet goes: the worker must not find it drained of rows that were dropped.
-            if let Err(error) = writer.run(&mut receiver).await {
-                tracing::error!("a PostgreSQL sink ends its job: {error}");
-                writer.leave(&error);
-                writer.context.waker.notify();
-            }
-        };
-        let task = context.io.handle()?.spawn(run).abort_handle();
-        Ok(Self { outlet: sender, failure, task })
-    }
-
-    /// What ended the task, if it has ended.
-    pub fn check(&self) -> Result<()> {
-        // In this order: the failure is left before the outlet closes.
-        let is_closed = self.outlet.is_closed();
-        match self.failure.lock().clone() {
-            Some(error) => Err(error),
-            None if is_closed => Err(Error::internal("the PostgreSQL sink's delivery task has died")),
-            None => Ok(()),
-        }
-    }
-
-    /// True when everything handed over is committed or with the dead letters.
-    pub fn is_drained(&self) -> Result<bool> {
-        // In this order: what a dying task drops looks drained, but its failure is left before.
-        let is_drained = self.outlet.is_drained();
-        self.check()?;
-        Ok(is_drained)
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Starts the task.
+pub(super) fn start(settings: Arc<Settings>, context: &InstanceContext) -> Result<Delivery<Rows>> {
+    let failure = Failure::default();
+    let seed = hash_bytes(settings.table.as_bytes()) ^ context.clock.monotonic_ns();
+    let outlet_bytes_max = settings.outlet_bytes_max;
+    let writer = Writer {
+        errors: context.row_errors(settings.on_error),
+        random: SmallRng::seed_from_u64(seed),
+        link: None,
+        was_up: false,
+        failures: 0,
+        failure: failure.clone(),
+        context: context.clone(),
+        settings,
+    };
+    context.metrics.set_link(LinkState::Down);
+    Delivery::start("a PostgreSQL sink", outlet_bytes_max, failure, context, writer)
 }
 
 struct Writer {
@@ -102,7 +56,7 @@ struct Writer {
     context: InstanceContext,
 }
 
-impl Writer {
+impl DeliveryTask<Rows> for Writer {
     async fn run(&mut self, outlet: &mut OutletReceiver<Rows>) -> Result<()> {
         loop {
             // Connected before there are rows, so that what is wrong shows at the start.
@@ -116,10 +70,12 @@ impl Writer {
             };
             // Held until the rows are done; after an error too, until the failure is left.
             let Some((rows, _in_flight)) = item else { return Ok(()) };
-            self.deliver(&rows).await.inspect_err(|error| self.leave(error))?;
+            self.deliver(&rows).await.inspect_err(|error| self.failure.leave(error))?;
         }
     }
+}
 
+impl Writer {
     /// Sees to all of `rows`.
     async fn deliver(&mut self, rows: &Rows) -> Result<()> {
         let (writes, removes) = rows.settled(&self.settings.primary_key);
@@ -223,10 +179,5 @@ impl Writer {
         }
         sleep(self.context.clock.sleep_for(wait.max(Duration::from_millis(1)))).await;
         Ok(())
-    }
-
-    /// Leaves why the job ends for the worker; the first reason stays.
-    fn leave(&self, error: &Error) {
-        self.failure.lock().get_or_insert_with(|| error.clone());
     }
 }

@@ -10,7 +10,9 @@ use millstream_engine::element::Epoch;
 use millstream_engine::state::StateWriter;
 use millstream_engine::{Batch, ClockRef, Error, InstanceContext, Ready, Result, Sink};
 
-use super::delivery::Delivery;
+use crate::delivery::Delivery;
+
+use super::delivery;
 use super::rows::Rows;
 use super::settings::Settings;
 
@@ -18,7 +20,7 @@ use super::settings::Settings;
 pub(super) struct PostgresSink {
     settings: Arc<Settings>,
     open: Option<Rows>,
-    running: Option<(Delivery, ClockRef)>,
+    running: Option<(Delivery<Rows>, ClockRef)>,
 }
 
 impl PostgresSink {
@@ -27,7 +29,7 @@ impl PostgresSink {
         Self { settings, open: None, running: None }
     }
 
-    fn running(&self) -> Result<&(Delivery, ClockRef)> {
+    fn running(&self) -> Result<&(Delivery<Rows>, ClockRef)> {
         self.running.as_ref().ok_or_else(|| Error::internal("the PostgreSQL sink was not opened"))
     }
 
@@ -52,7 +54,7 @@ impl PostgresSink {
 
 impl Sink for PostgresSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
-        let delivery = Delivery::start(Arc::clone(&self.settings), context)?;
+        let delivery = delivery::start(Arc::clone(&self.settings), context)?;
         self.running = Some((delivery, Arc::clone(&context.clock)));
         Ok(())
     }

@@ -11,16 +11,17 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::sleep;
 
 use millstream_engine::dead_letter::RowErrors;
-use millstream_engine::io::{InFlight, OutletReceiver, OutletSender, outlet};
+use millstream_engine::io::{InFlight, OutletReceiver};
 use millstream_engine::metrics::Link;
 use millstream_engine::{Error, InstanceContext, Result};
+
+use crate::delivery::{Delivery, DeliveryTask, Failure};
 
 use super::client::{Outcome, Receiver};
 use super::lanes::{InLane, Lanes, Next};
@@ -30,71 +31,27 @@ use super::settings::Settings;
 /// Attempts that must fail in a row before the log says so: single failures are what retries are for.
 const FAILURES_LOGGED: u32 = 3;
 
-/// Why the delivery task ended before its sink, if it did.
-pub(super) type Failure = Arc<Mutex<Option<Error>>>;
-
-/// The worker's end of the delivery task.
-pub(super) struct Delivery {
-    pub outlet: OutletSender<Request>,
-    failure: Failure,
-    task: AbortHandle,
-}
-
-impl Delivery {
-    /// Starts the task. `seed` is that of the jitter.
-    pub fn start(settings: Arc<Settings>, context: &InstanceContext, seed: u64) -> Result<Self> {
-        let (sender, mut receiver) = outlet(settings.outlet_bytes_max, Arc::clone(&context.waker));
-        let failure = Failure::default();
-        let mut dispatcher = Dispatcher {
-            running: HashMap::new(),
-            receiver: Arc::new(Receiver::new(&settings)?),
-            lanes: Lanes::new(settings.in_flight_max),
-            attempts: JoinSet::new(),
-            errors: context.row_errors(settings.on_error),
-            random: SmallRng::seed_from_u64(seed),
-            failures_in_a_row: 0,
-            failure: Arc::clone(&failure),
-            context: context.clone(),
-            settings,
-        };
-        let left = Arc::clone(&failure);
-        let run = async move {
-            // The failure is left before the dispatcher and the outlet go: the worker must not find the outlet
-            // drained of requests that were dropped.
-            if let Err(error) = dispatcher.run(&mut receiver).await {
-                tracing::error!("a webhook ends its job: {error}");
-                *left.lock() = Some(error);
-                dispatcher.context.waker.notify();
-            }
-        };
-        let task = context.io.handle()?.spawn(run).abort_handle();
-        Ok(Self { outlet: sender, failure, task })
-    }
-
-    /// What ended the task, if it has ended.
-    pub fn check(&self) -> Result<()> {
-        // In this order: the failure is left before the outlet closes.
-        let is_closed = self.outlet.is_closed();
-        match self.failure.lock().clone() {
-            Some(error) => Err(error),
-            None if is_closed => Err(Error::internal("the webhook's delivery task has died")),
-            None => Ok(()),
-        }
-    }
-
-    /// True when everything handed over is delivered or with the dead letters.
-    pub fn is_drained(&self) -> Result<bool> {
-        // In this order: what a dying task drops looks drained, but its failure is left before.
-        let is_drained = self.outlet.is_drained();
-        self.check()?;
-        Ok(is_drained)
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// Starts the task. `seed` is that of the jitter.
+pub(super) fn start(
+    settings: Arc<Settings>,
+    context: &InstanceContext,
+    seed: u64,
+) -> Result<Delivery<Request>> {
+    let failure = Failure::default();
+    let outlet_bytes_max = settings.outlet_bytes_max;
+    let dispatcher = Dispatcher {
+        running: HashMap::new(),
+        receiver: Arc::new(Receiver::new(&settings)?),
+        lanes: Lanes::new(settings.in_flight_max),
+        attempts: JoinSet::new(),
+        errors: context.row_errors(settings.on_error),
+        random: SmallRng::seed_from_u64(seed),
+        failures_in_a_row: 0,
+        failure: failure.clone(),
+        context: context.clone(),
+        settings,
+    };
+    Delivery::start("a webhook", outlet_bytes_max, failure, context, dispatcher)
 }
 
 /// A request on the way, with its share of the outlet; halves of a request share it.
@@ -123,7 +80,7 @@ struct Dispatcher {
     context: InstanceContext,
 }
 
-impl Dispatcher {
+impl DeliveryTask<Request> for Dispatcher {
     async fn run(&mut self, outlet: &mut OutletReceiver<Request>) -> Result<()> {
         loop {
             let now_ns = self.context.clock.monotonic_ns();
@@ -144,7 +101,9 @@ impl Dispatcher {
             }
         }
     }
+}
 
+impl Dispatcher {
     fn begin(&mut self, mut parcel: Parcel, now_ns: u64) {
         match parcel.request.attempts {
             0 => parcel.request.started_ns = now_ns,
@@ -219,7 +178,7 @@ impl Dispatcher {
     fn reject(&self, parcel: &Parcel, error: &Error) -> Result<()> {
         let routed = parcel.request.rows().try_for_each(|row| self.errors.reject(row, error.clone()));
         // Left at once, while the parcel still keeps the outlet from being drained.
-        routed.inspect_err(|error| *self.failure.lock() = Some(error.clone()))
+        routed.inspect_err(|error| self.failure.leave(error))
     }
 
     fn answered(&mut self, delivered: bool) {

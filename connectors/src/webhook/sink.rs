@@ -16,11 +16,12 @@ use millstream_engine::keys::{KeyHasher, hash_bytes};
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
+use crate::delivery::Delivery;
 use crate::format::JsonEncoder;
 
-use super::dispatch::Delivery;
+use super::dispatch;
 use super::ids::Ids;
-use super::request::{BodyBuilder, Content, Item};
+use super::request::{BodyBuilder, Content, Item, Request};
 use super::settings::Settings;
 use super::target::Target;
 
@@ -40,7 +41,7 @@ pub(super) struct WebhookSink {
 
 /// What there is once the sink is open.
 struct Running {
-    delivery: Delivery,
+    delivery: Delivery<Request>,
     ids: Ids,
     clock: ClockRef,
     /// For rows that no request can be made of.
@@ -113,7 +114,7 @@ impl Sink for WebhookSink {
         let clock = Arc::clone(&context.clock);
         let run = u64::from_le_bytes(clock.now_ms().to_le_bytes()) ^ clock.monotonic_ns().rotate_left(40);
         let seed = hash_bytes(self.settings.table.as_bytes()) ^ run;
-        let delivery = Delivery::start(Arc::clone(&self.settings), context, seed)?;
+        let delivery = dispatch::start(Arc::clone(&self.settings), context, seed)?;
         let ids = Ids::new(&self.settings.table, run);
         let errors = context.row_errors(self.settings.on_error);
         self.running = Some(Running { delivery, ids, clock, errors });

@@ -3,65 +3,31 @@
 //! Times are tags 0 (text) and 1 (number), decimals tag 4; other tags say nothing a column would not, and are read over.
 //! Keys that are numbers match columns of their decimal text, as in `` `1` DOUBLE ``. Timestamps are written as tag 0.
 
-use std::io::Write;
-use std::sync::Arc;
-
-use arrow_schema::SchemaRef;
-use millstream_engine::options::{OptionSpec, Options};
-use millstream_engine::{Codec, Decoder, Encoder, Error, Format, Result};
+use millstream_engine::{Error, Result};
 use minicbor::data::{Tag, Type};
 use minicbor::{Decoder as Reader, Encoder as CborWriter};
+use std::io::Write;
 
-use super::decode::{Syntax, Token, TokenDecoder, Tokens};
-use super::encode::{ValueEncoder, Writer};
+use super::Binary;
+use super::decode::{Syntax, Token, Tokens};
+use super::encode::Writer;
 use crate::format::convert::Scalar;
 use crate::format::write_timestamp;
 
 /// `'format' = 'cbor'`.
+pub(in crate::format) type Cbor = Binary<CborSyntax, Bytes>;
+
 #[derive(Debug)]
-pub struct Cbor;
-
-impl Format for Cbor {
-    fn name(&self) -> &'static str {
-        "cbor"
-    }
-
-    fn help(&self) -> &'static str {
-        "CBOR: a map a row, or an array of maps."
-    }
-
-    fn options(&self) -> Vec<OptionSpec> {
-        Vec::new()
-    }
-
-    fn codec(&self, _options: &Options, _columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
-        Ok(Arc::new(CborCodec))
-    }
-}
-
-struct CborCodec;
-
-impl Codec for CborCodec {
-    fn decoder(&self, schema: SchemaRef) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(TokenDecoder::<CborSyntax>::new(schema)?))
-    }
-
-    fn encoder(&self, _schema: SchemaRef) -> Result<Box<dyn Encoder>> {
-        Ok(Box::<ValueEncoder<Bytes>>::default())
-    }
-
-    fn content_type(&self) -> &'static str {
-        "application/cbor"
-    }
-}
-
-struct CborSyntax;
+pub(in crate::format) struct CborSyntax;
 
 impl Syntax for CborSyntax {
+    const NAME: &'static str = "cbor";
+    const HELP: &'static str = "CBOR: a map a row, or an array of maps.";
+    const CONTENT_TYPE: &'static str = "application/cbor";
     type Tokens<'a> = CborTokens<'a>;
 }
 
-struct CborTokens<'a> {
+pub(in crate::format) struct CborTokens<'a> {
     reader: Reader<'a>,
     /// Text and bytes that came in pieces, and decimals.
     joined: Vec<u8>,
@@ -206,8 +172,8 @@ fn time(seconds: f64) -> Result<Scalar<'static>> {
 }
 
 /// Writes CBOR. Writing into memory does not fail, so results are not looked at.
-#[derive(Default)]
-struct Bytes;
+#[derive(Debug, Default)]
+pub(in crate::format) struct Bytes;
 
 impl Writer for Bytes {
     fn null(out: &mut Vec<u8>) {

@@ -50,6 +50,11 @@ pub(super) trait Tokens<'a> {
 
 /// A format's tokens, made for payloads of any lifetime.
 pub(super) trait Syntax: Send + Sync + 'static {
+    /// The format's name.
+    const NAME: &'static str;
+    /// One sentence.
+    const HELP: &'static str;
+    const CONTENT_TYPE: &'static str;
     type Tokens<'a>: Tokens<'a> + Default;
 }
 

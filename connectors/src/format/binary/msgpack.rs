@@ -2,66 +2,32 @@
 //!
 //! Times are extension -1, other extensions their bytes. Keys that are numbers match columns of their decimal text.
 
-use std::sync::Arc;
-
-use arrow_schema::SchemaRef;
-use millstream_engine::options::{OptionSpec, Options};
-use millstream_engine::{Codec, Decoder, Encoder, Error, Format, Result};
+use millstream_engine::{Error, Result};
 use rmp::{Marker, encode};
 
-use super::decode::{Syntax, Token, TokenDecoder, Tokens};
-use super::encode::{ValueEncoder, Writer};
+use super::Binary;
+use super::decode::{Syntax, Token, Tokens};
+use super::encode::Writer;
 use crate::format::convert::Scalar;
 
 /// The extension that is a time.
 const TIMESTAMP: i8 = -1;
 
 /// `'format' = 'msgpack'`.
+pub(in crate::format) type Msgpack = Binary<MsgpackSyntax, Bytes>;
+
 #[derive(Debug)]
-pub struct Msgpack;
-
-impl Format for Msgpack {
-    fn name(&self) -> &'static str {
-        "msgpack"
-    }
-
-    fn help(&self) -> &'static str {
-        "MessagePack: a map a row, or an array of maps."
-    }
-
-    fn options(&self) -> Vec<OptionSpec> {
-        Vec::new()
-    }
-
-    fn codec(&self, _options: &Options, _columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
-        Ok(Arc::new(MsgpackCodec))
-    }
-}
-
-struct MsgpackCodec;
-
-impl Codec for MsgpackCodec {
-    fn decoder(&self, schema: SchemaRef) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(TokenDecoder::<MsgpackSyntax>::new(schema)?))
-    }
-
-    fn encoder(&self, _schema: SchemaRef) -> Result<Box<dyn Encoder>> {
-        Ok(Box::<ValueEncoder<Bytes>>::default())
-    }
-
-    fn content_type(&self) -> &'static str {
-        "application/vnd.msgpack"
-    }
-}
-
-struct MsgpackSyntax;
+pub(in crate::format) struct MsgpackSyntax;
 
 impl Syntax for MsgpackSyntax {
+    const NAME: &'static str = "msgpack";
+    const HELP: &'static str = "MessagePack: a map a row, or an array of maps.";
+    const CONTENT_TYPE: &'static str = "application/vnd.msgpack";
     type Tokens<'a> = MsgpackTokens<'a>;
 }
 
 #[derive(Default)]
-struct MsgpackTokens<'a> {
+pub(in crate::format) struct MsgpackTokens<'a> {
     payload: &'a [u8],
     at: usize,
 }
@@ -167,8 +133,8 @@ impl<'a> Tokens<'a> for MsgpackTokens<'a> {
 }
 
 /// Writes MessagePack. Writing into memory does not fail, so results are not looked at.
-#[derive(Default)]
-struct Bytes;
+#[derive(Debug, Default)]
+pub(in crate::format) struct Bytes;
 
 impl Writer for Bytes {
     fn null(out: &mut Vec<u8>) {

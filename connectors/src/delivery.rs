@@ -1,0 +1,90 @@
+//! The worker's end of a task that delivers what a sink hands over: postgres and webhook.
+//!
+//! Invariants: the task leaves why it failed before what it holds goes, so a drained outlet with no failure means that
+//! everything was seen to; the first failure stays; the task ends with its sink. Items come from the sink's `write` and
+//! go to the task's own file (postgres/delivery.rs, webhook/dispatch.rs).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use millstream_engine::io::{OutletReceiver, OutletSender, outlet};
+use millstream_engine::{Error, InstanceContext, Result};
+
+/// Why a task ended before its sink, if it did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
+
+impl Failure {
+    /// Leaves why the job ends for the worker; the first reason stays.
+    pub fn leave(&self, error: &Error) {
+        self.0.lock().get_or_insert_with(|| error.clone());
+    }
+}
+
+/// What sees to the items of an outlet.
+pub(crate) trait DeliveryTask<T>: Send + 'static {
+    /// Runs until the outlet ends.
+    fn run(&mut self, outlet: &mut OutletReceiver<T>) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The worker's end of a delivery task.
+pub(crate) struct Delivery<T> {
+    pub outlet: OutletSender<T>,
+    /// What it is, for messages: `a webhook`.
+    what: &'static str,
+    failure: Failure,
+    task: AbortHandle,
+}
+
+impl<T: Send + 'static> Delivery<T> {
+    /// Starts `task`, which leaves its failures in `failure`, behind an outlet of `outlet_bytes_max`.
+    pub fn start(
+        what: &'static str,
+        outlet_bytes_max: usize,
+        failure: Failure,
+        context: &InstanceContext,
+        mut task: impl DeliveryTask<T>,
+    ) -> Result<Self> {
+        let (sender, mut receiver) = outlet(outlet_bytes_max, Arc::clone(&context.waker));
+        let (left, waker) = (failure.clone(), Arc::clone(&context.waker));
+        let run = async move {
+            // The failure is left before the task and the outlet go: the worker must not find the outlet drained of
+            // items that were dropped.
+            if let Err(error) = task.run(&mut receiver).await {
+                tracing::error!("{what} ends its job: {error}");
+                left.leave(&error);
+                waker.notify();
+            }
+        };
+        let task = context.io.handle()?.spawn(run).abort_handle();
+        Ok(Self { outlet: sender, what, failure, task })
+    }
+
+    /// What ended the task, if it has ended.
+    pub fn check(&self) -> Result<()> {
+        // In this order: the failure is left before the outlet closes.
+        let is_closed = self.outlet.is_closed();
+        match self.failure.0.lock().clone() {
+            Some(error) => Err(error),
+            None if is_closed => Err(Error::internal(format!("the delivery task of {} has died", self.what))),
+            None => Ok(()),
+        }
+    }
+
+    /// True when everything handed over is delivered or with the dead letters.
+    pub fn is_drained(&self) -> Result<bool> {
+        // In this order: what a dying task drops looks drained, but its failure is left before.
+        let is_drained = self.outlet.is_drained();
+        self.check()?;
+        Ok(is_drained)
+    }
+}
+
+impl<T> Drop for Delivery<T> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
