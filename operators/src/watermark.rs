@@ -88,6 +88,8 @@ pub struct WatermarkAssigner {
     clocks: Clocks,
     idle_timeout_ms: Option<i64>,
     idle: bool,
+    /// State was put back, and the stream has not been told its watermark yet.
+    restored: bool,
     rows_since_scan: usize,
     hashes: Vec<u64>,
     groups: Vec<u32>,
@@ -117,6 +119,7 @@ impl WatermarkAssigner {
             clocks: Clocks::default(),
             idle_timeout_ms,
             idle: false,
+            restored: false,
             rows_since_scan: 0,
             hashes: Vec::new(),
             groups: Vec::new(),
@@ -242,6 +245,16 @@ impl WatermarkAssigner {
         Ok(())
     }
 
+    /// After a restore: clocks count as seen now, so that none is passed for the time that the program was away, and
+    /// what is downstream learns how far the stream had come before it sees a row.
+    fn take_up(&mut self, out: &mut Output<'_>) -> Result<()> {
+        if !std::mem::take(&mut self.restored) {
+            return Ok(());
+        }
+        self.clocks.seen_ms.fill(out.now_ms());
+        self.send_minimum(out)
+    }
+
     /// The minimum over the clocks that are not idle.
     fn send_minimum(&mut self, out: &mut Output<'_>) -> Result<()> {
         self.rows_since_scan = 0;
@@ -317,6 +330,7 @@ impl Operator for WatermarkAssigner {
 
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let now_ms = out.now_ms();
+        self.take_up(out)?;
         let mut batch = self.without_bad_rows(batch, now_ms)?;
         if batch.is_empty() {
             return Ok(());
@@ -354,6 +368,7 @@ impl Operator for WatermarkAssigner {
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
         let Some(timeout) = self.idle_timeout_ms else { return Ok(Firing::Done) };
+        self.take_up(out)?;
         match self.clocks.seen_ms.iter().max() {
             // Nothing has come since the start: give it one timeout.
             None if !self.idle && self.rows_since_scan == 0 => {
@@ -408,6 +423,7 @@ impl Operator for WatermarkAssigner {
     /// Of several former instances' clocks with one name, the one that is furthest back counts: no row that was not
     /// late then is late now.
     fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.restored = true;
         for blob in state.blobs() {
             let rows = decode_rows(blob)?;
             if rows.num_rows() == 0 {
@@ -536,7 +552,7 @@ mod tests {
         let state = OperatorHarness::gather_all(&[snapshot]);
         let mut restored =
             OperatorHarness::instance_of(Box::new(WatermarkAssigner::new(spec)), 0, 1, &state).unwrap();
-        assert_eq!(text(&restored.batch(batch(&[(Some(20), "b")])).unwrap()), "[20]@[6] w15");
+        assert_eq!(text(&restored.batch(batch(&[(Some(20), "b")])).unwrap()), "w6 [20]@[6] w15");
     }
 
     #[test]
@@ -561,5 +577,16 @@ mod tests {
             harness.batch(batch(&[(None, "a"), (Some(10), "b"), (Some(315_576_000_000), "c")])).unwrap();
         assert_eq!(text(&out), "[10] w5");
         assert_eq!(harness.metrics().rows_dead_letter.get(), 2);
+    }
+
+    /// What was late before the program stopped is late after it has started again.
+    #[test]
+    fn a_restored_assigner_says_its_watermark_before_the_first_row() {
+        let mut before = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
+        before.batch(times(&[1_000])).unwrap();
+        let state = OperatorHarness::gather_all(&[before.snapshot().unwrap().1]);
+        let after = Box::new(WatermarkAssigner::new(spec()));
+        let mut after = OperatorHarness::instance_of(after, 0, 1, &state).unwrap();
+        assert_eq!(text(&after.batch(times(&[10])).unwrap()), "w995 [10]");
     }
 }

@@ -253,7 +253,7 @@ impl WindowAggregateSpec {
 pub fn single(spec: &WindowAggregateSpec) -> Result<Box<dyn Operator>> {
     spec.window.check()?;
     Ok(match spec.window {
-        WindowAssigner::Session { .. } => Box::new(per_key::PerKeyWindows::new(spec)?),
+        WindowAssigner::Session { .. } => Box::new(per_key::PerKeyWindows::new(spec, false)?),
         _ => Box::new(slice_aggregate::SliceAggregate::new(spec, false)?),
     })
 }
@@ -282,7 +282,7 @@ pub fn global(spec: &WindowAggregateSpec) -> Result<Box<dyn Operator>> {
 /// If the windows or aggregates are impossible.
 pub fn per_key(spec: &WindowAggregateSpec) -> Result<Box<dyn Operator>> {
     spec.window.check()?;
-    Ok(Box::new(per_key::PerKeyWindows::new(spec)?))
+    Ok(Box::new(per_key::PerKeyWindows::new(spec, true)?))
 }
 
 /// `window_start`, `window_end` and `window_time` for `rows` rows of one window.
@@ -297,10 +297,12 @@ fn window_columns(start_ms: i64, end_ms: i64, rows: usize, kind: &DataType) -> [
     })
 }
 
-/// The watermark a row is judged by: its own clock, or that of its channel.
+/// The watermark a row is judged by: its partition's clock, or the stream's where that is further. The stream passes a
+/// partition that fell idle, and what windows it closed meanwhile cannot take the partition's rows in any more.
 #[inline]
 fn clock_of(batch: &Batch, row: usize, out: &Output<'_>) -> i64 {
-    batch.clocks.as_ref().map_or_else(|| out.input_clock_ms(), |clocks| clocks.value(row))
+    let stream_ms = out.input_clock_ms();
+    batch.clocks.as_ref().map_or(stream_ms, |clocks| clocks.value(row).max(stream_ms))
 }
 
 #[cfg(test)]

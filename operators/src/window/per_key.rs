@@ -4,8 +4,12 @@
 //! one. A key's windows close when its own clock (seen on its rows) passes their end, or when the stream's watermark
 //! does. A row is late when, after merging, its window has already closed by the row's clock. Flink: WindowOperator
 //! with MergingWindowSet; TimeWindow.intersects counts touching windows as one.
+//!
+//! A window is answered once. Where keys have clocks of their own, the stream passes a key that fell idle and closes its
+//! windows; when the device comes back and sends what it had kept, rows of the windows that were answered are late,
+//! and all others count. That is remembered for [`ANSWERED_KEPT_MS`] of event time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -25,6 +29,9 @@ use millstream_engine::keys::KeyHasher;
 
 /// Rows of one emitted chunk.
 const CHUNK_ROWS: usize = 4_096;
+/// For how long it is remembered up to where the stream closed an idle key's windows. A device that was silent for
+/// longer and sends rows of a window that it had begun before makes a second row of that window.
+const ANSWERED_KEPT_MS: i64 = 7 * 86_400_000;
 
 /// An open window of a key, and the number of its state.
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +44,14 @@ struct Open {
 /// See the module's page.
 pub(super) struct PerKeyWindows {
     spec: WindowAggregateSpec,
+    /// Rows are judged by their key's own clock alone, even where the stream is further.
+    keyed_clocks: bool,
     hasher: KeyHasher,
     keys: KeyTable,
     /// Open windows of each key, by start.
     open: Vec<SmallVec<[Open; 2]>>,
+    /// The last time (end - 1) of a window of each key that the stream's watermark closed; `i64::MIN` for none.
+    answered_ms: Vec<i64>,
     /// Every open window as (end, key, start), so that those to close are found in order.
     by_end: BTreeSet<(i64, u32, i64)>,
     accumulators: Vec<Box<dyn Accumulator>>,
@@ -54,12 +65,15 @@ pub(super) struct PerKeyWindows {
 }
 
 impl PerKeyWindows {
-    pub fn new(spec: &WindowAggregateSpec) -> Result<Self> {
+    /// Windows of `spec`; with `keyed_clocks` each row is judged by its key's own clock.
+    pub fn new(spec: &WindowAggregateSpec, keyed_clocks: bool) -> Result<Self> {
         Ok(Self {
             spec: spec.clone(),
+            keyed_clocks,
             hasher: KeyHasher::new(&spec.key_types())?,
             keys: KeyTable::new(&spec.key_types())?,
             open: Vec::new(),
+            answered_ms: Vec::new(),
             by_end: BTreeSet::new(),
             accumulators: spec.accumulators()?,
             slots: 0,
@@ -153,6 +167,10 @@ impl PerKeyWindows {
                 windows.iter().position(|window| window.start_ms == start_ms && window.end_ms == end_ms)
             {
                 self.closed.push((key, windows.remove(at)));
+                if self.keyed_clocks {
+                    let answered_ms = &mut self.answered_ms[key as usize];
+                    *answered_ms = (*answered_ms).max(end_ms - 1);
+                }
             }
         }
         true
@@ -194,10 +212,10 @@ impl PerKeyWindows {
         if (self.slots as usize) < 4 * live + 4_096 {
             return Ok(());
         }
-        let mut rebuilt = Self::new(&self.spec)?;
+        let mut rebuilt = Self::new(&self.spec, self.keyed_clocks)?;
         rebuilt.time_ms = self.time_ms;
-        let all = self.live();
-        rebuilt.adopt(&self.rows(&all)?)?;
+        rebuilt.adopt(&self.rows(&self.live())?)?;
+        rebuilt.adopt_answered(&self.answered_rows(&self.answered())?)?;
         *self = rebuilt;
         Ok(())
     }
@@ -218,9 +236,30 @@ impl PerKeyWindows {
         for accumulator in &self.accumulators {
             columns.extend(accumulator.state(&slots)?);
         }
-        let fields: Vec<_> =
-            columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+        as_rows(columns)
+    }
+
+    /// Keys whose answered windows still have to be remembered.
+    fn answered(&self) -> Vec<u32> {
+        let since_ms = self.time_ms.saturating_sub(ANSWERED_KEPT_MS);
+        (0_u32..).zip(&self.answered_ms).filter(|(_, at)| **at > since_ms).map(|(key, _)| key).collect()
+    }
+
+    /// Up to where windows were answered, as rows: keys, time.
+    fn answered_rows(&self, keys: &[u32]) -> Result<RecordBatch> {
+        let mut columns = self.keys.columns(keys)?;
+        let times = keys.iter().map(|key| self.answered_ms[*key as usize]);
+        columns.push(Arc::new(Int64Array::from_iter_values(times)));
+        as_rows(columns)
+    }
+
+    fn adopt_answered(&mut self, rows: &RecordBatch) -> Result<()> {
+        let (keys, times) = rows.columns().split_at(self.spec.keys.len());
+        self.number(keys, rows.num_rows())?;
+        for (key, time) in self.groups.iter().zip(times[0].as_primitive::<Int64Type>().values()) {
+            self.answered_ms[*key as usize] = *time;
+        }
+        Ok(())
     }
 
     fn adopt(&mut self, rows: &RecordBatch) -> Result<()> {
@@ -250,6 +289,7 @@ impl PerKeyWindows {
         let prepared = self.keys.prepare(keys, rows)?;
         self.keys.intern(&prepared, &self.hashes, 0, rows, &mut self.groups);
         self.open.resize_with(self.keys.len(), SmallVec::new);
+        self.answered_ms.resize(self.keys.len(), i64::MIN);
         Ok(())
     }
 
@@ -318,9 +358,14 @@ impl Operator for PerKeyWindows {
         let mut targets = Vec::with_capacity(batch.num_rows());
         let mut late = Vec::new();
         for (row, time_ms) in times.into_iter().enumerate() {
-            let clock_ms =
-                if self.spec.time == TimeMode::Processing { i64::MIN } else { clock_of(&batch, row, out) };
             let key = self.groups[row];
+            let clock_ms = match (self.spec.time, &batch.clocks) {
+                (TimeMode::Processing, _) => i64::MIN,
+                (TimeMode::Event, Some(clocks)) if self.keyed_clocks => {
+                    clocks.value(row).max(self.answered_ms[key as usize])
+                }
+                (TimeMode::Event, _) => clock_of(&batch, row, out),
+            };
             let due = |window: &Open| window.end_ms - 1 <= clock_ms;
             if batch.clocks.is_some() && self.open[key as usize].iter().any(due) {
                 // The key's own clock has closed windows: everything up to here must be in them first.
@@ -376,21 +421,40 @@ impl Operator for PerKeyWindows {
     }
 
     fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        let mut of_group: std::collections::BTreeMap<u16, Vec<(u32, Open)>> =
-            std::collections::BTreeMap::new();
+        let mut of_group: BTreeMap<u16, Vec<(u32, Open)>> = BTreeMap::new();
         for (key, window) in self.live() {
             of_group.entry(key_group(self.keys.hashes()[key as usize])).or_default().push((key, window));
         }
         for (group, windows) in of_group {
             state.put_group(group, encode_rows(&self.rows(&windows)?)?);
         }
+        let mut of_group: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+        for key in self.answered() {
+            of_group.entry(key_group(self.keys.hashes()[key as usize])).or_default().push(key);
+        }
+        for (group, keys) in of_group {
+            state.put_group(group, encode_rows(&self.answered_rows(&keys)?)?);
+        }
         Ok(())
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
         for (_, bytes) in state.groups() {
-            self.adopt(&decode_rows(bytes)?)?;
+            let rows = decode_rows(bytes)?;
+            // Windows have a start, an end and states behind the keys; what was answered has one time.
+            if rows.num_columns() == self.spec.keys.len() + 1 {
+                self.adopt_answered(&rows)?;
+            } else {
+                self.adopt(&rows)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Columns of state as rows to be encoded.
+fn as_rows(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+    let fields: Vec<_> =
+        columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }

@@ -11,7 +11,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use millstream_engine::dead_letter::OnError;
-use millstream_engine::harness::{Emitted, OperatorHarness};
+use millstream_engine::harness::{self, Emitted, OperatorHarness};
 use millstream_engine::keys::{hash_u64, key_group, key_group_range, owner};
 use millstream_engine::state::{InstanceSnapshot, StateReader};
 use millstream_engine::{Batch, Operator, Result};
@@ -189,13 +189,12 @@ struct Run {
     spec: WindowAggregateSpec,
     phases: Phases,
     keyed_clocks: bool,
+    watermarks: WatermarkSpec,
     assigner: OperatorHarness,
     local: Option<OperatorHarness>,
     instances: Vec<OperatorHarness>,
     answer: Answer,
     late: u64,
-    /// The last watermark that went through the exchange.
-    clock: Option<i64>,
 }
 
 impl Run {
@@ -222,12 +221,12 @@ impl Run {
         let local =
             matches!(phases, Phases::Two).then(|| OperatorHarness::new(local(&spec).unwrap()).unwrap());
         let mut run = Self {
-            assigner: OperatorHarness::new(Box::new(WatermarkAssigner::new(assigner))).unwrap(),
+            assigner: OperatorHarness::new(Box::new(WatermarkAssigner::new(assigner.clone()))).unwrap(),
+            watermarks: assigner,
             local,
             instances: Vec::new(),
             answer: Answer::new(),
             late: 0,
-            clock: None,
             spec,
             phases,
             keyed_clocks,
@@ -262,9 +261,6 @@ impl Run {
     }
 
     fn exchange(&mut self, item: Emitted) {
-        if let Emitted::Watermark(time) = &item {
-            self.clock = Some(*time);
-        }
         let count = self.instances.len();
         for instance in 0..count {
             let out = match &item {
@@ -325,10 +321,9 @@ impl Run {
         let snapshots: Vec<_> = self.instances.iter_mut().map(|one| one.snapshot().unwrap().1).collect();
         self.count_late();
         self.instances = self.make(instances, &snapshots);
-        // The assigner is restored too, and says its watermark again.
-        if let Some(time) = self.clock {
-            self.exchange(Emitted::Watermark(time));
-        }
+        let state = OperatorHarness::gather_all(&[self.assigner.snapshot().unwrap().1]);
+        let assigner = Box::new(WatermarkAssigner::new(self.watermarks.clone()));
+        self.assigner = OperatorHarness::instance_of(assigner, 0, 1, &state).unwrap();
     }
 
     fn count_late(&mut self) {
@@ -449,6 +444,35 @@ fn lateness_falls_as_in_flink() {
         let counts: Vec<_> = answer.iter().map(|(key, value)| (key.1, value.0, value.1)).collect();
         assert_eq!(late, 2);
         assert_eq!(counts, vec![(0, 3, Some(18_000)), (10_000, 3, Some(38_001)), (20_000, 2, Some(46_000))]);
+    }
+}
+
+/// A device falls idle in the middle of a window, the stream closes that window, and the device comes back with what
+/// it had kept: rows of the window that was answered are late, those of later ones count, also after a restore.
+#[test]
+fn a_window_is_answered_once_though_its_device_was_idle() {
+    for restore in [false, true] {
+        let spec = spec(WindowAssigner::Tumble { size_ms: 10, offset_ms: 0 }, true);
+        let mut harness = OperatorHarness::new(per_key(&spec).unwrap()).unwrap();
+        let input = |clock_ms: i64, row: Row| {
+            let mut batch = batch(&[row]);
+            batch.event_time = Some(1);
+            batch.clocks = Some(Int64Array::from(vec![clock_ms]));
+            batch
+        };
+        assert!(harness.batch(input(i64::MIN, (1, 3, Some(1)))).unwrap().is_empty());
+        assert_eq!(harness::rows(&harness.watermark(500).unwrap()).len(), 1);
+        if restore {
+            let state = OperatorHarness::gather_all(&[harness.snapshot().unwrap().1]);
+            harness = OperatorHarness::instance_of(per_key(&spec).unwrap(), 0, 1, &state).unwrap();
+            harness.watermark(500).unwrap();
+        }
+        assert!(harness::rows(&harness.batch(input(-2, (1, 5, Some(1)))).unwrap()).is_empty());
+        assert_eq!(harness.metrics().rows_late.get(), 1);
+        harness.batch(input(0, (1, 12, Some(7)))).unwrap();
+        let closed = harness::rows(&harness.batch(input(21, (1, 26, Some(1)))).unwrap());
+        assert_eq!(closed[0].column(2).as_primitive::<Int64Type>().values(), &[7]);
+        assert_eq!(harness.metrics().rows_late.get(), 1);
     }
 }
 
