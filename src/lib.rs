@@ -58,8 +58,8 @@
 //! # Features
 //!
 //! `sql`, `mqtt`, `webhook`, `http`, `kafka`, `postgres`, `formats` and `cli` are on by default; `gateway` is SQL, MQTT, webhook
-//! and command without C libraries. Without default features there are the engine, operators and the connectors that
-//! need nothing (filesystem, generators, memory, print, blackhole).
+//! and command without C libraries. `text` is JSON, CSV and raw with files, generators and print, and comes with any of
+//! these. Without default features there are the engine, the operators, memory and blackhole: under sixty crates.
 
 #![deny(missing_docs)]
 

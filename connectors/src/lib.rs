@@ -4,11 +4,15 @@
 //! `blackhole.rs` (the smallest sink) or `datagen/` (a source with options), and add a line to [`register_all`].
 
 pub mod blackhole;
+#[cfg(feature = "text")]
 pub mod datagen;
 #[cfg(any(feature = "postgres", feature = "webhook"))]
 mod delivery;
+#[cfg(feature = "text")]
 pub mod filesystem;
+#[cfg(feature = "text")]
 pub mod format;
+#[cfg(feature = "text")]
 mod generator;
 #[cfg(feature = "http")]
 pub mod http;
@@ -21,9 +25,11 @@ pub mod memory;
 mod metadata;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
+#[cfg(feature = "text")]
 pub mod nexmark;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "text")]
 pub mod print;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -43,9 +49,12 @@ pub fn registry() -> Registry {
 
 /// Adds every connector and format of this build.
 pub fn register_all(registry: &mut Registry) {
+    #[cfg(feature = "text")]
     format::register_all(registry);
     registry.add(Arc::new(blackhole::Blackhole));
+    #[cfg(feature = "text")]
     registry.add(Arc::new(datagen::Datagen));
+    #[cfg(feature = "text")]
     registry.add(Arc::new(filesystem::Filesystem));
     #[cfg(feature = "http")]
     registry.add(Arc::new(http::Http));
@@ -53,12 +62,14 @@ pub fn register_all(registry: &mut Registry) {
     registry.add(Arc::new(kafka::Kafka));
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));
+    #[cfg(feature = "text")]
     registry.add(Arc::new(nexmark::Nexmark));
     #[cfg(feature = "postgres")]
     {
         registry.add(Arc::new(postgres::Postgres::NATIVE));
         registry.add(Arc::new(postgres::Postgres::JDBC));
     }
+    #[cfg(feature = "text")]
     registry.add(Arc::new(print::Print::default()));
     #[cfg(feature = "webhook")]
     registry.add(Arc::new(webhook::Webhook));

@@ -10,11 +10,12 @@ use arrow_array::builder::{Int64Builder, StringBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
-use arrow_cast::cast;
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::DataType;
 use hashbrown::HashTable;
 use millstream_engine::Result;
+
+use crate::kept_type::as_type;
 
 /// Numbers the distinct keys of a stream.
 #[derive(Debug)]
@@ -117,8 +118,12 @@ impl KeyTable {
     pub fn prepare(&self, columns: &[ArrayRef], num_rows: usize) -> Result<KeyColumns> {
         Ok(match &self.store {
             Store::Unit { .. } => KeyColumns::Unit(num_rows),
-            Store::Int { .. } => KeyColumns::Int(cast(&columns[0], &DataType::Int64)?.as_primitive().clone()),
-            Store::Text { .. } => KeyColumns::Text(cast(&columns[0], &DataType::Utf8)?.as_string().clone()),
+            Store::Int { .. } => {
+                KeyColumns::Int(as_type(&columns[0], &DataType::Int64)?.as_primitive().clone())
+            }
+            Store::Text { .. } => {
+                KeyColumns::Text(as_type(&columns[0], &DataType::Utf8)?.as_string().clone())
+            }
             Store::Rows { converter, .. } => KeyColumns::Rows(converter.convert_columns(columns)?),
         })
     }
@@ -232,7 +237,7 @@ impl KeyTable {
                 for group in groups {
                     column.append_option((*null != Some(*group)).then(|| values[*group as usize]));
                 }
-                vec![from_int(Arc::new(column.finish()), &self.types[0])?]
+                vec![as_type(&(Arc::new(column.finish()) as ArrayRef), &self.types[0])?]
             }
             Store::Text { bytes, ends, null } => {
                 let mut column = StringBuilder::with_capacity(groups.len(), groups.len() * 16);
@@ -241,7 +246,7 @@ impl KeyTable {
                         std::str::from_utf8(slice_of(bytes, ends, *group as usize)).unwrap_or_default();
                     column.append_option((*null != Some(*group)).then_some(text));
                 }
-                vec![cast(&(Arc::new(column.finish()) as ArrayRef), &self.types[0])?]
+                vec![as_type(&(Arc::new(column.finish()) as ArrayRef), &self.types[0])?]
             }
             Store::Rows { bytes, ends, converter } => {
                 let parser = converter.parser();
@@ -263,15 +268,6 @@ fn is_int(kind: &DataType) -> bool {
             | DataType::Date32
             | DataType::Timestamp(_, _)
     )
-}
-
-/// A 64-bit integer column as `kind`.
-fn from_int(column: ArrayRef, kind: &DataType) -> Result<ArrayRef> {
-    Ok(match kind {
-        DataType::Int64 => column,
-        DataType::Date32 => cast(&cast(&column, &DataType::Int32)?, kind)?,
-        kind => cast(&column, kind)?,
-    })
 }
 
 fn slice_of<'a>(bytes: &'a [u8], ends: &[usize], index: usize) -> &'a [u8] {

@@ -5,8 +5,10 @@
 
 pub mod aggregate;
 pub mod expr;
+mod kept_type;
 pub mod keys;
 pub mod project;
+mod row_text;
 pub mod union;
 pub mod watermark;
 pub mod window;

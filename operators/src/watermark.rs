@@ -25,6 +25,7 @@ use millstream_engine::{Batch, Error, Firing, InstanceContext, Operator, Output,
 
 use crate::expr::ExpressionRef;
 use crate::keys::KeyTable;
+use crate::row_text::row_text;
 
 /// With keys and no idle timeout, a device that falls silent leaves the minimum after this long.
 const KEYED_IDLE_TIMEOUT_MS: i64 = 60_000;
@@ -266,17 +267,6 @@ impl WatermarkAssigner {
         }
         Ok(())
     }
-}
-
-/// A row as text for the dead letters.
-fn row_text(rows: &RecordBatch, row: usize) -> String {
-    let mut text = String::new();
-    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-        let value = arrow_cast::display::array_value_to_string(column, row).unwrap_or_default();
-        let value = if column.is_null(row) { "NULL" } else { value.as_str() };
-        text.push_str(&format!("{}{}={value}", if text.is_empty() { "" } else { ", " }, field.name()));
-    }
-    text
 }
 
 impl Clocks {

@@ -80,4 +80,6 @@ fn without_default_features_the_library_is_small() {
         &["--no-default-features"],
         &["datafusion", "sqlparser", "rumqtt", "hyper", "clap", "rustls", "millstream-sql"],
     );
+    let crates = dependencies("millstream", &["--no-default-features"]).len();
+    assert!(crates < 60, "{crates} crates, with those that only build");
 }

@@ -277,7 +277,7 @@ pub fn state_fields(accumulators: &[Box<dyn Accumulator>]) -> Vec<Field> {
 /// If the types do not convert.
 pub(crate) fn to_input(column: &ArrayRef, accumulator: &dyn Accumulator) -> Result<ArrayRef> {
     match accumulator.input_type() {
-        Some(kind) => pick::to_stored(column, &kind),
+        Some(kind) => crate::kept_type::as_type(column, &kind),
         None => Ok(std::sync::Arc::clone(column)),
     }
 }

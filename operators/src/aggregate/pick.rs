@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
-use arrow_cast::cast;
+use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_schema::DataType;
 use millstream_engine::{Error, Result};
+
+use crate::kept_type::as_type;
 
 use super::{Accumulator, AggregateKind, for_each_row, same};
 
@@ -195,7 +196,7 @@ impl<K: Kept> Accumulator for Pick<K> {
     }
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         let column = self.state(groups)?.swap_remove(0);
-        from_stored(column, &self.out)
+        as_type(&column, &self.out)
     }
     fn clear(&mut self) {
         self.values.clear();
@@ -209,24 +210,4 @@ impl<K: Kept> Accumulator for Pick<K> {
     fn as_any(&self) -> &dyn Any {
         self
     }
-}
-
-fn from_stored(column: ArrayRef, out: &DataType) -> Result<ArrayRef> {
-    Ok(match out {
-        kind if column.data_type() == kind => column,
-        // These are kept as 64-bit integers and come from 32 bits.
-        DataType::Date32 | DataType::Time32(_) => cast(&cast(&column, &DataType::Int32)?, out)?,
-        kind => cast(&column, kind)?,
-    })
-}
-
-/// Brings an argument column to the type its accumulator keeps.
-pub(crate) fn to_stored(column: &ArrayRef, stored: &DataType) -> Result<ArrayRef> {
-    Ok(match column.data_type() {
-        kind if kind == stored => Arc::clone(column),
-        DataType::Date32 | DataType::Time32(_) if *stored == DataType::Int64 => {
-            cast(&cast(column, &DataType::Int32)?, stored)?
-        }
-        _ => cast(column, stored)?,
-    })
 }

@@ -11,9 +11,10 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{ArrowPrimitiveType, Decimal128Type, Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, PrimitiveArray};
 use arrow_buffer::ArrowNativeType;
-use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::DataType;
 use millstream_engine::{Error, Result};
+
+use crate::kept_type::as_type;
 
 use super::{Accumulator, for_each_value, same};
 
@@ -197,7 +198,7 @@ impl<T: Number> Accumulator for Sum<T> {
                 return Ok(Arc::new(checked.with_data_type(self.out.clone())));
             }
         }
-        narrow(Arc::new(values), &self.out)
+        as_type(&(Arc::new(values) as ArrayRef), &self.out)
     }
     fn clear(&mut self) {
         self.totals.clear();
@@ -214,23 +215,4 @@ impl<T: Number> Accumulator for Sum<T> {
     fn as_any(&self) -> &dyn Any {
         self
     }
-}
-
-/// A 64-bit result cut to its type: integers keep their low bits, as Java's narrowing does.
-pub(super) fn narrow(column: ArrayRef, out: &DataType) -> Result<ArrayRef> {
-    if column.data_type() == out {
-        return Ok(column);
-    }
-    let bits = match out {
-        DataType::Int8 => 56,
-        DataType::Int16 => 48,
-        DataType::Int32 => 32,
-        _ => 0,
-    };
-    let column = match column.as_primitive_opt::<Int64Type>() {
-        Some(values) if bits > 0 => Arc::new(values.unary::<_, Int64Type>(|value| (value << bits) >> bits)),
-        _ => column,
-    };
-    let options = CastOptions { safe: true, ..CastOptions::default() };
-    Ok(cast_with_options(&column, out, &options)?)
 }

@@ -14,7 +14,7 @@ fn run(kind: AggregateKind, distinct: bool, column: ArrayRef, filter: Option<Boo
     let mut whole = call.accumulator(column.data_type()).unwrap();
     let stored = whole
         .input_type()
-        .map_or_else(|| Arc::clone(&column), |kind| pick::to_stored(&column, &kind).unwrap());
+        .map_or_else(|| Arc::clone(&column), |kind| crate::kept_type::as_type(&column, &kind).unwrap());
     // Rows alternate between groups 0 and 1; group 2 stays empty.
     let groups: Vec<u32> = (0..column.len() as u32).map(|row| row % 2).collect();
     whole.resize(3);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array};
-use arrow_cast::cast;
 use arrow_schema::DataType;
 use millstream_engine::{Error, Result};
+
+use crate::kept_type::as_type;
 
 use super::{Accumulator, AggregateKind, for_each_value, same};
 
@@ -94,7 +95,7 @@ impl Accumulator for Variance {
     }
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         let results: Float64Array = groups.iter().map(|group| self.result(*group as usize)).collect();
-        Ok(cast(&(Arc::new(results) as ArrayRef), &self.out)?)
+        as_type(&(Arc::new(results) as ArrayRef), &self.out)
     }
     fn clear(&mut self) {
         self.sums.clear();
