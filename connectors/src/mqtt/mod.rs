@@ -61,6 +61,7 @@ mod flight;
 mod headers;
 mod options;
 mod outage;
+mod pace;
 mod packets;
 mod pattern;
 mod properties;

@@ -22,6 +22,7 @@ use millstream_engine::{ClockRef, Error, InstanceContext, Result};
 
 use super::connection::Connection;
 use super::outage::Outage;
+use super::pace::Pace;
 use super::packets::{Hello, Incoming, Message, Version};
 use super::settings::Link;
 
@@ -238,6 +239,7 @@ impl Receiver {
             let timeout_ns = u64::try_from(self.link.connect_timeout.as_nanos()).unwrap_or(u64::MAX);
             subscribing_until_ns = Some(self.context.clock.monotonic_ns().saturating_add(timeout_ns));
         }
+        let mut pace = Pace::default();
         loop {
             let (messages, bytes) = match self.read(connection, &mut subscribing_until_ns) {
                 Ok(read) => read,
@@ -259,6 +261,7 @@ impl Receiver {
                 continue;
             }
             let received_ns = self.context.clock.monotonic_ns();
+            let unacknowledged = messages.iter().filter(|message| message.packet_id == 0).count();
             let sending = self.inlet.send(Chunk { messages, connection: number, received_ns }, bytes);
             tokio::pin!(sending);
             // Lost connection or not, what was read is handed over: at QoS 0 nobody would send it again.
@@ -277,6 +280,9 @@ impl Receiver {
             }
             if let Some(error) = failure {
                 return End::Lost(error);
+            }
+            if let Some(gather) = pace.after(unacknowledged, received_ns) {
+                sleep(gather).await;
             }
         }
     }
