@@ -1,6 +1,7 @@
 //! Pipelines: built from SQL or from a graph wired in Rust, started, watched and ended through one handle.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use millstream_connectors::memory::{MemorySink, MemorySource, Puller, Pusher};
 use millstream_engine::context::IoRuntime;
 use millstream_engine::dead_letter::DeadLetters;
 use millstream_engine::metrics::OperatorMetrics;
+use millstream_engine::state::{DiskStateStore, StateStore};
 use millstream_engine::{ClockRef, Connector, Error, Format, Graph, Job, JobConfig, JobState, Registry};
 #[cfg(feature = "sql")]
 use millstream_operators::AggregateFunction;
@@ -21,9 +23,13 @@ use millstream_sql::{CompileOptions, ProvidedTable, ResultSinks, ScalarFunction,
 #[cfg(feature = "sql")]
 const EXCHANGE_BYTES_MAX: usize = 16 << 20;
 
+/// How often state is made safe where there is a folder for it and no setting.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+
 /// A running pipeline. Dropping it stops it at once; [`Pipeline::drain`] ends it in order.
 pub struct Pipeline {
     job: Job,
+    state_folder: Option<PathBuf>,
 }
 
 impl Pipeline {
@@ -77,6 +83,27 @@ impl Pipeline {
         self.job.stop();
     }
 
+    /// Makes a last checkpoint and stops behind it: the next start with the same state folder goes on as if nothing had
+    /// been. Returns at once. Without a state folder it is [`Pipeline::stop`].
+    pub fn suspend(&self) {
+        self.job.suspend();
+    }
+
+    /// The checkpoint it was suspended behind.
+    pub fn suspended(&self) -> Option<u64> {
+        self.job.suspended()
+    }
+
+    /// The last complete checkpoint; 0 when there is none.
+    pub fn last_checkpoint(&self) -> u64 {
+        self.job.last_checkpoint()
+    }
+
+    /// Where its state is kept.
+    pub fn state_folder(&self) -> Option<&Path> {
+        self.state_folder.as_deref()
+    }
+
     /// Waits for the end: of bounded sources, of draining, or of a failure.
     ///
     /// # Errors
@@ -96,6 +123,8 @@ pub struct PipelineBuilder {
     config: JobConfig,
     registry: Registry,
     graph: Graph,
+    state_folder: Option<PathBuf>,
+    allow_dropped_state: bool,
     #[cfg(feature = "sql")]
     texts: Vec<String>,
     #[cfg(feature = "sql")]
@@ -108,6 +137,8 @@ impl Default for PipelineBuilder {
         Self {
             registry: millstream_connectors::registry(),
             graph: Graph::new(),
+            state_folder: None,
+            allow_dropped_state: false,
             #[cfg(feature = "sql")]
             texts: Vec::new(),
             #[cfg(feature = "sql")]
@@ -168,6 +199,21 @@ impl PipelineBuilder {
         self
     }
 
+    /// Keeps state in `folder`, and goes on from the last checkpoint there. A checkpoint is taken every 10 s, or as
+    /// `execution.checkpointing.interval` says. One pipeline at a time has the folder.
+    #[must_use]
+    pub fn state(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_folder = Some(folder.into());
+        self
+    }
+
+    /// Lets a changed query begin without the state of operators that it does not have any more.
+    #[must_use]
+    pub fn allow_dropped_state(mut self, allow: bool) -> Self {
+        self.allow_dropped_state = allow;
+        self
+    }
+
     /// Changes how the job runs in detail: sizes of batches and queues, checkpoints.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut JobConfig)) -> Self {
@@ -185,7 +231,8 @@ impl PipelineBuilder {
     /// Starts it.
     ///
     /// # Errors
-    /// If the SQL is wrong, there is nothing to run, or a thread cannot be started.
+    /// If the SQL is wrong, there is nothing to run, a thread cannot be started, or the state folder cannot be used or
+    /// belongs to another query.
     #[cfg_attr(not(feature = "sql"), allow(unused_mut))]
     pub fn start(mut self) -> Result<Pipeline, StartError> {
         #[cfg(feature = "sql")]
@@ -200,9 +247,21 @@ impl PipelineBuilder {
                 self.config.name = name;
             }
             self.config.workers = program.settings.workers.unwrap_or(self.config.workers);
+            let interval_ms = program.settings.checkpoint_interval_ms.and_then(|ms| u64::try_from(ms).ok());
+            self.config.checkpoint_interval = interval_ms.map(Duration::from_millis);
             self.graph = program.graph;
         }
-        Ok(Pipeline { job: Job::start(&self.graph, self.config)? })
+        match &self.state_folder {
+            Some(folder) => {
+                let store = DiskStateStore::open(folder, self.graph.shape(), self.allow_dropped_state)?;
+                self.config.restore = store.latest();
+                self.config.store = Arc::new(store);
+                self.config.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
+            }
+            // In memory a checkpoint would help nobody.
+            None => self.config.checkpoint_interval = None,
+        }
+        Ok(Pipeline { job: Job::start(&self.graph, self.config)?, state_folder: self.state_folder })
     }
 }
 

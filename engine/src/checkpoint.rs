@@ -3,14 +3,20 @@
 //! A trigger raises `requested`; every source stage sees it between two polls, snapshots and sends a barrier down;
 //! gates align barriers; each operator instance puts its state here when the barrier has passed it. When all have,
 //! the store makes the epoch the one to restore from, and sources and sinks are told. An instance that ended gives
-//! its last state once, and it becomes part of every later epoch.
+//! its last state once, and it becomes part of every later epoch; when the job ends in order, these are its last one.
+//!
+//! A store on disk takes its time, so a thread of the job ([`Checkpoints::attend`]) completes epochs there, and starts
+//! them at an interval; one is under way at a time. A job that is suspended takes nothing in behind the barrier of its
+//! last epoch and stops once that is complete, so a later start goes on as if nothing had been.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::clock::ClockRef;
 use crate::element::Epoch;
 use crate::error::{Error, Result};
 use crate::park::Signal;
@@ -21,6 +27,8 @@ pub(crate) struct Checkpoints {
     store: Arc<dyn StateStore>,
     requested: AtomicU64,
     completed: AtomicU64,
+    /// Sources send nothing behind the barrier of this epoch.
+    last: AtomicU64,
     inner: Mutex<Inner>,
     changed: Condvar,
     wake: Vec<Arc<Signal>>,
@@ -33,6 +41,10 @@ struct Inner {
     missing: BTreeMap<Epoch, usize>,
     /// Last state of instances that ended.
     retired: Vec<(String, usize, InstanceSnapshot)>,
+    /// The epoch that every instance has answered, and that the store is still to complete.
+    to_complete: Option<Epoch>,
+    /// The job is to stop behind its next epoch.
+    suspending: bool,
     failed: Option<Error>,
     over: bool,
 }
@@ -48,10 +60,13 @@ impl Checkpoints {
             store,
             requested: AtomicU64::new(first),
             completed: AtomicU64::new(first),
+            last: AtomicU64::new(Epoch::MAX),
             inner: Mutex::new(Inner {
                 instances,
                 missing: BTreeMap::new(),
                 retired: Vec::new(),
+                to_complete: None,
+                suspending: false,
                 failed: None,
                 over: false,
             }),
@@ -70,10 +85,18 @@ impl Checkpoints {
         self.completed.load(Ordering::Acquire)
     }
 
+    /// True when a source that has sent the barrier of `epoch` must send nothing more.
+    pub fn ends_with(&self, epoch: Epoch) -> bool {
+        epoch >= self.last.load(Ordering::Acquire)
+    }
+
     /// Starts the next checkpoint. `None` while one is under way, or when the job is over.
     pub fn trigger(&self) -> Result<Option<Epoch>> {
-        let mut inner = self.inner.lock();
-        if inner.over || !inner.missing.is_empty() {
+        self.trigger_locked(&mut self.inner.lock())
+    }
+
+    fn trigger_locked(&self, inner: &mut Inner) -> Result<Option<Epoch>> {
+        if inner.over || !inner.missing.is_empty() || inner.to_complete.is_some() {
             return Ok(None);
         }
         let epoch = self.requested() + 1;
@@ -85,8 +108,11 @@ impl Checkpoints {
             self.store.put(epoch, operator, *instance, snapshot.clone())?;
         }
         inner.missing.insert(epoch, missing);
+        if inner.suspending {
+            // Before the request, so that a source that sees the one sees the other.
+            self.last.store(epoch, Ordering::Release);
+        }
         self.requested.store(epoch, Ordering::Release);
-        drop(inner);
         self.wake.iter().for_each(|signal| signal.notify());
         Ok(Some(epoch))
     }
@@ -121,12 +147,79 @@ impl Checkpoints {
         *missing -= 1;
         if *missing == 0 {
             inner.missing.remove(&epoch);
-            self.store.complete(epoch)?;
-            self.completed.store(epoch, Ordering::Release);
-            self.changed.notify_all();
-            self.wake.iter().for_each(|signal| signal.notify());
+            if self.store.is_durable() {
+                inner.to_complete = Some(epoch);
+                self.changed.notify_all();
+            } else {
+                self.complete(epoch)?;
+            }
         }
         Ok(())
+    }
+
+    fn complete(&self, epoch: Epoch) -> Result<()> {
+        self.store.complete(epoch)?;
+        self.completed.store(epoch, Ordering::Release);
+        self.changed.notify_all();
+        self.wake.iter().for_each(|signal| signal.notify());
+        Ok(())
+    }
+
+    /// Asks for one more epoch, behind which the job stops.
+    pub fn suspend(&self) {
+        self.inner.lock().suspending = true;
+        self.changed.notify_all();
+    }
+
+    /// The thread's work: completes epochs, and starts one every `interval`. Answers when the job is over, or with the
+    /// epoch that it was suspended behind.
+    ///
+    /// # Errors
+    /// If the store cannot complete an epoch.
+    pub fn attend(&self, interval: Option<Duration>, clock: &ClockRef) -> Result<Option<Epoch>> {
+        let interval_ns = interval.map(|interval| u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX));
+        let mut due_ns = interval_ns.map(|ns| clock.monotonic_ns().saturating_add(ns));
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(epoch) = inner.to_complete {
+                MutexGuard::unlocked(&mut inner, || self.complete(epoch))?;
+                inner.to_complete = None;
+            }
+            let completed = self.completed();
+            if self.ends_with(completed) {
+                return Ok(Some(completed));
+            }
+            if inner.over {
+                return self.complete_last(&mut inner).map(|()| None);
+            }
+            let now_ns = clock.monotonic_ns();
+            let is_due = due_ns.is_some_and(|due_ns| due_ns <= now_ns);
+            if inner.suspending || is_due {
+                // One that is still under way when the next is due makes that one later, not two.
+                self.trigger_locked(&mut inner)?;
+                due_ns = interval_ns.map(|ns| now_ns.saturating_add(ns));
+            }
+            match due_ns {
+                Some(due_ns) => {
+                    let wait = clock.sleep_for(Duration::from_nanos(due_ns.saturating_sub(now_ns)));
+                    self.changed.wait_for(&mut inner, wait);
+                }
+                None => self.changed.wait(&mut inner),
+            }
+        }
+    }
+
+    /// A job whose every instance came to its end leaves that as its last epoch: what is run again goes on from there,
+    /// which for sources that have ended is to do nothing.
+    fn complete_last(&self, inner: &mut Inner) -> Result<()> {
+        if inner.failed.is_some() || inner.retired.len() < inner.instances {
+            return Ok(());
+        }
+        let epoch = self.requested() + 1;
+        for (operator, instance, snapshot) in std::mem::take(&mut inner.retired) {
+            self.store.put(epoch, &operator, instance, snapshot)?;
+        }
+        self.complete(epoch)
     }
 
     /// The job is over: nobody answers any more.
@@ -144,7 +237,7 @@ impl Checkpoints {
             if self.completed() >= epoch {
                 return Ok(());
             }
-            if inner.over {
+            if inner.over && inner.to_complete.is_none() {
                 return Err(inner.failed.clone().unwrap_or_else(|| {
                     Error::closed(format!("the job ended before checkpoint {epoch} was complete"))
                 }));

@@ -64,6 +64,8 @@ pub(crate) struct GraphNode {
     pub id: String,
     pub kind: String,
     pub detail: String,
+    /// What its state is of, where the detail does not say it.
+    pub state_of: Option<String>,
     pub body: NodeBody,
     pub inputs: Vec<Input>,
     /// Columns of the dead letters that it emits on [`DEAD`](crate::operator::DEAD); none: it emits none.
@@ -117,6 +119,14 @@ impl Graph {
         self.add(id.into(), "sink".into(), detail.into(), NodeBody::Sink { provider }, vec![input])
     }
 
+    /// Says what the state of `node` is of, where its detail does not: two plans whose operators are told the same here
+    /// can take each other's state over.
+    pub fn state_of(&mut self, node: NodeId, what: impl Into<String>) {
+        if let Some(node) = self.nodes.get_mut(node.0) {
+            node.state_of = Some(what.into());
+        }
+    }
+
     /// Makes a source or sink emit its dead letters on its side output [`DEAD`], as rows of `schema`.
     ///
     /// # Errors
@@ -126,6 +136,18 @@ impl Graph {
         let at = self.nodes.get_mut(node.0).ok_or_else(|| Error::internal("no such node"))?;
         at.dead_letters = Some(schema);
         Ok(Input::gather(node).on_port(DEAD))
+    }
+
+    /// Each node's identity and what it does, in words: what its state is good for. Sources and sinks are told apart
+    /// by their identity alone: another address or password does not make their positions wrong.
+    pub fn shape(&self) -> Vec<(String, String)> {
+        let does = |node: &GraphNode| match &node.body {
+            NodeBody::Operator { .. } => {
+                format!("{} {}", node.kind, node.state_of.as_ref().unwrap_or(&node.detail))
+            }
+            NodeBody::Source { .. } | NodeBody::Sink { .. } => node.kind.clone(),
+        };
+        self.nodes.iter().map(|node| (node.id.clone(), does(node))).collect()
     }
 
     /// True when every source ends by itself.
@@ -161,7 +183,7 @@ impl Graph {
         } else {
             id
         };
-        self.nodes.push(GraphNode { id, kind, detail, body, inputs, dead_letters: None });
+        self.nodes.push(GraphNode { id, kind, detail, state_of: None, body, inputs, dead_letters: None });
         NodeId(self.nodes.len() - 1)
     }
 }

@@ -41,6 +41,8 @@ pub struct JobConfig {
     pub store: Arc<dyn StateStore>,
     /// The epoch to restore from, if any.
     pub restore: Option<Epoch>,
+    /// How often a checkpoint is taken by itself; never when not given.
+    pub checkpoint_interval: Option<Duration>,
     /// Where async connectors run.
     pub io: IoRuntime,
 }
@@ -55,6 +57,7 @@ impl Default for JobConfig {
             clock: SystemClock::shared(),
             store: Arc::new(MemoryStateStore::default()),
             restore: None,
+            checkpoint_interval: None,
             io: IoRuntime::default(),
         }
     }
@@ -86,7 +89,11 @@ pub(crate) struct Control {
 
 #[derive(Default)]
 struct Outcome {
+    /// Worker threads, and the one that attends to checkpoints.
     running: usize,
+    workers: usize,
+    /// The epoch that the job was suspended behind.
+    suspended: Option<Epoch>,
     error: Option<Error>,
 }
 
@@ -106,16 +113,36 @@ impl Control {
     fn worker_ended(&self, result: Result<()>, checkpoints: &Checkpoints) {
         let mut outcome = self.outcome.lock();
         outcome.running -= 1;
+        outcome.workers -= 1;
         if let Err(error) = result {
-            // The first error is the cause; what follows (closed queues) is its echo.
-            outcome.error.get_or_insert(error);
-            self.stopped.store(true, Ordering::Release);
-            self.ring();
+            self.fail(&mut outcome, error);
         }
-        if outcome.running == 0 {
+        if outcome.workers == 0 {
             checkpoints.close(outcome.error.clone());
         }
         self.changed.notify_all();
+    }
+
+    fn checkpoints_ended(&self, result: Result<Option<Epoch>>) {
+        let mut outcome = self.outcome.lock();
+        outcome.running -= 1;
+        match result {
+            Err(error) => self.fail(&mut outcome, error),
+            Ok(None) => {}
+            Ok(suspended) => {
+                outcome.suspended = suspended;
+                self.stopped.store(true, Ordering::Release);
+                self.ring();
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn fail(&self, outcome: &mut Outcome, error: Error) {
+        // The first error is the cause; what follows (closed queues) is its echo.
+        outcome.error.get_or_insert(error);
+        self.stopped.store(true, Ordering::Release);
+        self.ring();
     }
 }
 
@@ -129,6 +156,8 @@ pub struct Job {
     clock: ClockRef,
     started_ns: u64,
     threads: Vec<JoinHandle<()>>,
+    /// There is a thread that attends to checkpoints.
+    has_checkpoints: bool,
     // Keeps the I/O runtime for as long as the job; dropped after the workers have ended.
     _io: IoRuntime,
 }
@@ -152,7 +181,11 @@ impl Job {
             stopped: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             signals: signals.clone(),
-            outcome: Mutex::new(Outcome { running: config.workers, error: None }),
+            outcome: Mutex::new(Outcome {
+                running: config.workers,
+                workers: config.workers,
+                ..Outcome::default()
+            }),
             changed: Condvar::new(),
         });
         let dead_letters = Arc::<DeadLetters>::default();
@@ -165,7 +198,8 @@ impl Job {
             dead_letters,
             started_ns: config.clock.monotonic_ns(),
             clock: config.clock,
-            threads: Vec::with_capacity(config.workers),
+            threads: Vec::with_capacity(config.workers + 1),
+            has_checkpoints: config.store.is_durable() || config.checkpoint_interval.is_some(),
             _io: config.io,
         };
         for (number, worker) in assembly.workers.into_iter().enumerate() {
@@ -178,12 +212,55 @@ impl Job {
                 Ok(thread) => job.threads.push(thread),
                 Err(error) => {
                     // Dropping the handle stops the workers that did start.
-                    job.control.outcome.lock().running -= config.workers - number;
+                    let mut outcome = job.control.outcome.lock();
+                    outcome.running -= config.workers - number;
+                    outcome.workers -= config.workers - number;
+                    drop(outcome);
                     return Err(Error::unavailable(format!("worker {number} does not start: {error}")));
                 }
             }
         }
+        if job.has_checkpoints {
+            job.attend_checkpoints(config.checkpoint_interval)?;
+        }
         Ok(job)
+    }
+
+    /// Starts the thread that completes checkpoints and takes them at an interval.
+    fn attend_checkpoints(&mut self, interval: Option<Duration>) -> Result<()> {
+        let (control, checkpoints) = (Arc::clone(&self.control), Arc::clone(&self.checkpoints));
+        let clock = Arc::clone(&self.clock);
+        self.control.outcome.lock().running += 1;
+        let attend = move || control.checkpoints_ended(checkpoints.attend(interval, &clock));
+        match std::thread::Builder::new().name("mill-checkpoint".into()).spawn(attend) {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => {
+                self.control.outcome.lock().running -= 1;
+                return Err(Error::unavailable(format!("the checkpoint thread does not start: {error}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a last checkpoint and stops behind it, with nothing in between: a start that restores it goes on as if
+    /// nothing had been. Returns at once: [`Job::wait`] waits, [`Job::suspended`] says how it went. Needs a store that
+    /// is durable, or a checkpoint interval; without, it is [`Job::stop`].
+    pub fn suspend(&self) {
+        if self.has_checkpoints {
+            self.checkpoints.suspend();
+        } else {
+            self.stop();
+        }
+    }
+
+    /// The checkpoint that it was suspended behind.
+    pub fn suspended(&self) -> Option<Epoch> {
+        self.control.outcome.lock().suspended
+    }
+
+    /// The last complete checkpoint; 0 when there is none.
+    pub fn last_checkpoint(&self) -> Epoch {
+        self.checkpoints.completed()
     }
 
     /// Its name.

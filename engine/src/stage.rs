@@ -182,6 +182,9 @@ fn step_source(
         chain.feed(0, Element::Barrier(requested), WATERMARK_MIN_MS)?;
         return Ok(Progress::Made);
     }
+    if checkpoints.ends_with(source.barrier) {
+        return Ok(Progress::Waiting(None));
+    }
     match source.phase {
         SourcePhase::Running if drain => {
             source.phase = match chain.stop_source() {

@@ -101,11 +101,19 @@ pub struct Settings {
     pub local_time_zone: Tz,
     /// `table.exec.source.idle-timeout`, in ms.
     pub idle_timeout_ms: Option<i64>,
+    /// `execution.checkpointing.interval`, in ms.
+    pub checkpoint_interval_ms: Option<i64>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { pipeline_name: None, workers: None, local_time_zone: Tz::UTC, idle_timeout_ms: None }
+        Self {
+            pipeline_name: None,
+            workers: None,
+            local_time_zone: Tz::UTC,
+            idle_timeout_ms: None,
+            checkpoint_interval_ms: None,
+        }
     }
 }
 

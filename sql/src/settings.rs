@@ -13,13 +13,16 @@ const KEYS: &[(&str, &str)] = &[
     ("pipeline.name", "name of the pipeline in metrics and logs"),
     ("parallelism.default", "how many workers run it"),
     ("table.local-time-zone", "zone of TIMESTAMP_LTZ and of functions of the day, such as Europe/Berlin"),
+    (
+        "execution.checkpointing.interval",
+        "how often state is made safe where there is a --state folder; 10 s if not set",
+    ),
     ("table.exec.source.idle-timeout", "scan.watermark.idle-timeout of tables that do not say"),
 ];
 
 /// Flink's keys that files written for Flink carry, and that make no difference here.
 const WITHOUT_EFFECT: &[&str] = &[
     "execution.runtime-mode",
-    "execution.checkpointing.interval",
     "execution.checkpointing.mode",
     "sql-client.execution.result-mode",
     "sql-client.execution.mode",
@@ -65,6 +68,11 @@ fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String,
         "table.local-time-zone" => {
             settings.local_time_zone =
                 value.parse().map_err(|_| wrong("a zone's name, such as UTC or Europe/Berlin"))?;
+        }
+        "execution.checkpointing.interval" => {
+            let interval_ms = millstream_engine::options::parse_duration_ms(value).filter(|ms| *ms > 0);
+            settings.checkpoint_interval_ms =
+                Some(interval_ms.ok_or_else(|| wrong("a duration, such as 10 s"))?);
         }
         "table.exec.source.idle-timeout" => {
             let timeout_ms = millstream_engine::options::parse_duration_ms(value);

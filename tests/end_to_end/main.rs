@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod command;
+mod durable;
 mod examples;
 #[cfg(feature = "http")]
 mod http;

@@ -451,6 +451,8 @@ impl Emitter<'_> {
             let second: OperatorFactory = Arc::new(move || global(&spec));
             let inputs = vec![to(local, keys)];
             let node = self.graph.operator("window", "window", "adds up the local windows", inputs, second);
+            // The same as in one phase, so that another number of workers goes on with it.
+            self.graph.state_of(node, detail);
             return Ok((local, node));
         }
         let input = to(from, spec.keys.clone());

@@ -133,9 +133,12 @@ pub struct RunOptions {
     /// such as 127.0.0.1:8080.
     #[arg(long, env = "MILLSTREAM_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
-    /// Folder for durable state. Not available yet: state is in memory.
+    /// Folder for durable state: a run goes on where the last one with this folder ended, killed or not.
     #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Go on although the query has changed, without the state of operators that it does not have any more.
+    #[arg(long, requires = "state")]
+    pub allow_dropped_state: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -39,11 +39,5 @@ pub fn read(file: &Path) -> Result<(String, String), Failure> {
 }
 
 fn start(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> {
-    if options.state.is_some() {
-        return Err(Failure::Usage(
-            "--state is not available in this version: state is kept in memory and a restart begins anew"
-                .into(),
-        ));
-    }
     runner::run(text, name, options)
 }

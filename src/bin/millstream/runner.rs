@@ -33,6 +33,9 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     for (key, value) in &options.plan.settings {
         builder = builder.setting(key, value);
     }
+    if let Some(folder) = &options.state {
+        builder = builder.state(folder).allow_dropped_state(options.allow_dropped_state);
+    }
     let program = builder.compile().map_err(|error| Failure::Sql(error, name.to_owned()))?;
     for explanation in &program.explanations {
         print!("{explanation}");
@@ -47,6 +50,9 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     // Signals before the pipeline, so that none arrives at the default handler in between.
     let signals = Signals::new().map_err(Failure::Runtime)?;
     let pipeline = Arc::new(builder.start().map_err(|error| Failure::start(error, name))?);
+    if let (Some(folder), 1..) = (pipeline.state_folder(), pipeline.last_checkpoint()) {
+        eprintln!("going on from checkpoint {} in {}", pipeline.last_checkpoint(), folder.display());
+    }
     let serve = |address| http::serve(address, Arc::clone(&pipeline), live);
     let _endpoint = options.http.map(serve).transpose()?;
     let done = attend(&pipeline, &signals);
@@ -66,6 +72,11 @@ pub fn attend(pipeline: &Arc<Pipeline>, signals: &Signals) -> Result<(), Failure
                 pipeline.stop();
                 break;
             }
+            Signal::Interrupt if pipeline.state_folder().is_some() => {
+                interrupted = true;
+                eprintln!("\rstopping: making the state safe (once more to stop at once)");
+                pipeline.suspend();
+            }
             Signal::Interrupt => {
                 interrupted = true;
                 eprintln!("\rdraining: delivering what is inside (once more to stop at once)");
@@ -76,6 +87,10 @@ pub fn attend(pipeline: &Arc<Pipeline>, signals: &Signals) -> Result<(), Failure
     let ended = pipeline.wait();
     drop(watcher);
     drop(line);
+    if let (Ok(()), Some(epoch), Some(folder)) = (&ended, pipeline.suspended(), pipeline.state_folder()) {
+        eprintln!("state is safe in {}: the next run goes on from checkpoint {epoch}", folder.display());
+        return Ok(());
+    }
     match ended {
         Ok(()) if pipeline.state() == JobState::Stopped => Err(Failure::Interrupted),
         Ok(()) => Ok(()),

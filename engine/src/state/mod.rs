@@ -3,7 +3,13 @@
 //! Keyed state is written per key group (keys.rs), so that it can be handed to another number of instances; what
 //! belongs to an instance as a whole (a source's position, say) is written as a blob that every instance of the
 //! operator is offered at restore. The bytes are opaque here; `encode_rows` and `decode_rows` (Arrow IPC) are the
-//! form most operators use. A [`StateStore`] keeps them: in memory here, on disk behind the same trait.
+//! form most operators use. A [`StateStore`] keeps them: in memory here, in a folder in disk.rs.
+
+mod disk;
+mod file;
+mod folder;
+
+pub use disk::DiskStateStore;
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -26,7 +32,7 @@ pub struct StateWriter {
 }
 
 /// What one instance wrote at one barrier.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct InstanceSnapshot {
     /// Keyed state; a key group may occur several times, in order.
     pub groups: Vec<(KeyGroup, Bytes)>,
@@ -110,6 +116,12 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// If the state of that epoch cannot be read.
     fn read(&self, epoch: Epoch, operator: &str, groups: &Range<KeyGroup>) -> Result<StateReader>;
+
+    /// True when completing an epoch takes its time, because a disk does: a thread of the job then does it, so that no
+    /// worker waits.
+    fn is_durable(&self) -> bool {
+        false
+    }
 }
 
 /// Snapshots in memory: for tests, and for jobs that need none on disk.

@@ -1,0 +1,240 @@
+//! Checkpoints in a folder: one file an epoch, the two youngest kept.
+//!
+//! What instances put is held in memory until the epoch is complete, and then written as one file ([`super::file`]),
+//! which is safe or not there ([`super::folder`]). The graph's shape is written with it: state of an operator that now
+//! does something else would give wrong answers, so it is refused unless told to be dropped. A file whose bytes have
+//! changed is refused too, never skipped in silence, because going back further makes sinks see rows twice.
+//!
+//! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use parking_lot::Mutex;
+
+use super::file::{self, Checkpoint};
+use super::folder::Folder;
+use super::{InstanceSnapshot, StateReader, StateStore};
+use crate::element::Epoch;
+use crate::error::{Error, Result};
+use crate::keys::KeyGroup;
+
+/// Checkpoints that stay: the last, and the one before it for a person to go back to.
+const CHECKPOINTS_KEPT: usize = 2;
+const PREFIX: &str = "checkpoint-";
+
+/// Snapshots on disk. See the module's page.
+#[derive(Debug)]
+pub struct DiskStateStore {
+    folder: Folder,
+    /// Operators of the graph that runs, and what they do.
+    shape: Vec<(String, String)>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What was put of epochs that are not complete.
+    pending: BTreeMap<Epoch, Vec<(String, u32, InstanceSnapshot)>>,
+    /// What there was at the start, until the job's first own checkpoint.
+    restored: Option<Checkpoint>,
+    /// Epochs on disk.
+    kept: Vec<Epoch>,
+}
+
+impl DiskStateStore {
+    /// Opens `folder` for a graph of `shape` (see [`crate::Graph::shape`]), making it where it is missing. State of
+    /// operators that the graph does not have any more is an error, unless `allow_dropped_state`.
+    ///
+    /// # Errors
+    /// If the folder cannot be used or is in use, its last checkpoint is damaged, or belongs to another query.
+    pub fn open(folder: &Path, shape: Vec<(String, String)>, allow_dropped_state: bool) -> Result<Self> {
+        let folder = Folder::open(folder)?;
+        let mut kept: Vec<Epoch> = folder.names()?.iter().filter_map(|name| epoch_of(name)).collect();
+        kept.sort_unstable();
+        let restored = match kept.last() {
+            None => None,
+            Some(epoch) => {
+                let mut checkpoint = read(&folder, *epoch)?;
+                fit(&mut checkpoint, &shape, allow_dropped_state)
+                    .map_err(|error| error.at(folder.path(&name_of(*epoch)).display().to_string()))?;
+                Some(checkpoint)
+            }
+        };
+        Ok(Self { folder, shape, inner: Mutex::new(Inner { restored, kept, ..Inner::default() }) })
+    }
+}
+
+fn name_of(epoch: Epoch) -> String {
+    format!("{PREFIX}{epoch:020}")
+}
+
+fn epoch_of(name: &str) -> Option<Epoch> {
+    name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+fn read(folder: &Folder, epoch: Epoch) -> Result<Checkpoint> {
+    let name = name_of(epoch);
+    let damaged = |why: String| {
+        Error::state(format!("the checkpoint cannot be restored: {why}"))
+            .at(folder.path(&name).display().to_string())
+            .remedy(
+                "move this file away to go on from the checkpoint before it (sinks may then get rows twice), or give \
+                 an empty --state folder to begin anew",
+            )
+    };
+    let checkpoint = file::read(folder.read(&name)?.into()).map_err(damaged)?;
+    if checkpoint.epoch != epoch {
+        return Err(damaged(format!("it holds epoch {}", checkpoint.epoch)));
+    }
+    Ok(checkpoint)
+}
+
+/// Takes out of `checkpoint` the state of operators that are not in `shape`, or says that there is some.
+fn fit(checkpoint: &mut Checkpoint, shape: &[(String, String)], allow_dropped_state: bool) -> Result<()> {
+    let does = |shape: &[(String, String)], operator: &str| {
+        shape.iter().find(|(known, _)| known == operator).map(|(_, does)| does.clone())
+    };
+    let mut strangers: Vec<String> = Vec::new();
+    let former = std::mem::take(&mut checkpoint.shape);
+    checkpoint.snapshots.retain(|(operator, _, snapshot)| {
+        let (before, now) = (does(&former, operator), does(shape, operator));
+        let is_kept =
+            (snapshot.groups.is_empty() && snapshot.blobs.is_empty()) || (now.is_some() && before == now);
+        if !is_kept && !strangers.iter().any(|known| known.starts_with(&format!("'{operator}' "))) {
+            let before = before.unwrap_or_default();
+            strangers.push(match now {
+                Some(now) => format!("'{operator}' was \"{before}\" and is \"{now}\""),
+                None => format!("'{operator}' (\"{before}\") is not in it any more"),
+            });
+        }
+        is_kept
+    });
+    if strangers.is_empty() || allow_dropped_state {
+        if !strangers.is_empty() {
+            tracing::warn!("state is dropped, as was allowed: {}", strangers.join("; "));
+        }
+        return Ok(());
+    }
+    Err(Error::state(format!("this state belongs to another query: {}", strangers.join("; "))).remedy(
+        "run the query it belongs to, give an empty --state folder, or drop this state with --allow-dropped-state",
+    ))
+}
+
+impl StateStore for DiskStateStore {
+    fn put(&self, epoch: Epoch, operator: &str, instance: usize, snapshot: InstanceSnapshot) -> Result<()> {
+        let instance = u32::try_from(instance).map_err(|_| Error::internal("an instance's number"))?;
+        self.inner.lock().pending.entry(epoch).or_default().push((operator.to_owned(), instance, snapshot));
+        Ok(())
+    }
+
+    fn complete(&self, epoch: Epoch) -> Result<()> {
+        let snapshots = self.inner.lock().pending.remove(&epoch).unwrap_or_default();
+        let checkpoint = Checkpoint { epoch, shape: self.shape.clone(), snapshots };
+        // Instances go on putting state of the next epoch meanwhile.
+        self.folder.write(&name_of(epoch), |to| file::write(&checkpoint, to))?;
+        let mut inner = self.inner.lock();
+        inner.restored = None;
+        inner.kept.push(epoch);
+        while inner.kept.len() > CHECKPOINTS_KEPT {
+            let oldest = inner.kept.remove(0);
+            self.folder.remove(&name_of(oldest))?;
+        }
+        Ok(())
+    }
+
+    fn latest(&self) -> Option<Epoch> {
+        self.inner.lock().kept.last().copied()
+    }
+
+    fn read(&self, epoch: Epoch, operator: &str, groups: &Range<KeyGroup>) -> Result<StateReader> {
+        let inner = self.inner.lock();
+        let checkpoint = inner
+            .restored
+            .as_ref()
+            .filter(|checkpoint| checkpoint.epoch == epoch)
+            .ok_or_else(|| Error::state(format!("checkpoint {epoch} is not the one that was opened")))?;
+        let own = checkpoint.snapshots.iter().filter(|(of, _, _)| of == operator);
+        Ok(StateReader::gather(own.map(|(_, _, snapshot)| snapshot), groups))
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::StateWriter;
+
+    fn shape() -> Vec<(String, String)> {
+        vec![("window".into(), "TUMBLE(1 min)".into()), ("result".into(), "print".into())]
+    }
+
+    fn put(store: &DiskStateStore, epoch: Epoch, text: &str) {
+        let mut writer = StateWriter::default();
+        writer.put_group(3, text.as_bytes().to_vec());
+        store.put(epoch, "window", 0, writer.finish()).unwrap();
+        store.put(epoch, "result", 0, InstanceSnapshot::default()).unwrap();
+    }
+
+    fn state(store: &DiskStateStore) -> Option<String> {
+        let reader = store.read(store.latest()?, "window", &(0..128)).unwrap();
+        let bytes = reader.groups().next()?.1.to_vec();
+        Some(String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn the_last_complete_epoch_is_there_after_a_restart_and_two_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStateStore::open(folder.path(), shape(), false).unwrap();
+        assert_eq!(store.latest(), None);
+        for epoch in 1..=4 {
+            put(&store, epoch, &format!("of {epoch}"));
+            store.complete(epoch).unwrap();
+        }
+        put(&store, 5, "never complete");
+        let error = DiskStateStore::open(folder.path(), shape(), false).unwrap_err().to_string();
+        assert!(error.contains("is in use"), "{error}");
+        drop(store);
+        std::fs::write(folder.path().join("checkpoint-00000000000000000005.writing"), "half").unwrap();
+        let store = DiskStateStore::open(folder.path(), shape(), false).unwrap();
+        assert_eq!((store.latest(), state(&store).as_deref()), (Some(4), Some("of 4")));
+        let mut names: Vec<_> = store.folder.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["checkpoint-00000000000000000003", "checkpoint-00000000000000000004", "lock"]);
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStateStore::open(folder.path(), shape(), false).unwrap();
+        put(&store, 1, "safe");
+        store.complete(1).unwrap();
+        drop(store);
+        let path = folder.path().join(name_of(1));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[30] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = DiskStateStore::open(folder.path(), shape(), false).unwrap_err().to_string();
+        assert!(error.contains("checksum") && error.contains("move this file away"), "{error}");
+    }
+
+    #[test]
+    fn state_of_another_query_is_refused_by_name_and_dropped_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStateStore::open(folder.path(), shape(), false).unwrap();
+        put(&store, 1, "minutes");
+        store.complete(1).unwrap();
+        drop(store);
+        // The sink had no state, so it may be another one.
+        let hours = vec![("window".into(), "TUMBLE(1 h)".into()), ("result".into(), "blackhole".into())];
+        let error = DiskStateStore::open(folder.path(), hours.clone(), false).unwrap_err().to_string();
+        assert!(error.contains("'window' was \"TUMBLE(1 min)\" and is \"TUMBLE(1 h)\""), "{error}");
+        assert!(!error.contains("result") && error.contains("--allow-dropped-state"), "{error}");
+        let store = DiskStateStore::open(folder.path(), hours, true).unwrap();
+        assert_eq!((store.latest(), state(&store)), (Some(1), None));
+    }
+}
