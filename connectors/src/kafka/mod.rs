@@ -13,7 +13,9 @@
 //! acknowledged them. settings.rs has the options, properties.rs translates 'properties.*', watch.rs keeps the link's
 //! state. Brokers that are away, at the start or later, are waited for without end.
 
+mod discover;
 mod fetch;
+mod prepare;
 mod properties;
 mod settings;
 mod sink;
@@ -104,11 +106,8 @@ impl Connector for Kafka {
             |columns: &[usize]| -> Result<SchemaRef> { Ok(Arc::new(table.schema.project(columns)?)) };
         let properties = Properties::read(options)?;
         sink::check(options.owner(), properties.producer())?;
-        let key_codec = if key.is_empty() {
-            None
-        } else {
-            Some(table.formats.codec(options, "key.format", Some("json"), &schema_of(&key)?)?)
-        };
+        let key_codec =
+            if key.is_empty() { None } else { Some(settings::key_codec(table, &schema_of(&key)?)?) };
         Ok(Arc::new(SinkSide {
             writing: Arc::new(Writing {
                 table: table.name.clone(),

@@ -212,12 +212,30 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// A partition's number in the table, the same after each restart.
+    pub fn number(&self, topic: &str, partition: i32) -> u32 {
+        let topic = self.topics.iter().position(|other| other == topic).unwrap_or_default();
+        ((topic as u32) << 16) | partition.unsigned_abs()
+    }
+}
+
 /// The format, by either of its names, of payloads that hold `columns`.
 pub(super) fn codec(table: &Table, columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
     match table.options.get("value.format") {
         Some(_) => table.formats.codec(&table.options, "value.format", None, columns),
         None => table.codec_for(columns),
     }
+}
+
+/// The format of keys that hold `columns`.
+pub(super) fn key_codec(table: &Table, columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
+    let mut options = table.options.clone();
+    // In a registry, keys have a subject of their own.
+    if let (Some(topic), None) = (table.options.get("topic"), options.get("key.avro-confluent.subject")) {
+        options.set("key.avro-confluent.subject", format!("{topic}-key"));
+    }
+    table.formats.codec(&options, "key.format", Some("json"), columns)
 }
 
 fn time(options: &Options, key: &str) -> Result<i64> {

@@ -8,14 +8,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use millstream_engine::dead_letter::{OnError, RowErrors};
 use millstream_engine::element::Epoch;
@@ -24,11 +27,14 @@ use millstream_engine::park::Signal;
 use millstream_engine::state::StateWriter;
 use millstream_engine::{Batch, ChangeKind, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
+use super::prepare::{Ask, Preparation};
 use super::properties::Properties;
 use super::watch::Watch;
 
 /// What a message costs in librdkafka beside its key and payload, about.
 const MESSAGE_BYTES: usize = 128;
+/// How long one question to the brokers may take.
+const REQUEST: Duration = Duration::from_secs(5);
 
 /// What a table that is written to says.
 pub(super) struct Writing {
@@ -142,7 +148,13 @@ pub(super) struct KafkaSink {
     writing: Arc<Writing>,
     encoder: Box<dyn Encoder>,
     key_encoder: Option<Box<dyn Encoder>>,
-    running: Option<(ThreadedProducer<Reports>, Arc<Flight>)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    producer: Arc<ThreadedProducer<Reports>>,
+    flight: Arc<Flight>,
+    preparation: Preparation,
 }
 
 impl KafkaSink {
@@ -162,8 +174,8 @@ impl KafkaSink {
     fn flight(&self) -> Result<&Arc<Flight>> {
         let running =
             self.running.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
-        running.1.check()?;
-        Ok(&running.1)
+        running.flight.check()?;
+        Ok(&running.flight)
     }
 
     fn drained(&self) -> Result<Ready> {
@@ -184,7 +196,7 @@ fn project(batch: &Batch, columns: &[usize]) -> Result<Batch> {
 impl Sink for KafkaSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
         let writing = &self.writing;
-        let watch = Watch::new(&writing.table, &writing.properties.brokers, &context.metrics);
+        let watch = Watch::new(&writing.table, &writing.properties.brokers, &context.metrics, &context.clock);
         let flight = Arc::new(Flight {
             bytes: AtomicUsize::new(0),
             bytes_max: writing.outlet_bytes_max,
@@ -214,7 +226,18 @@ impl Sink for KafkaSink {
             config.create_with_context(Reports(Arc::clone(&flight))).map_err(|error| {
                 Error::config(format!("Kafka's producer does not start: {error}")).at(&writing.table)
             })?;
-        self.running = Some((producer, flight));
+        let mut formats =
+            vec![(Arc::clone(&writing.codec), Arc::new(writing.schema.project(&writing.value)?))];
+        if let Some(codec) = &writing.key_codec {
+            formats.push((Arc::clone(codec), Arc::new(writing.schema.project(&writing.key)?)));
+        }
+        let producer = Arc::new(producer);
+        let (asked, topic) = (Arc::clone(&producer), writing.topic.clone());
+        let ask: Ask = Arc::new(move || partitions(asked.client(), &topic));
+        let failing = Arc::clone(&flight);
+        let fail = move |error| failing.fail(error);
+        let preparation = Preparation::start(formats, (ask, false), context, &flight.watch, fail)?;
+        self.running = Some(Running { producer, flight, preparation });
         Ok(())
     }
 
@@ -229,7 +252,7 @@ impl Sink for KafkaSink {
         if let Some(encoder) = &mut self.key_encoder {
             encoder.encode(&project(&batch, &self.writing.key)?)?;
         }
-        let Some((producer, flight)) = &self.running else { return Ok(()) };
+        let Some(Running { producer, flight, .. }) = &self.running else { return Ok(()) };
         let mut keys = self.key_encoder.as_ref().map(|encoder| encoder.encoded().rows());
         for payload in self.encoder.encoded().rows() {
             let key = keys.as_mut().and_then(Iterator::next);
@@ -256,8 +279,9 @@ impl Sink for KafkaSink {
 
     fn is_ready(&self) -> bool {
         // After a failure the next write, which reports it, is not kept out.
-        self.running.as_ref().is_some_and(|(_, flight)| {
-            flight.bytes.load(Ordering::Acquire) < flight.bytes_max || flight.failure.lock().is_some()
+        self.running.as_ref().is_some_and(|Running { flight, preparation, .. }| {
+            (preparation.is_done() && flight.bytes.load(Ordering::Acquire) < flight.bytes_max)
+                || flight.failure.lock().is_some()
         })
     }
 
@@ -271,6 +295,16 @@ impl Sink for KafkaSink {
 
     fn finish(&mut self) -> Result<Ready> {
         self.drained()
+    }
+}
+
+/// How many partitions `topic` has, as the brokers answer.
+fn partitions(client: &Client<Reports>, topic: &str) -> KafkaResult<usize> {
+    let metadata = client.fetch_metadata(Some(topic), REQUEST)?;
+    let found = metadata.topics().first();
+    match found.and_then(MetadataTopic::error) {
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+        None => Ok(found.map_or(0, |topic| topic.partitions().len())),
     }
 }
 

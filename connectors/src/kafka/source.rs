@@ -143,7 +143,9 @@ impl KafkaSource {
                 &self.reading.table,
                 &self.reading.properties.brokers,
                 &running.context.metrics,
+                &running.context.clock,
             ),
+            metrics: Arc::clone(&running.context.metrics),
             clock: Arc::clone(&running.context.clock),
         };
         std::thread::Builder::new()

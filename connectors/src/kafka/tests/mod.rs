@@ -1,5 +1,8 @@
 //! The connector against librdkafka's brokers in this process.
 
+#[cfg(feature = "avro")]
+mod registry;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +57,11 @@ fn columns() -> Vec<Field> {
 
 /// Writes rows numbered from `from`, ten keys, and waits until the job has ended.
 fn write(brokers: &str, from: i64, count: i64) {
-    let table = table(brokers, columns(), &[("key.fields", "k")]);
+    write_with(brokers, from, count, &[("key.fields", "k")]);
+}
+
+fn write_with(brokers: &str, from: i64, count: i64, more: &[(&str, &str)]) {
+    let table = table(brokers, columns(), more);
     let provider = Kafka.sink(&table).unwrap();
     let (source, pusher) = MemorySource::channel(Arc::clone(&table.schema), 64 << 20);
     let mut graph = Graph::new();
