@@ -14,8 +14,10 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::fetch::{Lane, Positions};
+use super::chunk::Lane;
+use super::fetch::Positions;
 use super::settings::{Reading, Start, Stop};
+use super::topics::Topics;
 use super::watch::Context;
 
 /// How long one request to the brokers may take.
@@ -25,6 +27,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 pub(super) struct Found {
     pub lane: Lane,
     pub start: i64,
+    /// There are messages from there on.
+    pub has_backlog: bool,
     /// Where to stop, for a bounded read.
     pub end: Option<i64>,
 }
@@ -45,16 +49,26 @@ impl Discovery {
     /// If the brokers do not answer, or know no such topic.
     pub fn run(&self, known: &BTreeSet<Lane>, is_first: bool) -> KafkaResult<Vec<Found>> {
         let mut fresh: Vec<Lane> = Vec::new();
-        for topic in &self.reading.topics {
-            let metadata = self.consumer.fetch_metadata(Some(topic), REQUEST)?;
-            for topic in metadata.topics() {
-                self.own(topic, known, &mut fresh)?;
+        match &self.reading.topics {
+            Topics::Named(names) => {
+                for name in names {
+                    let metadata = self.consumer.fetch_metadata(Some(name), REQUEST)?;
+                    metadata.topics().iter().try_for_each(|topic| self.own(topic, known, &mut fresh))?;
+                }
+            }
+            pattern @ Topics::Pattern { .. } => {
+                let metadata = self.consumer.fetch_metadata(None, REQUEST)?;
+                let of_pattern = metadata.topics().iter().filter(|topic| pattern.matches(topic.name()));
+                of_pattern.into_iter().try_for_each(|topic| self.own(topic, known, &mut fresh))?;
             }
         }
         let starts = self.starts(&fresh, is_first)?;
         let ends = self.ends(&fresh)?;
-        let all = fresh.into_iter().zip(starts).zip(ends);
-        Ok(all.map(|((lane, start), end)| Found { lane, start, end }).collect())
+        let all = fresh.into_iter().zip(starts).zip(ends).map(|((lane, start), end)| {
+            let has_backlog = start < self.last(&lane)?.min(end.unwrap_or(i64::MAX));
+            Ok(Found { lane, start, has_backlog, end })
+        });
+        all.collect()
     }
 
     fn own(&self, topic: &MetadataTopic, known: &BTreeSet<Lane>, fresh: &mut Vec<Lane>) -> KafkaResult<()> {

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Message as _;
-use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -22,13 +22,12 @@ use millstream_engine::ClockRef;
 use millstream_engine::io::InletSender;
 use millstream_engine::metrics::OperatorMetrics;
 
+use super::chunk::{Chunk, Lane, Wants};
 use super::discover::{Discovery, Found};
 use super::prepare;
 use super::settings::{Reading, Stop};
 use super::watch::{Context, Watch};
 
-/// A topic's partition.
-pub(super) type Lane = (Arc<str>, i32);
 /// The next offset of each partition.
 pub(super) type Positions = BTreeMap<Lane, i64>;
 
@@ -41,28 +40,6 @@ const PAUSE_NS: u64 = 500_000_000;
 const CHUNK_BYTES: usize = 128 << 10;
 const CHUNK_MESSAGES: usize = 1024;
 
-/// One message, its payload in the chunk's buffer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Message {
-    pub offset: i64,
-    pub time_ms: Option<i64>,
-    pub is_append_time: bool,
-    /// Where its payload ends; it starts where the one before ends.
-    pub end: usize,
-    pub is_tombstone: bool,
-}
-
-/// Messages of one partition, in order. One without messages tells where the partition starts.
-pub(super) struct Chunk {
-    pub lane: Lane,
-    /// Its number in the table, the same after each restart: the watermark keeps a clock for each.
-    pub number: u32,
-    pub start: i64,
-    pub bytes: Vec<u8>,
-    pub messages: Vec<Message>,
-    pub received_ns: u64,
-}
-
 /// What the worker and the thread tell each other beside the inlet.
 #[derive(Default)]
 pub(super) struct Shared {
@@ -74,6 +51,7 @@ pub(super) struct Shared {
 /// The thread's own.
 pub(super) struct Fetcher {
     pub reading: Arc<Reading>,
+    pub wants: Wants,
     pub instance: usize,
     pub parallelism: usize,
     pub restored: Option<Positions>,
@@ -180,9 +158,11 @@ impl Fetcher {
             list.add_partition_offset(&lane.0, lane.1, Offset::Offset(*start))?;
         }
         consumer.incremental_assign(&list)?;
-        for Found { lane, start, end } in found {
-            let number = self.reading.number(&lane.0, lane.1);
-            self.hand_over(Chunk::starting(&lane, number, start));
+        for Found { lane, start, has_backlog, end } in found {
+            let number = self.reading.topics.number(&lane.0, lane.1);
+            let mut first = Chunk::starting(&lane, number, start);
+            first.has_backlog = has_backlog;
+            self.hand_over(first);
             let chunk = Chunk::starting(&lane, number, start);
             lanes.numbers.insert(lane, lanes.all.len());
             lanes.all.push(Assigned { chunk, end, is_done: end.is_some_and(|end| start >= end) });
@@ -256,31 +236,14 @@ impl Fetcher {
             if lane.end.is_some_and(|end| message.offset() + 1 >= end) {
                 lane.is_done = true;
             }
-            if let Some(payload) = message.payload() {
-                let with = (&self.io, &*self.watch, &*self.metrics);
-                if !prepare::payload(self.reading.codec.as_ref(), payload, with, || self.has_to_end()) {
-                    return false;
-                }
+            if !self.prepared(&message) {
+                return false;
             }
             let chunk = &mut lane.chunk;
             if chunk.messages.is_empty() {
                 chunk.received_ns = self.clock.monotonic_ns();
             }
-            let payload = message.payload();
-            chunk.bytes.extend_from_slice(payload.unwrap_or_default());
-            let (time_ms, is_append_time) = match message.timestamp() {
-                Timestamp::NotAvailable => (None, false),
-                Timestamp::CreateTime(ms) => (Some(ms), false),
-                Timestamp::LogAppendTime(ms) => (Some(ms), true),
-            };
-            chunk.messages.push(Message {
-                offset: message.offset(),
-                time_ms,
-                is_append_time,
-                end: chunk.bytes.len(),
-                is_tombstone: payload.is_none(),
-            });
-            bytes += payload.map_or(0, <[u8]>::len);
+            bytes += chunk.push(&message, self.wants);
             count += 1;
         }
         lanes.iter_mut().filter(|lane| !lane.chunk.messages.is_empty()).all(|lane| {
@@ -290,8 +253,20 @@ impl Fetcher {
         })
     }
 
+    /// Waits for what decoding the message needs. False when the source has to end.
+    fn prepared(&self, message: &BorrowedMessage<'_>) -> bool {
+        // Tombstones are not decoded.
+        let Some(payload) = message.payload() else { return true };
+        let with = || (&self.io, &*self.watch, &*self.metrics);
+        let key = self.reading.key_codec.as_ref().zip(message.key().filter(|_| self.wants.key));
+        prepare::payload(self.reading.codec.as_ref(), payload, with(), || self.has_to_end())
+            && key.is_none_or(|(codec, key)| {
+                prepare::payload(codec.as_ref(), key, with(), || self.has_to_end())
+            })
+    }
+
     fn hand_over(&self, chunk: Chunk) -> bool {
-        let bytes = chunk.bytes.len() + chunk.messages.len() * size_of::<Message>();
+        let bytes = chunk.queue_bytes();
         self.io.block_on(self.inlet.send(chunk, bytes)).is_ok()
     }
 
@@ -307,13 +282,6 @@ impl Fetcher {
         if let Err(error) = consumer.commit(&list, CommitMode::Async) {
             self.watch.report(&error, "while committing the group's offsets");
         }
-    }
-}
-
-impl Chunk {
-    fn starting(lane: &Lane, number: u32, start: i64) -> Self {
-        let (bytes, messages) = Default::default();
-        Self { lane: lane.clone(), number, start, bytes, messages, received_ns: 0 }
     }
 }
 

@@ -136,7 +136,6 @@ impl Preparation {
     }
 
     /// How many partitions the topic has; 0 as long as that is not known.
-    #[expect(dead_code, reason = "the fixed partitioner follows")]
     pub fn partitions(&self) -> usize {
         self.shared.partitions.load(Ordering::Relaxed)
     }

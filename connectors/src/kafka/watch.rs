@@ -15,8 +15,8 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
 
-use millstream_engine::ClockRef;
 use millstream_engine::metrics::{Link, OperatorMetrics};
+use millstream_engine::{ClockRef, InstanceContext};
 
 /// An outage that lasts is told again after as long.
 const AGAIN_NS: u64 = 60_000_000_000;
@@ -29,19 +29,26 @@ pub(super) struct Watch {
     clock: ClockRef,
     is_up: AtomicBool,
     is_suspect: AtomicBool,
+    was_up: AtomicBool,
+    /// Whether this instance counts in the outage.
+    is_away: AtomicBool,
     /// Rung when the link is suspect.
     suspicion: Notify,
-    outage: Mutex<Outage>,
+    outage: Told,
 }
 
-/// What was told of an outage, by the monotonic clock.
+/// What is told of a table's outages, shared by its instances.
+pub(super) type Told = Arc<Mutex<Outage>>;
+
+/// An outage, by the monotonic clock, and what was told of it.
 #[derive(Debug, Default)]
-struct Outage {
+pub(super) struct Outage {
     since_ns: Option<u64>,
     told_ns: u64,
+    /// Instances that have no link.
+    away: usize,
     /// Why, where librdkafka knew it better than those who ask.
     cause: Option<String>,
-    was_up: bool,
 }
 
 /// What there is to tell.
@@ -52,7 +59,8 @@ enum News {
 }
 
 impl Outage {
-    fn down(&mut self, now_ns: u64) -> Option<News> {
+    fn down(&mut self, is_new: bool, now_ns: u64) -> Option<News> {
+        self.away += usize::from(is_new);
         let news = match self.since_ns {
             None => {
                 self.since_ns = Some(now_ns);
@@ -65,25 +73,31 @@ impl Outage {
         Some(news)
     }
 
-    /// How long it was, if there was one.
+    /// How long it was, if there was one and the last instance is back.
     fn up(&mut self, now_ns: u64) -> Option<Duration> {
+        self.away = self.away.saturating_sub(1);
+        if self.away > 0 {
+            return None;
+        }
         self.cause = None;
         self.since_ns.take().map(|since_ns| Duration::from_nanos(now_ns.saturating_sub(since_ns)))
     }
 }
 
 impl Watch {
-    pub fn new(table: &str, brokers: &str, metrics: &Arc<OperatorMetrics>, clock: &ClockRef) -> Arc<Self> {
-        metrics.set_link(Link::Down);
+    pub fn new(table: &str, brokers: &str, outage: &Told, context: &InstanceContext) -> Arc<Self> {
+        context.metrics.set_link(Link::Down);
         Arc::new(Self {
             table: table.to_owned(),
             brokers: brokers.to_owned(),
-            metrics: Arc::clone(metrics),
-            clock: Arc::clone(clock),
+            metrics: Arc::clone(&context.metrics),
+            clock: Arc::clone(&context.clock),
+            was_up: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             is_up: AtomicBool::new(false),
             is_suspect: AtomicBool::new(true),
             suspicion: Notify::new(),
-            outage: Mutex::default(),
+            outage: Arc::clone(outage),
         })
     }
 
@@ -110,10 +124,12 @@ impl Watch {
             return;
         }
         self.metrics.set_link(Link::Up);
-        if std::mem::replace(&mut outage.was_up, true) {
+        if self.was_up.swap(true, Ordering::Relaxed) {
             self.metrics.reconnects.add(1);
         }
-        if let Some(lasted) = outage.up(self.clock.monotonic_ns()) {
+        if self.is_away.swap(false, Ordering::Relaxed)
+            && let Some(lasted) = outage.up(self.clock.monotonic_ns())
+        {
             tracing::info!(table = %self.table, "Kafka at {} can be used again after {} s", self.brokers, lasted.as_secs());
         }
     }
@@ -123,7 +139,8 @@ impl Watch {
         let mut outage = self.outage.lock();
         self.is_up.store(false, Ordering::Relaxed);
         self.metrics.set_link(Link::Down);
-        let news = outage.down(self.clock.monotonic_ns());
+        let is_new = !self.is_away.swap(true, Ordering::Relaxed);
+        let news = outage.down(is_new, self.clock.monotonic_ns());
         let reason = outage.cause.as_deref().unwrap_or(reason);
         match news {
             None => {}
@@ -157,6 +174,14 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.is_away.load(Ordering::Relaxed) {
+            self.outage.lock().up(0);
+        }
+    }
+}
+
 /// Hands librdkafka's reports to the watch.
 pub(super) struct Context(pub Arc<Watch>);
 
@@ -177,16 +202,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_when_it_begins_each_minute_and_when_it_ends() {
+    fn an_outage_is_told_when_it_begins_each_minute_and_when_the_last_instance_is_back() {
         let mut outage = Outage::default();
         let second = 1_000_000_000;
-        assert_eq!(outage.up(0), None, "there was none");
         let told: Vec<(u64, News)> =
-            (10..150).filter_map(|at| outage.down(at * second).map(|news| (at, news))).collect();
+            (10..150).filter_map(|at| outage.down(at < 12, at * second).map(|news| (at, news))).collect();
         let lasts = |seconds| News::Lasts(Duration::from_secs(seconds));
         assert_eq!(told, vec![(10, News::Begins), (70, lasts(60)), (130, lasts(120))]);
+        assert_eq!(outage.up(150 * second), None, "one of two instances is still away");
         assert_eq!(outage.up(155 * second), Some(Duration::from_secs(145)));
-        assert_eq!(outage.up(156 * second), None);
-        assert_eq!(outage.down(157 * second), Some(News::Begins));
+        assert_eq!(outage.down(true, 157 * second), Some(News::Begins));
     }
 }

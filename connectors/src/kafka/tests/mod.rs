@@ -1,5 +1,6 @@
 //! The connector against librdkafka's brokers in this process.
 
+mod messages;
 #[cfg(feature = "avro")]
 mod registry;
 
@@ -32,9 +33,12 @@ fn table(brokers: &str, columns: Vec<Field>, more: &[(&str, &str)]) -> Table {
     let mut values: BTreeMap<String, String> =
         more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     values.insert("connector".to_owned(), "kafka".to_owned());
-    values.insert("topic".to_owned(), "t".to_owned());
+    if !values.contains_key("topic-pattern") {
+        values.insert("topic".to_owned(), "t".to_owned());
+    }
     values.insert("properties.bootstrap.servers".to_owned(), brokers.to_owned());
-    let is_metadata = |field: &Field| ["partition", "offset", "topic"].contains(&field.name().as_str());
+    let is_metadata =
+        |field: &Field| ["partition", "offset", "topic", "headers"].contains(&field.name().as_str());
     let metadata = columns
         .iter()
         .enumerate()
