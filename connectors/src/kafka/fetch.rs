@@ -34,6 +34,8 @@ pub(super) type Positions = BTreeMap<Lane, i64>;
 /// How long one silent poll may take, and one before anything is assigned.
 const POLL: Duration = Duration::from_millis(100);
 const POLL_FIRST: Duration = Duration::from_millis(5);
+/// Brokers that are there have answered the first question after as long.
+const ANSWER_NS: u64 = 1_000_000_000;
 /// Brokers that do not answer are asked again after as long at the soonest.
 const PAUSE_NS: u64 = 500_000_000;
 /// A chunk is handed over when it is as large.
@@ -86,6 +88,7 @@ impl Fetcher {
         let mut search: Option<Search> = None;
         // When the brokers were asked last, and whether they have ever answered.
         let (mut asked_ns, mut is_first) = (None::<u64>, true);
+        let started_ns = self.clock.monotonic_ns();
         while !self.has_to_end() {
             if let Some(outcome) = search.take_if(|search| search.is_finished()).map(|it| self.outcome(it)) {
                 match outcome.and_then(|found| self.assign(&consumer, found, &mut lanes)) {
@@ -110,7 +113,8 @@ impl Fetcher {
             }
             if is_first {
                 // Serves librdkafka's reports; nothing is assigned yet, so there is no message that this could lose.
-                if let Some(Err(error)) = consumer.poll(POLL_FIRST) {
+                let is_soon = now_ns.saturating_sub(started_ns) < ANSWER_NS;
+                if let Some(Err(error)) = consumer.poll(if is_soon { POLL_FIRST } else { POLL }) {
                     self.watch.report(&error, "while looking for partitions");
                 }
                 continue;

@@ -16,8 +16,10 @@ use ChangeKind::{Delete, Insert, UpdateAfter, UpdateBefore};
 
 const EARLIEST: (&str, &str) = ("scan.startup.mode", "earliest-offset");
 
-/// Sends messages as they are: topic, key, payload, headers.
-fn send(brokers: &str, messages: &[(&str, Option<&str>, Option<&str>, &[(&str, Option<&str>)])]) {
+/// A message as it is sent: topic, key, payload, headers.
+type Sent<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [(&'a str, Option<&'a str>)]);
+
+fn send(brokers: &str, messages: &[Sent<'_>]) {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     for (topic, key, payload, headers) in messages {
         let mut record: BaseRecord<'_, str, str> = BaseRecord::to(topic).partition(0);
