@@ -222,3 +222,38 @@ fn a_node_that_is_killed_and_partitions_that_are_added_cost_no_message() {
     let told = (lines("trying again until it answers"), lines("can be used again"));
     assert_eq!(told, (2, 2), "{}", ran.err);
 }
+
+#[test]
+#[ignore = "needs Kafka; scripts/test runs it"]
+fn keys_and_topics_of_a_pattern_are_columns_and_the_latest_row_of_a_key_counts() {
+    let kafka = Kafka::start();
+    for topic in ["plant-1", "plant-2", "latest"] {
+        kafka.topic(&["--create", "--topic", topic, "--partitions", "2"]);
+    }
+    let line = |n: u64| format!("d{}\t{}\n", n % 5, json!({ "n": n }));
+    kafka.write("plant-1", (0..50).map(line));
+    kafka.write("plant-2", (50..100).map(line));
+    let sql = format!(
+        "CREATE TABLE readings (device STRING, n BIGINT, plant STRING METADATA FROM 'topic' VIRTUAL,
+           headers MAP<STRING, BYTES> METADATA VIRTUAL)
+         WITH ('connector' = 'kafka', 'topic-pattern' = 'plant-[0-9]+', 'properties.bootstrap.servers' = '{0}',
+               'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', 'format' = 'json',
+               'key.format' = 'raw', 'key.fields' = 'device', 'value.fields-include' = 'EXCEPT_KEY');
+         CREATE TABLE latest (id STRING, n BIGINT, headers MAP<STRING, BYTES>, PRIMARY KEY (id) NOT ENFORCED)
+         WITH ('connector' = 'upsert-kafka', 'topic' = 'latest', 'properties.bootstrap.servers' = '{0}',
+               'key.format' = 'raw', 'value.format' = 'json', 'value.fields-include' = 'EXCEPT_KEY');
+         INSERT INTO latest SELECT plant || '/' || device, n, headers FROM readings;",
+        kafka.address
+    );
+    let ran = run(&["sql", &sql]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let messages = kafka.read("latest");
+    assert_eq!(messages.len(), 100);
+    // As whoever reads the topic does: the last message of a key counts.
+    let latest: std::collections::BTreeMap<String, String> = messages.into_iter().collect();
+    let row = |n: u64| format!(r#"{{"n":{n},"headers":{{}}}}"#);
+    let expected = (1..3_u64)
+        .flat_map(|plant| (0..5_u64).map(move |device| (plant, device)))
+        .map(|(plant, device)| (format!("plant-{plant}/d{device}"), row(plant * 50 - 5 + device)));
+    assert_eq!(latest, expected.collect());
+}
