@@ -96,7 +96,9 @@ impl Fetcher {
                         self.watch.up();
                         is_first = false;
                     }
-                    Err(error) => self.watch.down(&error.to_string()),
+                    Err(error) if is_first || self.watch.has_to_ask() => self.watch.down(&error.to_string()),
+                    // A partition without a leader right now is no outage: asked again before it is told.
+                    Err(_) => self.watch.suspect(),
                 }
             }
             let wait_ns = if is_first || self.watch.has_to_ask() {

@@ -45,7 +45,7 @@ pub(super) type Told = Arc<Mutex<Outage>>;
 pub(super) struct Outage {
     since_ns: Option<u64>,
     told_ns: u64,
-    /// Instances that have no link.
+    /// Instances that have no link, or may have none.
     away: usize,
     /// Why, where librdkafka knew it better than those who ask.
     cause: Option<String>,
@@ -120,12 +120,11 @@ impl Watch {
         }
         let mut outage = self.outage.lock();
         self.is_suspect.store(false, Ordering::Relaxed);
-        if self.is_up.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        self.metrics.set_link(Link::Up);
-        if self.was_up.swap(true, Ordering::Relaxed) {
-            self.metrics.reconnects.add(1);
+        if !self.is_up.swap(true, Ordering::Relaxed) {
+            self.metrics.set_link(Link::Up);
+            if self.was_up.swap(true, Ordering::Relaxed) {
+                self.metrics.reconnects.add(1);
+            }
         }
         if self.is_away.swap(false, Ordering::Relaxed)
             && let Some(lasted) = outage.up(self.clock.monotonic_ns())
@@ -155,12 +154,21 @@ impl Watch {
         self.suspicion.notify_one();
     }
 
+    /// The brokers may be away: they have to be asked.
+    pub fn suspect(&self) {
+        // It counts from now on: otherwise an instance that learns of the outage only after another one is back would
+        // tell it once more.
+        let mut outage = self.outage.lock();
+        outage.away += usize::from(!self.is_away.swap(true, Ordering::Relaxed));
+        self.is_suspect.store(true, Ordering::Relaxed);
+        self.suspicion.notify_one();
+    }
+
     /// What librdkafka reports on its own.
     pub fn report(&self, error: &KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
-                self.is_suspect.store(true, Ordering::Relaxed);
-                self.suspicion.notify_one();
+                self.suspect();
             }
             Some(RDKafkaErrorCode::Authentication) => {
                 let cause = format!(
