@@ -21,7 +21,7 @@ mod http_client;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
-#[cfg(any(feature = "http", feature = "mqtt"))]
+#[cfg(any(feature = "http", feature = "kafka", feature = "mqtt"))]
 mod metadata;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
@@ -59,7 +59,10 @@ pub fn register_all(registry: &mut Registry) {
     #[cfg(feature = "http")]
     registry.add(Arc::new(http::Http));
     #[cfg(feature = "kafka")]
-    registry.add(Arc::new(kafka::Kafka));
+    {
+        registry.add(Arc::new(kafka::Kafka));
+        registry.add(Arc::new(kafka::UpsertKafka));
+    }
     #[cfg(feature = "mqtt")]
     registry.add(Arc::new(mqtt::Mqtt));
     #[cfg(feature = "text")]

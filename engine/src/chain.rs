@@ -170,6 +170,15 @@ impl Output<'_> {
         self.control(&Element::Idle)
     }
 
+    /// Says that rows of `partition` are waiting to be read: until they come, the stream's watermark stays where theirs
+    /// may begin. For sources, before the first row of any partition that they find with a backlog.
+    pub fn expect_partition(&mut self, partition: u32) {
+        let now_ms = self.now_ms();
+        for edge in self.children {
+            expect_partition(self.below, self.base, edge.to, partition, now_ms);
+        }
+    }
+
     fn control(&mut self, element: &Element) -> Result<()> {
         for edge in self.children {
             deliver_control(self.below, self.base, edge.to, element, self.run)?;
@@ -268,6 +277,19 @@ fn deliver_batch(
     }
     run.ingested_ns = saved;
     result
+}
+
+/// Tells the operators of this stage; what is behind an exchange goes by watermarks.
+fn expect_partition(nodes: &mut [Node], base: usize, at: usize, partition: u32, now_ms: i64) {
+    let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
+        return;
+    };
+    if let Body::Operator(operator) = &mut head.body {
+        operator.expect_partition(partition, now_ms);
+        for edge in &head.children {
+            expect_partition(below, at + 1, edge.to, partition, now_ms);
+        }
+    }
 }
 
 /// Delivers anything but a batch.

@@ -87,6 +87,9 @@ pub trait Operator: Send {
         Ok(Firing::Done)
     }
 
+    /// Rows of the source's `partition` are waiting to be read (see [`Output::expect_partition`]).
+    fn expect_partition(&mut self, _partition: u32, _now_ms: i64) {}
+
     /// True for operators that want [`Operator::on_timer`] called once as soon as the job runs.
     fn starts_with_timer(&self) -> bool {
         false

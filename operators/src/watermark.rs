@@ -270,6 +270,15 @@ impl WatermarkAssigner {
 }
 
 impl Clocks {
+    /// The number of a partition's clock.
+    fn of_partition(&mut self, partition: u32, now_ms: i64) -> u32 {
+        let next = self.partitions.len() as u32;
+        let group = *self.partitions.entry(partition).or_insert(next);
+        self.watermark_ms.resize(self.partitions.len(), WATERMARK_MIN_MS);
+        self.seen_ms.resize(self.partitions.len(), now_ms);
+        group
+    }
+
     /// Numbers the clock of each row of `batch` into `groups`. True when there is one clock in all.
     fn number(
         &mut self,
@@ -281,8 +290,7 @@ impl Clocks {
     ) -> Result<bool> {
         let rows = batch.num_rows();
         if keys.is_empty() {
-            let next = self.partitions.len() as u32;
-            let group = *self.partitions.entry(batch.partition).or_insert(next);
+            let group = self.of_partition(batch.partition, now_ms);
             groups.clear();
             groups.resize(rows, group);
         } else {
@@ -345,6 +353,13 @@ impl Operator for WatermarkAssigner {
             self.emit_in_order(batch, &marks, out)
         } else {
             self.emit_with_clocks(batch, marks.values(), |row| marks.is_valid(row), out)
+        }
+    }
+
+    /// The partition's clock is there before its first row, so that those that are read first do not run ahead of it.
+    fn expect_partition(&mut self, partition: u32, now_ms: i64) {
+        if self.spec.keys.is_empty() {
+            self.clocks.of_partition(partition, now_ms);
         }
     }
 
@@ -513,6 +528,16 @@ mod tests {
             Emitted::Watermark(time) => format!("w{time}"),
         };
         emitted.iter().map(show).collect::<Vec<_>>().join(" ").replace(&i64::MIN.to_string(), "-")
+    }
+
+    #[test]
+    fn a_partition_with_a_backlog_holds_the_watermark_before_its_first_row() {
+        let mut assigner = WatermarkAssigner::new(spec());
+        assigner.expect_partition(7, 0);
+        let mut run = OperatorHarness::new(Box::new(assigner)).unwrap();
+        assert_eq!(text(&run.batch(times(&[10])).unwrap()), "[10]@[-]");
+        let other = Batch { partition: 7, ..times(&[8]) };
+        assert_eq!(text(&run.batch(other).unwrap()), "[8]@[-] w3");
     }
 
     #[test]

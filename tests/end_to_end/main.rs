@@ -1,6 +1,7 @@
 //! Millstream as its users see it: the command, the library, whole pipelines. One binary, one module a subject.
 //!
-//! Nothing here needs anything installed, except `mosquitto`, which runs where MILLSTREAM_MOSQUITTO names a broker.
+//! Nothing here needs anything installed, except `mosquitto` and `kafka`, which run where MILLSTREAM_MOSQUITTO and
+//! MILLSTREAM_KAFKA say that there is one.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,6 +11,8 @@ mod durable;
 mod examples;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod layering;
 mod mosquitto;
 mod promises;

@@ -1,8 +1,7 @@
-//! The thread that reads: finds the partitions of one instance, assigns them to itself, and fills the inlet.
+//! The thread that reads: assigns itself the partitions that discover.rs finds, and fills the inlet.
 //!
-//! Invariants: partitions are spread as Flink does (a topic's hash, plus the partition, modulo instances), so each has
-//! one reader whatever restarts; every start is a number before it is assigned, and is told to the worker first, so
-//! that a snapshot always holds it. Nothing is polled while the inlet is full; librdkafka then keeps at most
+//! Invariants: a partition's start is told to the worker before any of its messages, so that a snapshot always holds it.
+//! Reading goes on while the brokers are asked for partitions; whether they answer is what the link's state says. Nothing is polled while the inlet is full; librdkafka then keeps at most
 //! 'fetch.max-buffered-bytes' and stops asking the brokers. What fails is tried again until it works or the source ends.
 
 use std::collections::BTreeMap;
@@ -14,51 +13,34 @@ use parking_lot::Mutex;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Message as _;
-use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use millstream_engine::ClockRef;
 use millstream_engine::io::InletSender;
+use millstream_engine::metrics::OperatorMetrics;
 
-use super::settings::{Reading, Start, Stop};
+use super::chunk::{Chunk, Lane, Wants};
+use super::discover::{Discovery, Found};
+use super::prepare;
+use super::settings::{Reading, Stop};
 use super::watch::{Context, Watch};
 
-/// A topic's partition.
-pub(super) type Lane = (Arc<str>, i32);
 /// The next offset of each partition.
 pub(super) type Positions = BTreeMap<Lane, i64>;
 
-/// How long one request to the brokers, or one silent poll, may take.
-const REQUEST: Duration = Duration::from_secs(5);
+/// How long one silent poll may take, and one before anything is assigned.
 const POLL: Duration = Duration::from_millis(100);
-/// How long to wait after a request that failed.
-const PAUSE: Duration = Duration::from_millis(500);
+const POLL_FIRST: Duration = Duration::from_millis(5);
+/// Brokers that are there have answered the first question after as long.
+const ANSWER_NS: u64 = 1_000_000_000;
+/// Brokers that do not answer are asked again after as long at the soonest.
+const PAUSE_NS: u64 = 500_000_000;
 /// A chunk is handed over when it is as large.
 const CHUNK_BYTES: usize = 128 << 10;
 const CHUNK_MESSAGES: usize = 1024;
-
-/// One message, its payload in the chunk's buffer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Message {
-    pub offset: i64,
-    pub time_ms: Option<i64>,
-    pub is_append_time: bool,
-    /// Where its payload ends; it starts where the one before ends.
-    pub end: usize,
-    pub is_tombstone: bool,
-}
-
-/// Messages of one partition, in order. One without messages tells where the partition starts.
-pub(super) struct Chunk {
-    pub lane: Lane,
-    /// Its number in the table, the same after each restart: the watermark keeps a clock for each.
-    pub number: u32,
-    pub start: i64,
-    pub bytes: Vec<u8>,
-    pub messages: Vec<Message>,
-    pub received_ns: u64,
-}
 
 /// What the worker and the thread tell each other beside the inlet.
 #[derive(Default)]
@@ -71,6 +53,7 @@ pub(super) struct Shared {
 /// The thread's own.
 pub(super) struct Fetcher {
     pub reading: Arc<Reading>,
+    pub wants: Wants,
     pub instance: usize,
     pub parallelism: usize,
     pub restored: Option<Positions>,
@@ -78,8 +61,18 @@ pub(super) struct Fetcher {
     pub io: Handle,
     pub shared: Arc<Shared>,
     pub watch: Arc<Watch>,
+    pub metrics: Arc<OperatorMetrics>,
     pub clock: ClockRef,
 }
+
+/// What is read, and where in that list each partition is.
+#[derive(Default)]
+struct Lanes {
+    all: Vec<Assigned>,
+    numbers: BTreeMap<Lane, usize>,
+}
+
+type Search = JoinHandle<KafkaResult<Vec<Found>>>;
 
 struct Assigned {
     chunk: Chunk,
@@ -91,34 +84,47 @@ impl Fetcher {
     /// Runs until told to stop, the source is gone, or a bounded read is through.
     pub fn run(self) {
         let Some(consumer) = self.consumer() else { return };
-        let mut lanes: Vec<Assigned> = Vec::new();
-        let mut numbers: BTreeMap<Lane, usize> = BTreeMap::new();
-        let mut discover_ns = 0;
-        let mut is_first = true;
+        let mut lanes = Lanes::default();
+        let mut search: Option<Search> = None;
+        // When the brokers were asked last, and whether they have ever answered.
+        let (mut asked_ns, mut is_first) = (None::<u64>, true);
+        let started_ns = self.clock.monotonic_ns();
         while !self.has_to_end() {
-            let now_ns = self.clock.monotonic_ns();
-            let interval = self.reading.discovery_ms.map(|ms| ms.saturating_mul(1_000_000));
-            if is_first || !self.watch.is_up() || interval.is_some_and(|wait| now_ns - discover_ns >= wait) {
-                discover_ns = now_ns;
-                match self.discover(&consumer, &mut lanes, &mut numbers, is_first) {
+            if let Some(outcome) = search.take_if(|search| search.is_finished()).map(|it| self.outcome(it)) {
+                match outcome.and_then(|found| self.assign(&consumer, found, &mut lanes)) {
                     Ok(()) => {
                         self.watch.up();
                         is_first = false;
                     }
-                    Err(error) => {
-                        self.watch.down(&error.to_string());
-                        if lanes.is_empty() {
-                            // Serves librdkafka's reports; there is no message yet that this could lose.
-                            let _ = consumer.poll(PAUSE);
-                            continue;
-                        }
-                    }
+                    Err(error) if is_first || self.watch.has_to_ask() => self.watch.down(&error.to_string()),
+                    // A partition without a leader right now is no outage: asked again before it is told.
+                    Err(_) => self.watch.suspect(),
                 }
             }
-            if self.reading.stop != Stop::Never && lanes.iter().all(|lane| lane.is_done) {
+            let wait_ns = if is_first || self.watch.has_to_ask() {
+                Some(PAUSE_NS)
+            } else {
+                self.reading.discovery_ms.map(|ms| ms.saturating_mul(1_000_000))
+            };
+            let now_ns = self.clock.monotonic_ns();
+            let is_due =
+                asked_ns.is_none_or(|at| wait_ns.is_some_and(|wait| now_ns.saturating_sub(at) >= wait));
+            if search.is_none() && is_due {
+                asked_ns = Some(now_ns);
+                search = Some(self.search(&consumer, &lanes, is_first));
+            }
+            if is_first {
+                // Serves librdkafka's reports; nothing is assigned yet, so there is no message that this could lose.
+                let is_soon = now_ns.saturating_sub(started_ns) < ANSWER_NS;
+                if let Some(Err(error)) = consumer.poll(if is_soon { POLL_FIRST } else { POLL }) {
+                    self.watch.report(&error, "while looking for partitions");
+                }
+                continue;
+            }
+            if self.reading.stop != Stop::Never && lanes.all.iter().all(|lane| lane.is_done) {
                 break;
             }
-            if !self.fill(&consumer, &mut lanes, &numbers) {
+            if !self.fill(&consumer, &mut lanes) {
                 break;
             }
             self.commit(&consumer);
@@ -126,11 +132,55 @@ impl Fetcher {
         self.commit(&consumer);
     }
 
+    /// Starts to look for partitions.
+    fn search(&self, consumer: &Arc<BaseConsumer<Context>>, lanes: &Lanes, is_first: bool) -> Search {
+        let discovery = Discovery {
+            reading: Arc::clone(&self.reading),
+            instance: self.instance,
+            parallelism: self.parallelism,
+            restored: self.restored.clone(),
+            consumer: Arc::clone(consumer),
+        };
+        let known = lanes.numbers.keys().cloned().collect();
+        self.io.spawn_blocking(move || discovery.run(&known, is_first))
+    }
+
+    fn outcome(&self, search: Search) -> KafkaResult<Vec<Found>> {
+        // It is cancelled only with its runtime, and then the source ends too.
+        self.io.block_on(search).unwrap_or(Err(KafkaError::Canceled))
+    }
+
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        found: Vec<Found>,
+        lanes: &mut Lanes,
+    ) -> KafkaResult<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for Found { lane, start, .. } in &found {
+            list.add_partition_offset(&lane.0, lane.1, Offset::Offset(*start))?;
+        }
+        consumer.incremental_assign(&list)?;
+        for Found { lane, start, has_backlog, end } in found {
+            let number = self.reading.topics.number(&lane.0, lane.1);
+            let mut first = Chunk::starting(&lane, number, start);
+            first.has_backlog = has_backlog;
+            self.hand_over(first);
+            let chunk = Chunk::starting(&lane, number, start);
+            lanes.numbers.insert(lane, lanes.all.len());
+            lanes.all.push(Assigned { chunk, end, is_done: end.is_some_and(|end| start >= end) });
+        }
+        Ok(())
+    }
+
     fn has_to_end(&self) -> bool {
         self.shared.is_stopping.load(Ordering::Relaxed) || self.inlet.is_closed()
     }
 
-    fn consumer(&self) -> Option<BaseConsumer<Context>> {
+    fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
         let mut config = ClientConfig::new();
         // A group is needed to be a consumer at all; nothing is committed for one that the user did not name.
         config.set("group.id", format!("millstream-{}", self.reading.table));
@@ -145,7 +195,7 @@ impl Fetcher {
             // Only for an offset that retention has removed: go on with what is left.
             .set("auto.offset.reset", "earliest");
         match config.create_with_context(Context(Arc::clone(&self.watch))) {
-            Ok(consumer) => Some(consumer),
+            Ok(consumer) => Some(Arc::new(consumer)),
             Err(error) => {
                 // The provider made one with the same settings before, so this is about threads or memory.
                 self.watch.down(&error.to_string());
@@ -155,12 +205,8 @@ impl Fetcher {
     }
 
     /// Polls until there is nothing right now or enough, and hands it over. False when the source is gone.
-    fn fill(
-        &self,
-        consumer: &BaseConsumer<Context>,
-        lanes: &mut [Assigned],
-        numbers: &BTreeMap<Lane, usize>,
-    ) -> bool {
+    fn fill(&self, consumer: &BaseConsumer<Context>, lanes: &mut Lanes) -> bool {
+        let Lanes { all: lanes, numbers } = lanes;
         let (mut bytes, mut count, mut wait) = (0, 0, POLL);
         let mut last: Option<usize> = None;
         while bytes < CHUNK_BYTES && count < CHUNK_MESSAGES {
@@ -196,29 +242,15 @@ impl Fetcher {
             if lane.end.is_some_and(|end| message.offset() + 1 >= end) {
                 lane.is_done = true;
             }
+            if !self.prepared(&message) {
+                return false;
+            }
             let chunk = &mut lane.chunk;
             if chunk.messages.is_empty() {
                 chunk.received_ns = self.clock.monotonic_ns();
             }
-            let payload = message.payload();
-            chunk.bytes.extend_from_slice(payload.unwrap_or_default());
-            let (time_ms, is_append_time) = match message.timestamp() {
-                Timestamp::NotAvailable => (None, false),
-                Timestamp::CreateTime(ms) => (Some(ms), false),
-                Timestamp::LogAppendTime(ms) => (Some(ms), true),
-            };
-            chunk.messages.push(Message {
-                offset: message.offset(),
-                time_ms,
-                is_append_time,
-                end: chunk.bytes.len(),
-                is_tombstone: payload.is_none(),
-            });
-            bytes += payload.map_or(0, <[u8]>::len);
+            bytes += chunk.push(&message, self.wants);
             count += 1;
-        }
-        if count > 0 {
-            self.watch.up();
         }
         lanes.iter_mut().filter(|lane| !lane.chunk.messages.is_empty()).all(|lane| {
             let next = lane.chunk.messages.last().map_or(lane.chunk.start, |last| last.offset + 1);
@@ -227,96 +259,21 @@ impl Fetcher {
         })
     }
 
+    /// Waits for what decoding the message needs. False when the source has to end.
+    fn prepared(&self, message: &BorrowedMessage<'_>) -> bool {
+        // Tombstones are not decoded.
+        let Some(payload) = message.payload() else { return true };
+        let with = || (&self.io, &*self.watch, &*self.metrics);
+        let key = self.reading.key_codec.as_ref().zip(message.key().filter(|_| self.wants.key));
+        prepare::payload(self.reading.codec.as_ref(), payload, with(), || self.has_to_end())
+            && key.is_none_or(|(codec, key)| {
+                prepare::payload(codec.as_ref(), key, with(), || self.has_to_end())
+            })
+    }
+
     fn hand_over(&self, chunk: Chunk) -> bool {
-        let bytes = chunk.bytes.len() + chunk.messages.len() * size_of::<Message>();
+        let bytes = chunk.queue_bytes();
         self.io.block_on(self.inlet.send(chunk, bytes)).is_ok()
-    }
-
-    /// Looks for partitions of this instance that are not assigned yet.
-    fn discover(
-        &self,
-        consumer: &BaseConsumer<Context>,
-        lanes: &mut Vec<Assigned>,
-        numbers: &mut BTreeMap<Lane, usize>,
-        is_first: bool,
-    ) -> KafkaResult<()> {
-        let mut fresh: Vec<Lane> = Vec::new();
-        for name in &self.reading.topics {
-            let metadata = consumer.fetch_metadata(Some(name), REQUEST)?;
-            for topic in metadata.topics() {
-                if let Some(error) = topic.error() {
-                    return Err(KafkaError::MetadataFetch(error.into()));
-                }
-                let shared: Arc<str> = Arc::from(topic.name());
-                let own = |partition: &i32| owner(&shared, *partition, self.parallelism) == self.instance;
-                let all = topic.partitions().iter().map(|partition| partition.id());
-                fresh.extend(all.filter(own).map(|partition| (Arc::clone(&shared), partition)));
-            }
-        }
-        fresh.retain(|lane| !numbers.contains_key(lane));
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        let starts = self.starts(consumer, &fresh, is_first)?;
-        let ends = self.ends(consumer, &fresh)?;
-        let mut list = TopicPartitionList::new();
-        for (lane, start) in fresh.iter().zip(&starts) {
-            list.add_partition_offset(&lane.0, lane.1, Offset::Offset(*start))?;
-        }
-        consumer.incremental_assign(&list)?;
-        for ((lane, start), end) in fresh.into_iter().zip(starts).zip(ends) {
-            numbers.insert(lane.clone(), lanes.len());
-            let topic = self.reading.topics.iter().position(|topic| **topic == *lane.0).unwrap_or_default();
-            let number = ((topic as u32) << 16) | lane.1.unsigned_abs();
-            let chunk = Chunk::starting(&lane, number, start);
-            self.hand_over(Chunk::starting(&lane, number, start));
-            lanes.push(Assigned { chunk, end, is_done: end.is_some_and(|end| start >= end) });
-        }
-        Ok(())
-    }
-
-    fn starts(
-        &self,
-        consumer: &BaseConsumer<Context>,
-        lanes: &[Lane],
-        is_first: bool,
-    ) -> KafkaResult<Vec<i64>> {
-        // What turns up later, or was not there when the snapshot was taken, is read from its first message.
-        let is_later = !is_first || self.restored.is_some();
-        let start = if is_later { &Start::Earliest } else { &self.reading.start };
-        let mut starts = Vec::with_capacity(lanes.len());
-        for lane in lanes {
-            let restored = self.restored.as_ref().and_then(|positions| positions.get(lane)).copied();
-            starts.push(match (restored, start) {
-                (Some(offset), _) => offset,
-                (None, Start::Specific(offsets)) => match offsets.get(&lane.1) {
-                    Some(offset) => *offset,
-                    None => consumer.fetch_watermarks(&lane.0, lane.1, REQUEST)?.0,
-                },
-                (None, Start::Earliest) => consumer.fetch_watermarks(&lane.0, lane.1, REQUEST)?.0,
-                (None, Start::Latest) => consumer.fetch_watermarks(&lane.0, lane.1, REQUEST)?.1,
-                (None, Start::Time(time_ms)) => at_time(consumer, lane, *time_ms)?,
-                (None, Start::Group) => match committed(consumer, lane)? {
-                    Some(offset) => offset,
-                    None => consumer.fetch_watermarks(&lane.0, lane.1, REQUEST)?.0,
-                },
-            });
-        }
-        Ok(starts)
-    }
-
-    fn ends(&self, consumer: &BaseConsumer<Context>, lanes: &[Lane]) -> KafkaResult<Vec<Option<i64>>> {
-        let end = |lane: &Lane| match &self.reading.stop {
-            Stop::Never => Ok(None),
-            Stop::Latest => Ok(Some(consumer.fetch_watermarks(&lane.0, lane.1, REQUEST)?.1)),
-            Stop::Time(time_ms) => at_time(consumer, lane, *time_ms).map(Some),
-            Stop::Group => committed(consumer, lane).map(|offset| offset.or(Some(0))),
-            Stop::Specific(offsets) => match offsets.get(&lane.1) {
-                Some(offset) => Ok(Some(*offset)),
-                None => Ok(Some(consumer.fetch_watermarks(&lane.0, lane.1, REQUEST)?.1)),
-            },
-        };
-        lanes.iter().map(end).collect()
     }
 
     /// Tells the group how far the worker is.
@@ -334,13 +291,6 @@ impl Fetcher {
     }
 }
 
-impl Chunk {
-    fn starting(lane: &Lane, number: u32, start: i64) -> Self {
-        let (bytes, messages) = Default::default();
-        Self { lane: lane.clone(), number, start, bytes, messages, received_ns: 0 }
-    }
-}
-
 /// A partition was read to its end, which was no earlier than the one to stop at. Transactions leave offsets without a
 /// message, so the last one may never be seen; several topics with such a number are told apart by their offsets only.
 fn at_end(lanes: &mut [Assigned], partition: i32) {
@@ -348,31 +298,4 @@ fn at_end(lanes: &mut [Assigned], partition: i32) {
     if let (Some(lane), None) = (same.next(), same.next()) {
         lane.is_done = true;
     }
-}
-
-/// Which instance reads a partition, as in Flink.
-pub(super) fn owner(topic: &str, partition: i32, parallelism: usize) -> usize {
-    let hash = topic.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-    let start = (hash.wrapping_mul(31) & i32::MAX) as usize;
-    (start % parallelism.max(1) + partition.max(0) as usize) % parallelism.max(1)
-}
-
-fn at_time(consumer: &BaseConsumer<Context>, lane: &Lane, time_ms: i64) -> KafkaResult<i64> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&lane.0, lane.1, Offset::Offset(time_ms))?;
-    let found = consumer.offsets_for_times(list, REQUEST)?;
-    match found.find_partition(&lane.0, lane.1).map(|element| element.offset()) {
-        Some(Offset::Offset(offset)) => Ok(offset),
-        _ => Ok(consumer.fetch_watermarks(&lane.0, lane.1, REQUEST)?.1),
-    }
-}
-
-fn committed(consumer: &BaseConsumer<Context>, lane: &Lane) -> KafkaResult<Option<i64>> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition(&lane.0, lane.1);
-    let found = consumer.committed_offsets(list, REQUEST)?;
-    Ok(match found.find_partition(&lane.0, lane.1).map(|element| element.offset()) {
-        Some(Offset::Offset(offset)) => Some(offset),
-        _ => None,
-    })
 }

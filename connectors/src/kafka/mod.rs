@@ -6,21 +6,34 @@
 //!   'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
 //! ```
 //!
-//! Reading: a thread an instance (fetch.rs) assigns itself its share of the partitions, without the group's protocol,
-//! and hands chunks of one partition through an inlet bounded in bytes to source.rs, on the worker, which decodes them
-//! and keeps the positions. Batches carry their partition's number, so that the watermark has a clock for each.
+//! Reading: a thread an instance (fetch.rs) assigns itself its share of the partitions (discover.rs), without the group's
+//! protocol, and hands chunks of one partition (chunk.rs) through an inlet bounded in bytes to source.rs, on the worker,
+//! which has rows.rs and keys.rs decode them and keeps the positions. Batches carry their partition's number, so that the
+//! watermark has a clock for each.
 //! Writing: sink.rs, on the worker, gives encoded rows to an idempotent producer and counts bytes until the brokers have
-//! acknowledged them. settings.rs has the options, properties.rs translates 'properties.*', watch.rs keeps the link's
-//! state. Brokers that are away, at the start or later, are waited for without end.
+//! acknowledged them (flight.rs).
+//! Options are in options.rs and become settings.rs and topics.rs (reading), writing.rs, and columns.rs (both);
+//! properties.rs translates 'properties.*', prepare.rs waits for schemas, watch.rs keeps the link's state. Brokers that
+//! are away, at the start or later, are waited for without end.
 
+mod chunk;
+mod columns;
+mod discover;
 mod fetch;
+mod flight;
+mod keys;
+mod options;
+mod prepare;
 mod properties;
+mod rows;
 mod settings;
 mod sink;
 mod source;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod watch;
+mod writing;
 
 use std::sync::Arc;
 
@@ -31,12 +44,11 @@ use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceP
 use millstream_engine::{Error, Result, Sink, Source};
 
 use crate::format::PAYLOAD_OPTIONS;
-use crate::format::payload::on_error;
 
-use properties::Properties;
 use settings::{Reading, Stop};
-use sink::{KafkaSink, Writing};
+use sink::KafkaSink;
 use source::KafkaSource;
+use writing::Writing;
 
 /// `'connector' = 'kafka'`.
 #[derive(Debug)]
@@ -52,11 +64,11 @@ impl Connector for Kafka {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [settings::OPTIONS, PAYLOAD_OPTIONS].concat()
+        [options::OPTIONS, PAYLOAD_OPTIONS].concat()
     }
 
     fn metadata(&self) -> Vec<MetadataSpec> {
-        source::metadata()
+        rows::metadata()
     }
 
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
@@ -66,80 +78,38 @@ impl Connector for Kafka {
     }
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
-        let options = &table.options;
-        let refused = |what: &str, remedy: &str| Err(Error::config(what).at(options.owner()).remedy(remedy));
-        let at_least_once =
-            "use 'sink.delivery-guarantee' = 'at-least-once'; exactly-once comes with checkpoints";
-        let waits = match options.get("sink.delivery-guarantee") {
-            None | Some("at-least-once") => true,
-            Some("none") => false,
-            Some("exactly-once") => {
-                return refused("a Kafka sink does not deliver exactly once yet", at_least_once);
-            }
-            Some(_) => return Err(options.invalid("sink.delivery-guarantee", "'at-least-once' or 'none'")),
-        };
-        if options.get("sink.transactional-id-prefix").is_some() {
-            return refused("'sink.transactional-id-prefix' is for exactly-once delivery", at_least_once);
-        }
-        if options.get("properties.acks").is_some_and(|acks| !matches!(acks, "all" | "-1")) {
-            return refused("the idempotent producer needs 'properties.acks' = 'all'", "leave it out");
-        }
-        let topic = options.require("topic")?.to_owned();
-        if topic.contains(';') {
-            return refused("rows are written to one topic", "name one in 'topic'");
-        }
-        if let Some((column, _)) = table.metadata.first() {
-            let name = table.schema.field(*column).name();
-            return refused(
-                &format!("metadata column '{name}' cannot be written"),
-                "leave it out of the sink's table",
-            );
-        }
-        let key = key_columns(table)?;
-        let is_without_key =
-            options.choice("value.fields-include", &[("all", false), ("except_key", true)])?.unwrap_or(false);
-        let all = 0..table.schema.fields().len();
-        let value: Vec<usize> = all.filter(|column| !is_without_key || !key.contains(column)).collect();
-        let schema_of =
-            |columns: &[usize]| -> Result<SchemaRef> { Ok(Arc::new(table.schema.project(columns)?)) };
-        let properties = Properties::read(options)?;
-        sink::check(options.owner(), properties.producer())?;
-        let key_codec = if key.is_empty() {
-            None
-        } else {
-            Some(table.formats.codec(options, "key.format", Some("json"), &schema_of(&key)?)?)
-        };
-        Ok(Arc::new(SinkSide {
-            writing: Arc::new(Writing {
-                table: table.name.clone(),
-                topic,
-                properties,
-                codec: settings::codec(table, &schema_of(&value)?)?,
-                key_codec,
-                schema: Arc::clone(&table.schema),
-                key,
-                value,
-                is_round_robin: options
-                    .choice("sink.partitioner", &[("default", false), ("random", true)])?
-                    .unwrap_or(false),
-                waits,
-                outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),
-                on_error: on_error(options)?,
-            }),
-        }))
+        Ok(Arc::new(SinkSide { writing: Arc::new(Writing::read(table, false)?) }))
     }
 }
 
-fn key_columns(table: &Table) -> Result<Vec<usize>> {
-    let names = table.options.get("key.fields").unwrap_or_default();
-    let find = |name: &str| {
-        table.schema.index_of(name).map_err(|_| {
-            Error::config(format!("option 'key.fields' names '{name}', which is no column"))
-                .at(table.options.owner())
-                .remedy("name columns of the table, separated by ';'")
-        })
-    };
-    names.split(';').map(str::trim).filter(|name| !name.is_empty()).map(find).collect()
+/// `'connector' = 'upsert-kafka'`.
+#[derive(Debug)]
+pub struct UpsertKafka;
+
+impl Connector for UpsertKafka {
+    fn name(&self) -> &'static str {
+        "upsert-kafka"
+    }
+
+    fn help(&self) -> &'static str {
+        "Writes the latest row of each primary key to a topic of Apache Kafka, and a tombstone for a row that goes."
+    }
+
+    fn options(&self) -> Vec<OptionSpec> {
+        [options::of_upsert(), PAYLOAD_OPTIONS.to_vec()].concat()
+    }
+
+    fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
+        Err(Error::config(
+            "an upsert-kafka table can be written to, not read from: sources give no updates yet",
+        )
+        .at(table.options.owner())
+        .remedy("'connector' = 'kafka' reads the topic's messages one by one; tombstones are left out"))
+    }
+
+    fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
+        Ok(Arc::new(SinkSide { writing: Arc::new(Writing::read(table, true)?) }))
+    }
 }
 
 struct SourceSide {
@@ -163,7 +133,7 @@ impl SourceProvider for SourceSide {
     }
 
     fn describe(&self) -> String {
-        format!("{} {}", self.reading.properties.brokers, self.reading.topics.join(";"))
+        format!("{} {}", self.reading.properties.brokers, self.reading.topics)
     }
 }
 
@@ -176,12 +146,16 @@ impl SinkProvider for SinkSide {
         workers
     }
 
-    fn order_keys(&self) -> Vec<usize> {
-        self.writing.key.clone()
+    fn accepts_updates(&self) -> bool {
+        self.writing.is_upsert
     }
 
-    fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(KafkaSink::new(Arc::clone(&self.writing))?))
+    fn order_keys(&self) -> Vec<usize> {
+        self.writing.columns.key.clone()
+    }
+
+    fn create(&self, instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(KafkaSink::new(Arc::clone(&self.writing), instance)?))
     }
 
     fn describe(&self) -> String {

@@ -1,116 +1,19 @@
-//! The options of a Kafka table, named as Flink names them.
+//! What a Kafka table that is read says: where to start and stop, and what to make of messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError};
-use millstream_engine::options::{OptionSpec, Options};
+use millstream_engine::dead_letter::OnError;
+use millstream_engine::options::Options;
 use millstream_engine::registry::Table;
 use millstream_engine::{Codec, Error, Result};
 
 use crate::format::PayloadOptions;
 
+use super::columns::Columns;
 use super::properties::Properties;
-
-/// What a Kafka table takes beside the payload's options.
-pub(super) const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("topic", "text", "", "The topic; several, separated by ';', can be read."),
-    OptionSpec::new(
-        "properties.*",
-        "text",
-        "",
-        "A property of Kafka's clients; 'properties.bootstrap.servers' is needed.",
-    ),
-    OptionSpec::new(
-        "properties.sasl.jaas.config",
-        "text",
-        "",
-        "User and password in the form of Java's clients.",
-    )
-    .secret(),
-    OptionSpec::new("properties.sasl.password", "text", "", "The password for SASL.").secret(),
-    OptionSpec::new("properties.ssl.key.password", "text", "", "The password of the private key.").secret(),
-    OptionSpec::new("properties.ssl.key.pem", "text", "", "The private key.").secret(),
-    OptionSpec::new("value.format", "text", "", "The same as 'format'."),
-    OptionSpec::new("key.format", "text", "json", "How the sink writes keys."),
-    OptionSpec::new("key.fields", "text", "", "Columns of the key, separated by ';'."),
-    OptionSpec::new(
-        "value.fields-include",
-        "ALL | EXCEPT_KEY",
-        "ALL",
-        "Whether the payload holds the key's columns.",
-    ),
-    OptionSpec::new(
-        "scan.startup.mode",
-        "earliest-offset | latest-offset | group-offsets | timestamp | specific-offsets",
-        "group-offsets",
-        "Where to start when there is no checkpoint; a group without offsets starts at the earliest.",
-    ),
-    OptionSpec::new(
-        "scan.startup.timestamp-millis",
-        "integer",
-        "",
-        "For 'timestamp': milliseconds since 1970.",
-    ),
-    OptionSpec::new(
-        "scan.startup.specific-offsets",
-        "text",
-        "",
-        "'partition:0,offset:42;partition:1,offset:300'.",
-    ),
-    OptionSpec::new(
-        "scan.bounded.mode",
-        "unbounded | latest-offset | group-offsets | timestamp | specific-offsets",
-        "unbounded",
-        "Where to stop.",
-    ),
-    OptionSpec::new(
-        "scan.bounded.timestamp-millis",
-        "integer",
-        "",
-        "For 'timestamp': milliseconds since 1970.",
-    ),
-    OptionSpec::new("scan.bounded.specific-offsets", "text", "", "As for 'scan.startup.specific-offsets'."),
-    OptionSpec::new(
-        "scan.topic-partition-discovery.interval",
-        "duration",
-        "5 min",
-        "How often to look for new partitions; 0 never.",
-    ),
-    OptionSpec::new(
-        "fetch.max-buffered-bytes",
-        "size",
-        "16 mb",
-        "Bytes librdkafka fetches ahead, of all instances together.",
-    ),
-    OptionSpec::new("inlet.max-bytes", "size", "4 mb", "Bytes an instance has read and not decoded."),
-    OptionSpec::new(
-        "outlet.max-bytes",
-        "size",
-        "4 mb",
-        "Bytes an instance has written and Kafka has not acknowledged.",
-    ),
-    OptionSpec::new(
-        "sink.partitioner",
-        "default | random",
-        "default",
-        "By key, if there is one, or in turn.",
-    ),
-    OptionSpec::new(
-        "sink.delivery-guarantee",
-        "at-least-once | none",
-        "at-least-once",
-        "Whether a barrier waits for Kafka.",
-    ),
-    OptionSpec::new(
-        "sink.transactional-id-prefix",
-        "text",
-        "",
-        "Refused: exactly-once comes with checkpoints.",
-    ),
-    ON_ERROR_OPTION,
-];
+use super::topics::Topics;
+use super::watch::Told;
 
 /// Where to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +39,8 @@ pub(super) enum Stop {
 #[derive(Clone)]
 pub(super) struct Reading {
     pub table: String,
-    pub topics: Vec<String>,
+    pub topics: Topics,
+    pub columns: Columns,
     pub properties: Properties,
     pub start: Start,
     pub stop: Stop,
@@ -144,8 +48,11 @@ pub(super) struct Reading {
     pub buffered_bytes_max: usize,
     pub inlet_bytes_max: usize,
     pub codec: Arc<dyn Codec>,
+    /// The format of keys, where columns come from them alone.
+    pub key_codec: Option<Arc<dyn Codec>>,
     pub payload: PayloadOptions,
     pub on_error: OnError,
+    pub told: Told,
 }
 
 impl Reading {
@@ -156,20 +63,8 @@ impl Reading {
     pub fn read(table: &Table) -> Result<Self> {
         let options = &table.options;
         let properties = Properties::read(options)?;
-        if options.get("value.fields-include").is_some_and(|include| include != "ALL") {
-            return Err(Error::config("columns cannot be read from a message's key yet")
-                .at(options.owner())
-                .remedy("have the payload hold them: 'value.fields-include' = 'ALL'"));
-        }
-        let topics: Vec<String> = options
-            .require("topic")?
-            .split(';')
-            .map(|topic| topic.trim().to_owned())
-            .filter(|topic| !topic.is_empty())
-            .collect();
-        if topics.is_empty() {
-            return Err(options.invalid("topic", "a topic's name"));
-        }
+        let topics = Topics::read(options)?;
+        let columns = Columns::of_options(table)?;
         let start = match options.get("scan.startup.mode") {
             Some("earliest-offset") => Start::Earliest,
             Some("latest-offset") => Start::Latest,
@@ -205,18 +100,24 @@ impl Reading {
             discovery_ms: u64::try_from(discovery_ms).ok().filter(|ms| *ms > 0),
             buffered_bytes_max: options.size_bytes("fetch.max-buffered-bytes")?.unwrap_or(16 << 20),
             inlet_bytes_max: options.size_bytes("inlet.max-bytes")?.unwrap_or(4 << 20).max(1),
-            codec: codec(table, &table.payload_schema())?,
+            codec: columns.value_codec(table)?,
+            key_codec: if columns.key.is_empty() || columns.is_key_in_value {
+                None
+            } else {
+                Some(columns.key_codec(table)?)
+            },
+            columns,
             payload: PayloadOptions::from_options(options)?,
             on_error: crate::format::payload::on_error(options)?,
+            told: Told::default(),
         })
     }
 }
 
-/// The format, by either of its names, of payloads that hold `columns`.
-pub(super) fn codec(table: &Table, columns: &SchemaRef) -> Result<Arc<dyn Codec>> {
-    match table.options.get("value.format") {
-        Some(_) => table.formats.codec(&table.options, "value.format", None, columns),
-        None => table.codec_for(columns),
+impl Reading {
+    /// True when column `index` of the table is read from messages' keys.
+    pub fn is_from_key(&self, index: usize) -> bool {
+        self.key_codec.is_some() && self.columns.key.contains(&index)
     }
 }
 
@@ -225,8 +126,8 @@ fn time(options: &Options, key: &str) -> Result<i64> {
     Ok(options.parse(key, "milliseconds since 1970")?.unwrap_or_default())
 }
 
-fn offsets(options: &Options, key: &str, topics: &[String]) -> Result<BTreeMap<i32, i64>> {
-    if topics.len() > 1 {
+fn offsets(options: &Options, key: &str, topics: &Topics) -> Result<BTreeMap<i32, i64>> {
+    if !topics.is_single() {
         return Err(Error::config(format!("'{key}' is for a table of one topic")).at(options.owner()));
     }
     let one = |text: &str| {

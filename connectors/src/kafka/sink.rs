@@ -1,148 +1,50 @@
 //! The worker's side of writing: rows become messages of librdkafka's idempotent producer.
 //!
-//! Invariants: every row written is in one message. Its bytes count as in flight until the brokers have acknowledged
-//! it, or it is with the dead letters; at 'outlet.max-bytes' the sink is not ready. A barrier and the end wait until
-//! nothing is in flight, so there is no state. Only what the brokers refuse for good is a bad row; all else is sent
-//! again by librdkafka, in order, for ever or for as long as 'properties.delivery.timeout.ms' says, and then fails the
-//! job: a row is never lost unsaid.
+//! Invariants: every row written is in one message. Its bytes count as in flight (flight.rs) until the brokers have
+//! acknowledged it, or it is with the dead letters; at 'outlet.max-bytes' the sink is not ready. A barrier and the end
+//! wait until nothing is in flight, so there is no state. What is away is waited for, by librdkafka, in order, for ever
+//! or for as long as 'properties.delivery.timeout.ms' says, and then fails the job: a row is never lost unsaid.
+//! An upserting sink writes a tombstone for a row that goes, and nothing for the old form of a row whose new form, of
+//! the same key, follows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use parking_lot::Mutex;
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::client::Client;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
-use millstream_engine::dead_letter::{OnError, RowErrors};
 use millstream_engine::element::Epoch;
-use millstream_engine::metrics::OperatorMetrics;
-use millstream_engine::park::Signal;
 use millstream_engine::state::StateWriter;
-use millstream_engine::{Batch, ChangeKind, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink};
+use millstream_engine::{Batch, ChangeKind, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
-use super::properties::Properties;
+use super::flight::{Flight, Reports, is_about_the_row};
+use super::prepare::{Ask, Preparation};
 use super::watch::Watch;
+use super::writing::Writing;
 
 /// What a message costs in librdkafka beside its key and payload, about.
 const MESSAGE_BYTES: usize = 128;
-
-/// What a table that is written to says.
-pub(super) struct Writing {
-    pub table: String,
-    pub topic: String,
-    pub properties: Properties,
-    pub codec: Arc<dyn Codec>,
-    pub key_codec: Option<Arc<dyn Codec>>,
-    pub schema: SchemaRef,
-    /// Columns of the key, and of the payload.
-    pub key: Vec<usize>,
-    pub value: Vec<usize>,
-    pub is_round_robin: bool,
-    pub waits: bool,
-    pub outlet_bytes_max: usize,
-    pub on_error: OnError,
-}
-
-/// What delivery reports change; shared with librdkafka's thread.
-struct Flight {
-    bytes: AtomicUsize,
-    bytes_max: usize,
-    waker: Arc<Signal>,
-    errors: RowErrors,
-    metrics: Arc<OperatorMetrics>,
-    watch: Arc<Watch>,
-    table: String,
-    failure: Mutex<Option<Error>>,
-}
-
-struct Reports(Arc<Flight>);
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::watch::Context(Arc::clone(&self.0.watch)).log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            self.0.fail(Error::unavailable(format!("the idempotent producer cannot go on: {reason}")));
-        }
-        self.0.watch.report(&error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, bytes: usize) {
-        match result {
-            Ok(_) => self.0.watch.up(),
-            Err((error, message)) => {
-                let code = error.rdkafka_error_code();
-                let text = format!("Kafka refused the message: {error}");
-                if code.is_some_and(is_about_the_row) {
-                    if let Err(error) =
-                        self.0.errors.reject(message.payload().unwrap_or_default(), Error::data(text))
-                    {
-                        self.0.fail(error);
-                    }
-                } else {
-                    self.0.fail(
-                        Error::unavailable(text)
-                            .remedy("raise 'properties.delivery.timeout.ms', or leave it out"),
-                    );
-                }
-            }
-        }
-        self.0.done(bytes);
-    }
-}
-
-/// What sending again, or waiting, would not mend.
-fn is_about_the_row(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::MessageSizeTooLarge
-            | RDKafkaErrorCode::InvalidMessage
-            | RDKafkaErrorCode::InvalidMessageSize
-            | RDKafkaErrorCode::InvalidRecord
-            | RDKafkaErrorCode::InvalidTopic
-            | RDKafkaErrorCode::PolicyViolation
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownPartition
-    )
-}
-
-impl Flight {
-    fn fail(&self, error: Error) {
-        self.failure.lock().get_or_insert_with(|| error.at(&self.table));
-        self.waker.notify();
-    }
-
-    fn done(&self, bytes: usize) {
-        let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        let after = before - bytes;
-        if after == 0 || (before >= self.bytes_max && after < self.bytes_max) {
-            self.waker.notify();
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        self.failure.lock().clone().map_or(Ok(()), Err)
-    }
-}
+/// How long one question to the brokers may take.
+const REQUEST: Duration = Duration::from_secs(5);
 
 /// One instance of a Kafka sink.
 pub(super) struct KafkaSink {
     writing: Arc<Writing>,
+    instance: usize,
     encoder: Box<dyn Encoder>,
     key_encoder: Option<Box<dyn Encoder>>,
-    running: Option<(ThreadedProducer<Reports>, Arc<Flight>)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    producer: Arc<ThreadedProducer<Reports>>,
+    flight: Arc<Flight>,
+    preparation: Preparation,
 }
 
 impl KafkaSink {
@@ -150,58 +52,49 @@ impl KafkaSink {
     ///
     /// # Errors
     /// If a format cannot encode the columns.
-    pub fn new(writing: Arc<Writing>) -> Result<Self> {
-        let encoder = writing.codec.encoder(Arc::new(writing.schema.project(&writing.value)?))?;
+    pub fn new(writing: Arc<Writing>, instance: usize) -> Result<Self> {
+        let encoder = writing.codec.encoder(Arc::clone(&writing.value_schema))?;
         let key_encoder = match &writing.key_codec {
-            Some(codec) => Some(codec.encoder(Arc::new(writing.schema.project(&writing.key)?))?),
+            Some(codec) => Some(codec.encoder(Arc::clone(&writing.key_schema))?),
             None => None,
         };
-        Ok(Self { writing, encoder, key_encoder, running: None })
+        Ok(Self { writing, instance, encoder, key_encoder, running: None })
     }
 
     fn flight(&self) -> Result<&Arc<Flight>> {
         let running =
             self.running.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
-        running.1.check()?;
-        Ok(&running.1)
+        running.flight.check()?;
+        Ok(&running.flight)
     }
 
     fn drained(&self) -> Result<Ready> {
-        let is_drained = self.flight()?.bytes.load(Ordering::Acquire) == 0;
+        let is_drained = self.flight()?.is_empty();
         // A failure is stored before its bytes are taken off, so this second look finds it.
         self.flight()?;
         Ok(if is_drained { Ready::Yes } else { Ready::NotYet })
     }
 }
 
-fn project(batch: &Batch, columns: &[usize]) -> Result<Batch> {
-    if columns.len() == batch.rows.num_columns() {
-        return Ok(batch.clone());
-    }
-    Ok(Batch::new(batch.rows.project(columns)?))
+/// Some columns of a batch, under the names that `schema` gives them.
+fn project(batch: &Batch, columns: &[usize], schema: &SchemaRef) -> Result<Batch> {
+    let columns = columns.iter().map(|column| Arc::clone(batch.rows.column(*column))).collect();
+    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(Batch::new(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?))
 }
 
 impl Sink for KafkaSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
         let writing = &self.writing;
-        let watch = Watch::new(&writing.table, &writing.properties.brokers, &context.metrics);
-        let flight = Arc::new(Flight {
-            bytes: AtomicUsize::new(0),
-            bytes_max: writing.outlet_bytes_max,
-            waker: Arc::clone(&context.waker),
-            errors: context.row_errors(writing.on_error),
-            metrics: Arc::clone(&context.metrics),
-            watch,
-            table: writing.table.clone(),
-            failure: Mutex::new(None),
-        });
+        let watch = Watch::new(&writing.table, &writing.properties.brokers, &writing.told, context);
+        let flight = Flight::new(writing, watch, context);
         let mut config = ClientConfig::new();
         config
             .set("linger.ms", "5")
             // For ever: a gateway may be longer without its brokers than any timeout.
             .set("message.timeout.ms", "0")
-            // As Java's clients, so that a key has the same partition whoever writes it.
-            .set("partitioner", if writing.is_round_robin { "random" } else { "murmur2_random" });
+            // As Java's clients, so that a key has the same partition whoever writes it; in turn without one.
+            .set("partitioner", "murmur2_random");
         writing.properties.producer().for_each(|(key, value)| {
             config.set(key, value);
         });
@@ -214,50 +107,77 @@ impl Sink for KafkaSink {
             config.create_with_context(Reports(Arc::clone(&flight))).map_err(|error| {
                 Error::config(format!("Kafka's producer does not start: {error}")).at(&writing.table)
             })?;
-        self.running = Some((producer, flight));
+        let mut formats = vec![(Arc::clone(&writing.codec), Arc::clone(&writing.value_schema))];
+        if let Some(codec) = &writing.key_codec {
+            formats.push((Arc::clone(codec), Arc::clone(&writing.key_schema)));
+        }
+        let producer = Arc::new(producer);
+        let (asked, topic) = (Arc::clone(&producer), writing.topic.clone());
+        let ask: Ask = Arc::new(move || partitions(asked.client(), &topic));
+        let failing = Arc::clone(&flight);
+        let fail = move |error| failing.fail(error);
+        let preparation = Preparation::start(formats, (ask, writing.is_fixed), context, &flight.watch, fail)?;
+        self.running = Some(Running { producer, flight, preparation });
         Ok(())
     }
 
     fn write(&mut self, batch: Batch) -> Result<()> {
-        if batch.changes.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != ChangeKind::Insert)) {
-            return Err(
-                Error::internal("a Kafka topic was given rows that update others").at(&self.writing.table)
-            );
+        let Self { writing, instance, encoder, key_encoder, running } = self;
+        let changes = batch.changes.as_deref().filter(|all| all.iter().any(|one| *one != ChangeKind::Insert));
+        if changes.is_some() && !writing.is_upsert {
+            let what = "a Kafka topic was given rows that update others";
+            return Err(Error::internal(what).at(&writing.table));
         }
-        self.flight()?;
-        self.encoder.encode(&project(&batch, &self.writing.value)?)?;
-        if let Some(encoder) = &mut self.key_encoder {
-            encoder.encode(&project(&batch, &self.writing.key)?)?;
+        let Some(Running { producer, flight, preparation }) = running else {
+            return Err(Error::internal("the Kafka sink was not opened"));
+        };
+        flight.check()?;
+        encoder.encode(&project(&batch, &writing.columns.value, &writing.value_schema)?)?;
+        if let Some(encoder) = key_encoder {
+            encoder.encode(&project(&batch, &writing.columns.key, &writing.key_schema)?)?;
         }
-        let Some((producer, flight)) = &self.running else { return Ok(()) };
-        let mut keys = self.key_encoder.as_ref().map(|encoder| encoder.encoded().rows());
-        for payload in self.encoder.encoded().rows() {
+        let mut keys = key_encoder.as_ref().map(|encoder| encoder.encoded().rows().peekable());
+        for (row, payload) in encoder.encoded().rows().enumerate() {
             let key = keys.as_mut().and_then(Iterator::next);
-            let bytes = payload.len() + key.map_or(0, <[u8]>::len) + MESSAGE_BYTES;
+            let kind = changes.map_or(ChangeKind::Insert, |kinds| kinds[row]);
+            let payload = match kind {
+                ChangeKind::Insert | ChangeKind::UpdateAfter => Some(payload),
+                ChangeKind::UpdateBefore if keys.as_mut().and_then(|keys| keys.peek().copied()) == key => {
+                    continue;
+                }
+                ChangeKind::UpdateBefore | ChangeKind::Delete => None,
+            };
+            let bytes = payload.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len) + MESSAGE_BYTES;
             let mut record: BaseRecord<'_, [u8], [u8], usize> =
-                BaseRecord::with_opaque_to(&self.writing.topic, bytes).payload(payload);
+                BaseRecord::with_opaque_to(&writing.topic, bytes);
+            if let Some(payload) = payload {
+                record = record.payload(payload);
+            }
             if let Some(key) = key {
                 record = record.key(key);
             }
-            flight.bytes.fetch_add(bytes, Ordering::AcqRel);
+            if writing.is_fixed {
+                record = record.partition((*instance % preparation.partitions().max(1)) as i32);
+            }
+            flight.add(bytes);
             if let Err((error, _)) = producer.send(record) {
                 flight.done(bytes);
                 let text = format!("Kafka's producer refused the message: {error}");
                 if error.rdkafka_error_code().is_some_and(is_about_the_row) {
-                    flight.errors.reject(payload, Error::data(text))?;
+                    flight.errors.reject(payload.unwrap_or_default(), Error::data(text))?;
                 } else {
-                    return Err(Error::unavailable(text).at(&self.writing.table));
+                    return Err(Error::unavailable(text).at(&writing.table));
                 }
             }
         }
-        flight.metrics.queue_bytes.store(flight.bytes.load(Ordering::Relaxed) as u64, Ordering::Relaxed);
+        flight.show();
         Ok(())
     }
 
     fn is_ready(&self) -> bool {
         // After a failure the next write, which reports it, is not kept out.
-        self.running.as_ref().is_some_and(|(_, flight)| {
-            flight.bytes.load(Ordering::Acquire) < flight.bytes_max || flight.failure.lock().is_some()
+        self.running.as_ref().is_some_and(|Running { flight, preparation, .. }| {
+            (preparation.is_done() && flight.has_room()) || flight.has_failed()
         })
     }
 
@@ -271,6 +191,16 @@ impl Sink for KafkaSink {
 
     fn finish(&mut self) -> Result<Ready> {
         self.drained()
+    }
+}
+
+/// How many partitions `topic` has, as the brokers answer.
+fn partitions(client: &Client<Reports>, topic: &str) -> KafkaResult<usize> {
+    let metadata = client.fetch_metadata(Some(topic), REQUEST)?;
+    let found = metadata.topics().first();
+    match found.and_then(MetadataTopic::error) {
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+        None => Ok(found.map_or(0, |topic| topic.partitions().len())),
     }
 }
 

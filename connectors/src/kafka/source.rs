@@ -1,68 +1,40 @@
-//! The worker's side of reading: chunks of one partition become rows and are emitted under the partition's number, by
-//! which the watermark keeps a clock for each.
+//! The worker's side of reading: chunks of one partition become rows (rows.rs) and are emitted under the partition's
+//! number, by which the watermark keeps a clock for each.
 //!
-//! Invariants: every message is rows, a bad row that is counted and routed, or a tombstone (counted as skipped). A
-//! partition's position moves on when the rows before it were emitted, so a snapshot repeats nothing and leaves
-//! nothing out. Positions are written one a line, so that any number of instances can read them.
+//! Invariants: a partition's position moves on when the rows before it were emitted, so a snapshot repeats nothing and
+//! leaves nothing out. Positions are written one a line, so that any number of instances can read them. Partitions with
+//! messages to be caught up on are announced before the first row, so that none runs ahead of the others' event time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow_array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMillisecondArray};
-use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
+use arrow_schema::SchemaRef;
 
-use millstream_engine::batch::record_batch;
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::io::{InletReceiver, inlet};
-use millstream_engine::registry::{MetadataSpec, Table};
+use millstream_engine::registry::Table;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop};
 
-use crate::format::PayloadDecoder;
-
-use super::fetch::{Chunk, Fetcher, Message, Positions, Shared};
+use super::chunk::Chunk;
+use super::fetch::{Fetcher, Positions, Shared};
+use super::rows::Rows;
 use super::settings::Reading;
 use super::watch::Watch;
 
 /// The group is told this often how far we are, where there are no checkpoints.
 const COMMIT_NS: u64 = 5_000_000_000;
 
-/// What readers can ask for beside the payload.
-pub(super) fn metadata() -> Vec<MetadataSpec> {
-    let spec = |key, data_type, help| MetadataSpec { key, data_type, help };
-    vec![
-        spec("topic", DataType::Utf8, "The topic."),
-        spec("partition", DataType::Int32, "The partition's number."),
-        spec("offset", DataType::Int64, "The offset in the partition."),
-        spec("timestamp", DataType::Timestamp(TimeUnit::Millisecond, None), "The message's own time."),
-        spec("timestamp-type", DataType::Utf8, "'CreateTime', 'LogAppendTime' or 'NoTimestampType'."),
-    ]
-}
-
-/// Where a column comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
-    Payload(usize),
-    Topic,
-    Partition,
-    Offset,
-    Time,
-    TimeType,
-}
-
 /// One instance of a Kafka source.
 pub(super) struct KafkaSource {
     reading: Arc<Reading>,
-    schema: SchemaRef,
-    from: Vec<From>,
-    decoder: PayloadDecoder,
+    rows: Rows,
     positions: Positions,
     restored: Option<Positions>,
     /// What the last snapshot said.
     snapshot: Option<Positions>,
     place: (usize, usize),
-    messages: Vec<Message>,
     running: Option<Running>,
 }
 
@@ -92,38 +64,14 @@ impl KafkaSource {
         schema: SchemaRef,
         place: (usize, usize),
     ) -> Result<Self> {
-        let (mut from, mut payload) = (Vec::new(), Vec::new());
-        for field in schema.fields() {
-            let column = table.schema.fields().iter().position(|other| other.name() == field.name());
-            from.push(match column.and_then(|column| table.metadata_key(column)) {
-                Some("topic") => From::Topic,
-                Some("partition") => From::Partition,
-                Some("offset") => From::Offset,
-                Some("timestamp") => From::Time,
-                Some("timestamp-type") => From::TimeType,
-                Some(other) => {
-                    return Err(
-                        Error::config(format!("connector 'kafka' has no metadata '{other}'")).at(&table.name)
-                    );
-                }
-                None => {
-                    payload.push(Arc::clone(field));
-                    From::Payload(payload.len() - 1)
-                }
-            });
-        }
-        let decoder =
-            PayloadDecoder::new(Arc::new(Schema::new(payload)), reading.codec.as_ref(), &reading.payload)?;
+        let rows = Rows::new(&reading, table, schema)?;
         Ok(Self {
             reading,
-            schema,
-            from,
-            decoder,
+            rows,
             positions: Positions::new(),
             restored: None,
             snapshot: None,
             place,
-            messages: Vec::new(),
             running: None,
         })
     }
@@ -133,6 +81,7 @@ impl KafkaSource {
         let (sender, receiver) = inlet(self.reading.inlet_bytes_max, Arc::clone(&running.context.waker));
         let fetcher = Fetcher {
             reading: Arc::clone(&self.reading),
+            wants: self.rows.wants(),
             instance: self.place.0,
             parallelism: self.place.1,
             restored: self.restored.clone(),
@@ -142,8 +91,10 @@ impl KafkaSource {
             watch: Watch::new(
                 &self.reading.table,
                 &self.reading.properties.brokers,
-                &running.context.metrics,
+                &self.reading.told,
+                &running.context,
             ),
+            metrics: Arc::clone(&running.context.metrics),
             clock: Arc::clone(&running.context.clock),
         };
         std::thread::Builder::new()
@@ -156,51 +107,16 @@ impl KafkaSource {
     /// Decodes and emits a chunk, and moves its partition's position on.
     fn emit(&mut self, chunk: Chunk, running: &Running, out: &mut Output<'_>) -> Result<()> {
         let metrics = &running.context.metrics;
-        let (mut from, mut next) = (0, chunk.start);
-        metrics.rows_in.add(chunk.messages.len() as u64);
-        metrics.bytes_in.add(chunk.bytes.len() as u64);
-        self.messages.clear();
-        for message in &chunk.messages {
-            let payload = &chunk.bytes[from..message.end];
-            (from, next) = (message.end, message.offset + 1);
-            if message.is_tombstone {
-                metrics.rows_skipped.add(1);
-            } else if self.decoder.push(payload, &running.errors)? {
-                self.messages.push(*message);
-            }
+        if chunk.has_backlog {
+            out.expect_partition(chunk.number);
         }
-        if !self.decoder.is_empty() {
-            let decoded = self.decoder.flush(&running.errors)?;
-            let count = decoded.rows.num_rows();
-            let of = |row: usize| {
-                &self.messages[decoded.payload_of.as_ref().map_or(row, |numbers| numbers[row] as usize)]
-            };
-            let each = || (0..count).map(of);
-            let columns = self.from.iter().map(|from| -> ArrayRef {
-                match from {
-                    From::Payload(number) => Arc::clone(decoded.rows.column(*number)),
-                    From::Topic => Arc::new(StringArray::from_iter_values(each().map(|_| &*chunk.lane.0))),
-                    From::Partition => Arc::new(Int32Array::from_iter_values(each().map(|_| chunk.lane.1))),
-                    From::Offset => {
-                        Arc::new(Int64Array::from_iter_values(each().map(|message| message.offset)))
-                    }
-                    From::Time => {
-                        Arc::new(each().map(|message| message.time_ms).collect::<TimestampMillisecondArray>())
-                    }
-                    From::TimeType => {
-                        Arc::new(StringArray::from_iter_values(each().map(|message| match message.time_ms {
-                            None => "NoTimestampType",
-                            Some(_) if message.is_append_time => "LogAppendTime",
-                            Some(_) => "CreateTime",
-                        })))
-                    }
-                }
-            });
-            let rows = record_batch(Arc::clone(&self.schema), columns.collect(), count)?;
+        metrics.rows_in.add(chunk.messages.len() as u64);
+        metrics.bytes_in.add(chunk.num_bytes() as u64);
+        let next = chunk.messages.last().map_or(chunk.start, |last| last.offset + 1);
+        if let Some(rows) = self.rows.decode(&chunk, &running.errors, metrics)? {
             let rows_max = running.context.batch_rows_max.max(1);
-            for at in (0..count).step_by(rows_max) {
-                let part = rows.slice(at, rows_max.min(count - at));
-                let batch = Batch::new(part);
+            for at in (0..rows.num_rows()).step_by(rows_max) {
+                let batch = Batch::new(rows.slice(at, rows_max.min(rows.num_rows() - at)));
                 out.emit(Batch { ingested_ns: chunk.received_ns, partition: chunk.number, ..batch })?;
             }
         }

@@ -1,5 +1,9 @@
 //! The connector against librdkafka's brokers in this process.
 
+mod messages;
+#[cfg(feature = "avro")]
+mod registry;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +33,12 @@ fn table(brokers: &str, columns: Vec<Field>, more: &[(&str, &str)]) -> Table {
     let mut values: BTreeMap<String, String> =
         more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     values.insert("connector".to_owned(), "kafka".to_owned());
-    values.insert("topic".to_owned(), "t".to_owned());
+    if !values.contains_key("topic-pattern") {
+        values.insert("topic".to_owned(), "t".to_owned());
+    }
     values.insert("properties.bootstrap.servers".to_owned(), brokers.to_owned());
-    let is_metadata = |field: &Field| ["partition", "offset", "topic"].contains(&field.name().as_str());
+    let is_metadata =
+        |field: &Field| ["partition", "offset", "topic", "headers"].contains(&field.name().as_str());
     let metadata = columns
         .iter()
         .enumerate()
@@ -54,7 +61,11 @@ fn columns() -> Vec<Field> {
 
 /// Writes rows numbered from `from`, ten keys, and waits until the job has ended.
 fn write(brokers: &str, from: i64, count: i64) {
-    let table = table(brokers, columns(), &[("key.fields", "k")]);
+    write_with(brokers, from, count, &[("key.fields", "k")]);
+}
+
+fn write_with(brokers: &str, from: i64, count: i64, more: &[(&str, &str)]) {
+    let table = table(brokers, columns(), more);
     let provider = Kafka.sink(&table).unwrap();
     let (source, pusher) = MemorySource::channel(Arc::clone(&table.schema), 64 << 20);
     let mut graph = Graph::new();

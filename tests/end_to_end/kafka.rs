@@ -1,0 +1,259 @@
+//! Whole pipelines against a real Apache Kafka: one KRaft node a test, in a folder of its own. Ignored without being
+//! asked for; scripts/test gets Kafka, asks, and says in MILLSTREAM_KAFKA in which folder its jars are. What goes in and
+//! what came out is written and read by Kafka's own tools, so that our client never proves itself.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{command, ended, file, free_address, get, run, signal, wait_until};
+
+/// A node of the test's own, broker and controller in one.
+struct Kafka {
+    folder: tempfile::TempDir,
+    address: SocketAddr,
+    process: Option<Child>,
+}
+
+/// `java` with Kafka's jars.
+fn java(class: &str) -> Command {
+    let jars = std::env::var("MILLSTREAM_KAFKA").expect("MILLSTREAM_KAFKA names the folder of Kafka's jars");
+    let mut command = Command::new("java");
+    command.args(["-Xmx512m", "-cp"]).arg(PathBuf::from(jars).join("*")).arg(class);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+impl Kafka {
+    fn start() -> Self {
+        let (folder, address, controller) = (tempfile::tempdir().unwrap(), free_address(), free_address());
+        let config = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
+             listeners=PLAINTEXT://{address},CONTROLLER://{controller}\nadvertised.listeners=PLAINTEXT://{address}\n\
+             controller.listener.names=CONTROLLER\nlistener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+             log.dirs={}\noffsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n",
+            folder.path().join("data").display()
+        );
+        let config = file(folder.path(), "server.properties", config);
+        let format = ["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", &config];
+        assert!(java("kafka.tools.StorageTool").args(format).status().unwrap().success());
+        let mut kafka = Self { folder, address, process: None };
+        kafka.up();
+        kafka
+    }
+
+    fn up(&mut self) {
+        let config = self.folder.path().join("server.properties");
+        self.process = Some(java("kafka.Kafka").arg(config).spawn().unwrap());
+        wait_until("Kafka to listen", || TcpStream::connect(self.address).is_ok());
+    }
+
+    /// As a power cut would.
+    fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    fn tool(&self, class: &str, arguments: &[&str]) -> Command {
+        let mut command = java(&format!("org.apache.kafka.tools.{class}"));
+        command.args(["--bootstrap-server", &self.address.to_string()]).args(arguments);
+        command
+    }
+
+    fn topic(&self, arguments: &[&str]) {
+        // The node may listen before it knows its own log again.
+        wait_until("the topic's command", || {
+            self.tool("TopicCommand", arguments).status().unwrap().success()
+        });
+    }
+
+    /// Kafka's producer, which takes a line `key<tab>value` each.
+    fn producer(&self, topic: &str) -> Child {
+        let arguments = ["--topic", topic, "--message-send-max-retries", "1000000"];
+        let keys = ["--property", "parse.key=true"];
+        self.tool("ConsoleProducer", &arguments).args(keys).stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn write(&self, topic: &str, lines: impl Iterator<Item = String>) {
+        let mut producer = self.producer(topic);
+        producer.stdin.take().unwrap().write_all(lines.collect::<String>().as_bytes()).unwrap();
+        assert!(producer.wait().unwrap().success());
+    }
+
+    /// The topic's messages, each as its key and its value.
+    fn read(&self, topic: &str) -> Vec<(String, String)> {
+        let arguments = ["--topic", topic, "--from-beginning", "--timeout-ms", "5000"];
+        let keys = ["--property", "print.key=true"];
+        let mut command = self.tool("consumer.ConsoleConsumer", &arguments);
+        let output = command.args(keys).stdout(Stdio::piped()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.split_once('\t').unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
+    }
+
+    fn numbers(&self, topic: &str) -> BTreeSet<u64> {
+        let value = |text: String| serde_json::from_str::<Value>(&text).unwrap()["n"].as_u64().unwrap();
+        self.read(topic).into_iter().map(|(_, text)| value(text)).collect()
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Kafka; scripts/test runs it"]
+fn means_of_a_topic_with_four_partitions_go_to_another_topic() {
+    let kafka = Kafka::start();
+    kafka.topic(&["--create", "--topic", "readings", "--partitions", "4"]);
+    kafka.topic(&["--create", "--topic", "means", "--partitions", "2"]);
+    let readings = (0..40).flat_map(|second| (0..6).map(move |device| (second, device)));
+    let line = |(second, device): (i64, i64)| {
+        let at = format!("2026-01-01T00:00:{second:02}");
+        format!(
+            "d{device}\t{}\n",
+            json!({"device": format!("d{device}"), "ts": at, "t": second * 10 + device})
+        )
+    };
+    kafka.write("readings", readings.map(line));
+    let sql = format!(
+        "CREATE TABLE readings (device STRING, ts TIMESTAMP(3), t DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
+         WITH ('connector' = 'kafka', 'topic' = 'readings', 'properties.bootstrap.servers' = '{0}', 'format' = 'json',
+               'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
+         CREATE TABLE means (device STRING, ends TIMESTAMP(3), mean DOUBLE, c BIGINT)
+         WITH ('connector' = 'kafka', 'topic' = 'means', 'properties.bootstrap.servers' = '{0}', 'format' = 'json',
+               'key.format' = 'raw', 'key.fields' = 'device');
+         INSERT INTO means SELECT device, window_end, AVG(t), COUNT(*)
+         FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+         GROUP BY window_start, window_end, device;",
+        kafka.address
+    );
+    let ran = run(&["sql", &sql]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let mut got: Vec<(String, String, f64, i64)> = kafka
+        .read("means")
+        .into_iter()
+        .map(|(key, value)| {
+            let row: Value = serde_json::from_str(&value).unwrap();
+            assert_eq!(row["device"], json!(key));
+            let ends = row["ends"].as_str().unwrap().into();
+            (key, ends, row["mean"].as_f64().unwrap(), row["c"].as_i64().unwrap())
+        })
+        .collect();
+    got.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    let mut expected = Vec::new();
+    for device in 0..6_i64 {
+        for window in 0..4_i64 {
+            let mean = (0..10).map(|n| ((window * 10 + n) * 10 + device) as f64).sum::<f64>() / 10.0;
+            let ends = format!("2026-01-01T00:00:{:02}", window * 10 + 10);
+            expected.push((format!("d{device}"), ends, mean, 10));
+        }
+    }
+    assert_eq!(got, expected);
+}
+
+#[test]
+#[ignore = "needs Kafka; scripts/test runs it"]
+fn a_node_that_is_killed_and_partitions_that_are_added_cost_no_message() {
+    let mut kafka = Kafka::start();
+    kafka.topic(&["--create", "--topic", "from", "--partitions", "2"]);
+    kafka.topic(&["--create", "--topic", "to", "--partitions", "2"]);
+    let http = free_address().to_string();
+    let sql = format!(
+        "CREATE TABLE source_table (k STRING, n BIGINT, `partition` INT METADATA VIRTUAL)
+         WITH ('connector' = 'kafka', 'topic' = 'from', 'properties.bootstrap.servers' = '{0}', 'format' = 'json',
+               'scan.startup.mode' = 'earliest-offset', 'scan.topic-partition-discovery.interval' = '1 s');
+         CREATE TABLE sink_table (k STRING, n BIGINT, part INT)
+         WITH ('connector' = 'kafka', 'topic' = 'to', 'properties.bootstrap.servers' = '{0}', 'format' = 'json',
+               'key.format' = 'raw', 'key.fields' = 'k');
+         INSERT INTO sink_table SELECT k, n, `partition` FROM source_table;",
+        kafka.address
+    );
+    let child = command(&["sql", &sql, "--http", &http]).env("RUST_LOG", "info").spawn().unwrap();
+    let status = |wanted: &str| get(&http, "/readyz").is_some_and(|(status, _)| status.contains(wanted));
+    wait_until("source and sink to connect", || status("200"));
+    let rows_in = || {
+        let (_, metrics) = get(&http, "/metrics").unwrap();
+        let own = metrics.lines().filter(|line| {
+            line.starts_with("millstream_rows_in_total{") && line.contains("operator=\"source_table\"")
+        });
+        own.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    };
+    let line = |n: u64| format!("k{}\t{}\n", n % 50, json!({"k": format!("k{}", n % 50), "n": n}));
+    let mut producer = kafka.producer("from");
+    let mut lines = producer.stdin.take().unwrap();
+    lines.write_all((0..500).map(line).collect::<String>().as_bytes()).unwrap();
+    wait_until("the first 500 messages", || rows_in() >= 500);
+    kafka.kill();
+    // The producer keeps these until the node is back.
+    lines.write_all((500..1_000).map(line).collect::<String>().as_bytes()).unwrap();
+    wait_until("the outage to be noticed", || status("503"));
+    kafka.up();
+    kafka.topic(&["--alter", "--topic", "from", "--partitions", "4"]);
+    drop(lines);
+    assert!(producer.wait().unwrap().success());
+    kafka.write("from", (1_000..2_000).map(line));
+    let written = kafka.numbers("from");
+    assert_eq!(written, (0..2_000).collect());
+    wait_until("all messages to be read", || rows_in() >= 2_000);
+    wait_until("source and sink to be back", || status("200"));
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(kafka.numbers("to"), written);
+    let partitions: BTreeSet<i64> = kafka
+        .read("to")
+        .iter()
+        .map(|(_, text)| serde_json::from_str::<Value>(text).unwrap()["part"].as_i64().unwrap())
+        .collect();
+    assert_eq!(partitions, (0..4).collect());
+    // One outage, shorter than a minute: one line when it began and one when it ended, for each of the two tables.
+    let lines = |text: &str| ran.err.lines().filter(|line| line.contains(text)).count();
+    let told = (lines("trying again until it answers"), lines("can be used again"));
+    assert_eq!(told, (2, 2), "{}", ran.err);
+}
+
+#[test]
+#[ignore = "needs Kafka; scripts/test runs it"]
+fn keys_and_topics_of_a_pattern_are_columns_and_the_latest_row_of_a_key_counts() {
+    let kafka = Kafka::start();
+    for topic in ["plant-1", "plant-2", "latest"] {
+        kafka.topic(&["--create", "--topic", topic, "--partitions", "2"]);
+    }
+    let line = |n: u64| format!("d{}\t{}\n", n % 5, json!({ "n": n }));
+    kafka.write("plant-1", (0..50).map(line));
+    kafka.write("plant-2", (50..100).map(line));
+    let sql = format!(
+        "CREATE TABLE readings (device STRING, n BIGINT, plant STRING METADATA FROM 'topic' VIRTUAL,
+           headers MAP<STRING, BYTES> METADATA VIRTUAL)
+         WITH ('connector' = 'kafka', 'topic-pattern' = 'plant-[0-9]+', 'properties.bootstrap.servers' = '{0}',
+               'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset', 'format' = 'json',
+               'key.format' = 'raw', 'key.fields' = 'device', 'value.fields-include' = 'EXCEPT_KEY');
+         CREATE TABLE latest (id STRING, n BIGINT, headers MAP<STRING, BYTES>, PRIMARY KEY (id) NOT ENFORCED)
+         WITH ('connector' = 'upsert-kafka', 'topic' = 'latest', 'properties.bootstrap.servers' = '{0}',
+               'key.format' = 'raw', 'value.format' = 'json', 'value.fields-include' = 'EXCEPT_KEY');
+         INSERT INTO latest SELECT plant || '/' || device, n, headers FROM readings;",
+        kafka.address
+    );
+    let ran = run(&["sql", &sql]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let messages = kafka.read("latest");
+    assert_eq!(messages.len(), 100);
+    // As whoever reads the topic does: the last message of a key counts.
+    let latest: std::collections::BTreeMap<String, String> = messages.into_iter().collect();
+    let row = |n: u64| format!(r#"{{"n":{n},"headers":{{}}}}"#);
+    let expected = (1..3_u64)
+        .flat_map(|plant| (0..5_u64).map(move |device| (plant, device)))
+        .map(|(plant, device)| (format!("plant-{plant}/d{device}"), row(plant * 50 - 5 + device)));
+    assert_eq!(latest, expected.collect());
+}
