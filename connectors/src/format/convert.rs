@@ -150,8 +150,8 @@ fn integer(value: Scalar<'_>, kind: &DataType) -> Option<i64> {
 /// A number for a column of type `kind`, FLOAT or DOUBLE.
 pub(super) fn float(value: Scalar<'_>, kind: &DataType) -> Result<f64> {
     let number = number(value)?;
-    // Beyond a FLOAT it would silently become an infinity.
-    if *kind == DataType::Float32 && number.is_finite() && number.abs() > f64::from(f32::MAX) {
+    // Beyond a FLOAT it would silently become an infinity. Its largest value as short text is a little above it.
+    if *kind == DataType::Float32 && number.is_finite() && (number as f32).is_infinite() {
         return Err(mismatch(&value, kind));
     }
     Ok(number)
