@@ -138,11 +138,8 @@ fn assert_read(format: &'static str, file: &str) {
         assert_eq!(read.num_rows(), 0, "{format}: bad payload {number} is read as {read:?}");
     }
     let count = good.len().max(bad.len());
-    let mixed: Vec<&[u8]> = (0..count)
-        .flat_map(|index| [bad.get(index), good.get(index)])
-        .flatten()
-        .map(Vec::as_slice)
-        .collect();
+    let mixed: Vec<&[u8]> =
+        (0..count).flat_map(|index| [bad.get(index), good.get(index)]).flatten().map(Vec::as_slice).collect();
     let (read, mixed_numbers, errors) = decode(rows.schema(), options(format), &mixed);
     assert_eq!((errors.len(), mixed_numbers.len()), (bad.len(), numbers.len()), "{file}: {errors:?}");
     assert_same(file, &read, &rows);
