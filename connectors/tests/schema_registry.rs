@@ -1,7 +1,7 @@
 //! The `avro-confluent` format against a real schema registry: the address of its interface is in
 //! MILLSTREAM_SCHEMA_REGISTRY. `scripts/test` starts Apicurio's.
-
 #![cfg(feature = "avro")]
+
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, new_null_array};

@@ -69,7 +69,7 @@ pub(crate) fn expected(file: &str, schema: SchemaRef) -> RecordBatch {
 }
 
 /// The payloads of a file: the length of each in four bytes, and its bytes.
-fn payloads(file: &str) -> Vec<Vec<u8>> {
+pub(crate) fn payloads(file: &str) -> Vec<Vec<u8>> {
     let path = folder().join(file);
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (mut rest, mut payloads) = (&bytes[..], Vec::new());
@@ -235,5 +235,12 @@ fn avro_of_another_writers_schema_is_read_into_the_tables_columns() {
 #[test]
 fn protobuf_is_what_googles_library_means() {
     assert_read("protobuf", "protobuf.bin");
+    // Without the MAP, messages are not made in memory to be read.
+    let rows = rows_of("protobuf").project(&(0..17).collect::<Vec<_>>()).unwrap();
+    let good = payloads("protobuf.bin");
+    let given: Vec<&[u8]> = good.iter().map(Vec::as_slice).collect();
+    let (read, _, errors) = decode(rows.schema(), options("protobuf"), &given);
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_same("protobuf.bin without its map", &read, &rows);
     assert_written("protobuf");
 }

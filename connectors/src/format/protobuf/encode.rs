@@ -120,7 +120,7 @@ fn message(
     row: usize,
 ) -> Result<DynamicMessage> {
     let mut message = DynamicMessage::new(of.clone());
-    for (Member { field, shape }, typed) in members.iter().zip(columns) {
+    for (Member { field, shape, .. }, typed) in members.iter().zip(columns) {
         if let Some(value) = value(shape, typed, row)? {
             message
                 .try_set_field(field, value)
