@@ -1,6 +1,7 @@
 //! The `avro-confluent` format against a real schema registry: the address of its interface is in
 //! MILLSTREAM_SCHEMA_REGISTRY. `scripts/test` starts Apicurio's.
 #![cfg(feature = "avro")]
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

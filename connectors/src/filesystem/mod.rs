@@ -142,7 +142,8 @@ fn lines_codec(table: &Table) -> Result<Arc<dyn Codec>> {
         .remedy("use 'json' or 'csv'"))
 }
 
-#[cfg(all(test, feature = "formats"))]
+#[cfg(feature = "formats")]
+#[cfg(test)]
 mod parquet_tests;
 #[cfg(test)]
 mod sink_tests;

@@ -15,7 +15,8 @@ pub mod payload;
 #[cfg(feature = "protobuf")]
 mod protobuf;
 mod raw;
-#[cfg(all(test, feature = "formats"))]
+#[cfg(feature = "formats")]
+#[cfg(test)]
 pub(crate) mod reference_tests;
 
 pub use json::{JsonEncoder, write_timestamp};

@@ -191,6 +191,18 @@ fn json_is_what_python_means() {
 }
 
 #[test]
+fn decimals_beyond_their_column_are_bad_rows_in_every_text() {
+    let texts = ["1e99999", "1.5e40000", "1e-99999", "9999999999999999999.99999", &"9".repeat(300)];
+    for text in texts {
+        let payloads = [format!(r#"{{"price":{text}}}"#), format!(r#"{{"price":"{text}"}}"#)];
+        for payload in &payloads {
+            let (rows, _, errors) = decode(schema(), options("json"), &[payload.as_bytes()]);
+            assert!(errors.len() == 1 || text == "1e-99999", "{payload}: {rows:?}");
+        }
+    }
+}
+
+#[test]
 fn csv_is_what_python_means() {
     assert_read("csv", "csv.bin");
     assert_written("csv");

@@ -90,5 +90,6 @@ impl Codec for ProtobufCodec {
     }
 }
 
-#[cfg(all(test, feature = "formats"))]
+#[cfg(feature = "formats")]
+#[cfg(test)]
 mod tests;
