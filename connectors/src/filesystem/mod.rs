@@ -142,6 +142,9 @@ fn lines_codec(table: &Table) -> Result<Arc<dyn Codec>> {
         .remedy("use 'json' or 'csv'"))
 }
 
+#[cfg(feature = "formats")]
+#[cfg(test)]
+mod parquet_tests;
 #[cfg(test)]
 mod sink_tests;
 #[cfg(test)]

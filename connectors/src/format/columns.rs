@@ -147,6 +147,14 @@ impl ColumnBuilder {
         }
     }
 
+    /// True when items were appended to an ARRAY that is not complete.
+    pub fn has_open_items(&self) -> bool {
+        match &self.store {
+            Store::List { items, ends } => items.len() > ends.last().copied().unwrap_or(0),
+            _ => false,
+        }
+    }
+
     /// The MAP's keys and values, to append as many of each; [`ColumnBuilder::end_nested`] follows.
     pub fn entries(&mut self) -> Option<(&mut ColumnBuilder, &mut ColumnBuilder)> {
         match &mut self.store {
@@ -332,6 +340,11 @@ impl RowBuilder {
             column.truncate(self.rows);
         }
         column
+    }
+
+    /// True when column `index` has the value of the row under way.
+    pub fn has_value(&self, index: usize) -> bool {
+        self.columns[index].len() > self.rows
     }
 
     /// Says in an error which column it is about.

@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use arrow_array::types::{Date32Type, Decimal128Type, Time32MillisecondType};
-use arrow_cast::parse::{Parser, parse_decimal, string_to_datetime};
+use arrow_array::types::{Date32Type, Time32MillisecondType};
+use arrow_cast::parse::{Parser, string_to_datetime};
 use arrow_schema::{DataType, TimeUnit};
 use chrono::Utc;
 use millstream_engine::{Error, Result};
@@ -150,8 +150,8 @@ fn integer(value: Scalar<'_>, kind: &DataType) -> Option<i64> {
 /// A number for a column of type `kind`, FLOAT or DOUBLE.
 pub(super) fn float(value: Scalar<'_>, kind: &DataType) -> Result<f64> {
     let number = number(value)?;
-    // Beyond a FLOAT it would silently become an infinity.
-    if *kind == DataType::Float32 && number.is_finite() && number.abs() > f64::from(f32::MAX) {
+    // Beyond a FLOAT it would silently become an infinity. Its largest value as short text is a little above it.
+    if *kind == DataType::Float32 && number.is_finite() && (number as f32).is_infinite() {
         return Err(mismatch(&value, kind));
     }
     Ok(number)
@@ -170,7 +170,7 @@ fn number(value: Scalar<'_>) -> Result<f64> {
 pub(super) fn decimal(value: Scalar<'_>, kind: &DataType) -> Result<i128> {
     let wrong = || mismatch(&value, kind);
     let DataType::Decimal128(precision, scale) = kind else { return Err(wrong()) };
-    let parse = |text: &str| parse_decimal::<Decimal128Type>(text, *precision, *scale).map_err(|_| wrong());
+    let parse = |text: &str| parse_decimal(text, *precision, *scale).ok_or_else(wrong);
     match value {
         Scalar::Int(value) => parse(&value.to_string()),
         Scalar::UInt(value) => parse(&value.to_string()),
@@ -178,6 +178,33 @@ pub(super) fn decimal(value: Scalar<'_>, kind: &DataType) -> Result<i128> {
         Scalar::Text(text) => parse(text.trim()),
         _ => Err(wrong()),
     }
+}
+
+/// The decimal of a text, in units of its last digit; further digits are cut off. Arrow's own overflows on exponents.
+fn parse_decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (number, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let mut digits = whole.bytes().chain(fraction.bytes());
+    if (whole.is_empty() && fraction.is_empty()) || !digits.clone().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let kept = whole.len() as i64 + i64::from(exponent) + i64::from(scale);
+    let mut value = 0_i128;
+    for _ in 0..kept {
+        let digit = digits.next();
+        // Zeros may follow without end, but those of a number that is not zero soon overflow.
+        if digit.is_none() && value == 0 {
+            break;
+        }
+        let digit = i128::from(digit.unwrap_or(b'0') - b'0');
+        value = value.checked_mul(10)?.checked_add(digit)?;
+    }
+    let is_within = value < 10_i128.checked_pow(u32::from(precision))?;
+    is_within.then_some(if text.starts_with('-') { -value } else { value })
 }
 
 /// Appends text or bytes.
@@ -204,4 +231,47 @@ pub(super) fn bytes(value: Scalar<'_>, out: &mut Vec<u8>, is_text: bool) -> Resu
         _ => return Err(mismatch(&value, &kind)),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_decimal;
+
+    #[test]
+    fn decimals_are_cut_and_never_overflow() {
+        let good = [
+            ("0", 0),
+            ("-1.05", -105),
+            ("+1.059", 105),
+            (".5", 50),
+            ("5.", 500),
+            ("00012", 1_200),
+            ("1.5e2", 15_000),
+            ("12345e-4", 123),
+            ("99999999.99", 9_999_999_999),
+            ("1e-2147483648", 0),
+            ("0e2147483647", 0),
+        ];
+        for (text, value) in good {
+            assert_eq!(parse_decimal(text, 10, 2), Some(value), "{text}");
+        }
+        let long = "9".repeat(300);
+        for text in [
+            "",
+            "-",
+            ".",
+            "e5",
+            "1e",
+            "1e99999",
+            "1e2147483647",
+            "1e9999999999",
+            "100000000",
+            "1.2.3",
+            "--1",
+            "1_0",
+            &long,
+        ] {
+            assert_eq!(parse_decimal(text, 10, 2), None, "{text}");
+        }
+    }
 }

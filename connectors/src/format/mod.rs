@@ -15,6 +15,9 @@ pub mod payload;
 #[cfg(feature = "protobuf")]
 mod protobuf;
 mod raw;
+#[cfg(feature = "formats")]
+#[cfg(test)]
+pub(crate) mod reference_tests;
 
 pub use json::{JsonEncoder, write_timestamp};
 pub use payload::{PAYLOAD_OPTIONS, PayloadDecoder, PayloadOptions, on_error};

@@ -47,6 +47,7 @@
 //! - of several brokers in 'url', the next is tried at once, and the wait comes when all were tried; a broker whose
 //!   connection lasted is left for the first of the list. Sessions do not move between brokers: at a switch what the
 //!   former one kept waits there;
+//! - a schema registry that the format needs is asked again in the same way (prepare.rs), and messages and rows wait;
 //! - reason and remedy are logged when an outage begins, when its reason changes, and every five minutes (outage.rs).
 //!
 //! A broker that does not speak MQTT 5 is not tried with 3.1.1 by itself: sessions, and so messages, would change
@@ -64,6 +65,7 @@ mod outage;
 mod pace;
 mod packets;
 mod pattern;
+mod prepare;
 mod properties;
 mod publish;
 mod receive;
@@ -160,6 +162,8 @@ impl Connector for Mqtt {
         let payload_schema = Arc::new(table.schema.project(&payload_columns)?);
         let sending = Sending {
             link,
+            codec: Arc::clone(&codec),
+            payload_schema: Arc::clone(&payload_schema),
             needs_retain: retain || headers.retained.is_some(),
             in_flight_max,
             outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),

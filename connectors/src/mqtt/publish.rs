@@ -16,17 +16,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arrow_schema::SchemaRef;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::io::{InFlight, OutletReceiver, OutletSender, outlet};
-use millstream_engine::{Error, ErrorKind, InstanceContext, Result};
+use millstream_engine::{Codec, Error, ErrorKind, InstanceContext, Result};
 
 use super::connection::Connection;
 use super::flight::Flight;
 use super::outage::Outage;
 use super::packets::{Hello, Incoming, Publication};
+use super::prepare::Preparing;
 use super::receive::pause;
 use super::settings::Link;
 
@@ -46,6 +48,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// What a table that is written to says of sending.
 pub(super) struct Sending {
     pub link: Arc<Link>,
+    /// Fetches what it needs to encode `payload_schema` before the first row is taken.
+    pub codec: Arc<dyn Codec>,
+    pub payload_schema: SchemaRef,
     /// Whether the broker has to keep messages.
     pub needs_retain: bool,
     pub in_flight_max: usize,
@@ -63,6 +68,8 @@ pub(super) struct Delivery {
 #[derive(Default)]
 struct Shared {
     failure: Mutex<Option<Error>>,
+    /// Rows can be encoded.
+    prepared: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -73,6 +80,7 @@ impl Delivery {
         let shared = Arc::<Shared>::default();
         let publisher = Publisher {
             outage: Outage::new(Arc::clone(&sending.link), client_id, context),
+            preparing: Preparing::new(&sending.link, client_id, context),
             client_id: client_id.to_owned(),
             errors: context.row_errors(sending.link.on_error),
             sending,
@@ -94,6 +102,11 @@ impl Delivery {
             Some(outlet) => outlet.send(parcel, bytes),
             None => Err(Error::internal("a row was written after the end")),
         }
+    }
+
+    /// True when what the format needs to encode rows has come.
+    pub fn is_prepared(&self) -> bool {
+        self.shared.prepared.load(Ordering::Acquire)
     }
 
     /// True while there is room.
@@ -152,6 +165,7 @@ struct Publisher {
     flight: Flight<Waiting>,
     errors: RowErrors,
     outage: Outage,
+    preparing: Preparing,
     shared: Arc<Shared>,
     context: InstanceContext,
 }
@@ -167,6 +181,7 @@ enum End {
 
 impl Publisher {
     async fn run(mut self) {
+        self.prepare().await;
         let failed = self.deliver_all().await.err();
         if let Some(error) = failed {
             tracing::error!("an MQTT sink ends its job: {error}");
@@ -174,6 +189,33 @@ impl Publisher {
             *self.shared.failure.lock() = Some(error);
         }
         self.shared.ended.store(true, Ordering::Release);
+        self.context.waker.notify();
+    }
+
+    /// Has what the format needs to encode fetched, before a connection is made. Until then no rows come, so when the sink
+    /// ends meanwhile there is nothing to be sent.
+    async fn prepare(&mut self) {
+        let Sending { codec, payload_schema, .. } = self.sending.as_ref();
+        while let Some(prepare) = codec.prepare_encoder(payload_schema) {
+            let clock = &self.context.clock;
+            let attempt = async {
+                match self.preparing.attempt(prepare).await {
+                    None => true,
+                    Some(wait) => {
+                        pause(clock, wait).await;
+                        false
+                    }
+                }
+            };
+            tokio::select! {
+                is_done = attempt => if is_done { break },
+                parcel = self.outlet.recv() => {
+                    self.is_closed = parcel.is_none();
+                    return;
+                }
+            }
+        }
+        self.shared.prepared.store(true, Ordering::Release);
         self.context.waker.notify();
     }
 

@@ -4,7 +4,7 @@
 //! acknowledged only when the worker says so ([`Taken`]), in that order, and only over that same connection: after a
 //! reconnect the broker sends again what was not acknowledged, and an old acknowledgement could hit another message.
 //! While the inlet has no room nothing is read, so the broker's own flow control holds; pings and acknowledgements go
-//! on. Told to stop, the task hands over what it has read, waits until all of it is taken and its acknowledgements are
+//! on; nor while a format's registry is asked for a schema (prepare.rs), when messages wait here. Told to stop, the task hands over what it has read, waits until all of it is taken and its acknowledgements are
 //! written, says goodbye and ends.
 
 use std::sync::Arc;
@@ -17,13 +17,15 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use millstream_engine::io::InletSender;
+use millstream_engine::metrics::Link as LinkState;
 use millstream_engine::park::Signal;
-use millstream_engine::{ClockRef, Error, InstanceContext, Result};
+use millstream_engine::{ClockRef, Codec, Error, InstanceContext, Result};
 
 use super::connection::Connection;
 use super::outage::Outage;
 use super::pace::Pace;
 use super::packets::{Hello, Incoming, Message, Version};
+use super::prepare::Preparing;
 use super::settings::Link;
 
 /// The only packet id we ask with: one SUBSCRIBE a connection.
@@ -117,6 +119,9 @@ pub(super) struct Receiver {
     pub inlet: InletSender<Chunk>,
     pub taken: Arc<Taken>,
     pub outage: Outage,
+    /// Fetches what it needs to decode the messages before they are handed over.
+    pub codec: Arc<dyn Codec>,
+    pub preparing: Preparing,
     pub context: InstanceContext,
 }
 
@@ -241,7 +246,7 @@ impl Receiver {
         }
         let mut pace = Pace::default();
         loop {
-            let (messages, bytes) = match self.read(connection, &mut subscribing_until_ns) {
+            let mut messages = match self.read(connection, &mut subscribing_until_ns) {
                 Ok(read) => read,
                 Err(error) => return End::Lost(error),
             };
@@ -262,20 +267,14 @@ impl Receiver {
             }
             let received_ns = self.context.clock.monotonic_ns();
             let unacknowledged = messages.iter().filter(|message| message.packet_id == 0).count();
-            let sending = self.inlet.send(Chunk { messages, connection: number, received_ns }, bytes);
-            tokio::pin!(sending);
             // Lost connection or not, what was read is handed over: at QoS 0 nobody would send it again.
-            let mut failure = None;
-            let sent = loop {
-                tokio::select! {
-                    biased;
-                    sent = &mut sending => break sent,
-                    waited = wait(connection, &self.taken, number, false, None, &self.context), if failure.is_none() => {
-                        failure = waited.err();
-                    }
-                }
-            };
-            if sent.is_err() {
+            let mut failure = self.prepare(connection, &mut messages, number).await;
+            let bytes = messages.iter().map(Message::num_bytes).sum();
+            let chunk = Chunk { messages, connection: number, received_ns };
+            let sending = self.inlet.send(chunk, bytes);
+            let (taken, context) = (&self.taken, &self.context);
+            let sent = attended(sending, connection, taken, number, context, &mut failure, false).await;
+            if sent.is_none_or(|sent| sent.is_err()) {
                 return End::SourceGone;
             }
             if let Some(error) = failure {
@@ -287,19 +286,58 @@ impl Receiver {
         }
     }
 
-    /// The messages among what has arrived, and their bytes.
+    /// Has what the messages cannot be decoded without fetched, however long that takes. Told to stop meanwhile, it leaves
+    /// those that the broker keeps for us. Answers what ended the connection, if that came in between.
+    async fn prepare(
+        &mut self,
+        connection: &mut Connection,
+        messages: &mut Vec<Message>,
+        number: u64,
+    ) -> Option<Error> {
+        let (mut lost, mut next, mut was_failing) = (None, 0, false);
+        let (taken, clock) = (Arc::clone(&self.taken), Arc::clone(&self.context.clock));
+        while let Some(message) = messages.get(next) {
+            let Some(prepare) = self.codec.prepare(&message.payload) else {
+                next += 1;
+                continue;
+            };
+            // At QoS 0 nobody would send it again, so that it is tried once also when told to stop.
+            let attempt = self.preparing.attempt(prepare);
+            let tried =
+                attended(attempt, connection, &taken, number, &self.context, &mut lost, was_failing).await;
+            match tried {
+                Some(None) => {
+                    next += 1;
+                    if std::mem::take(&mut was_failing) && lost.is_none() {
+                        self.context.metrics.set_link(LinkState::Up);
+                    }
+                }
+                Some(Some(wait)) => {
+                    was_failing = true;
+                    let waiting = pause(&clock, wait);
+                    attended(waiting, connection, &taken, number, &self.context, &mut lost, true).await;
+                }
+                None => {}
+            }
+            if was_failing && taken.is_stopping() {
+                let behind = messages.split_off(next);
+                messages.extend(behind.into_iter().filter(|message| message.packet_id == 0));
+                break;
+            }
+        }
+        lost
+    }
+
+    /// The messages among what has arrived.
     fn read(
         &mut self,
         connection: &mut Connection,
         subscribing_until_ns: &mut Option<u64>,
-    ) -> Result<(Vec<Message>, usize)> {
-        let (mut messages, mut bytes) = (Vec::new(), 0);
+    ) -> Result<Vec<Message>> {
+        let mut messages = Vec::new();
         while messages.len() < CHUNK_MESSAGES_MAX {
             match connection.next() {
-                Ok(Some(Incoming::Publish(message))) => {
-                    bytes += message.num_bytes();
-                    messages.push(message);
-                }
+                Ok(Some(Incoming::Publish(message))) => messages.push(message),
                 Ok(Some(Incoming::SubAck(granted))) => {
                     self.subscribed(&granted)?;
                     *subscribing_until_ns = None;
@@ -319,7 +357,7 @@ impl Receiver {
                 }
             }
         }
-        Ok((messages, bytes))
+        Ok(messages)
     }
 
     /// What the broker answered to each filter.
@@ -367,6 +405,32 @@ async fn wait(
         () = taken.bell.notified() => Ok(()),
         attended = connection.attend(read) => attended,
         () = sleep(context.clock.sleep_for(left.unwrap_or_default())), if left.is_some() => Ok(()),
+    }
+}
+
+/// Does `work` while the connection is kept; `lost` is what ends that. Told to stop where it may be, it answers `None`.
+async fn attended<T>(
+    work: impl Future<Output = T>,
+    connection: &mut Connection,
+    taken: &Taken,
+    number: u64,
+    context: &InstanceContext,
+    lost: &mut Option<Error>,
+    may_stop: bool,
+) -> Option<T> {
+    tokio::pin!(work);
+    loop {
+        if may_stop && taken.is_stopping() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            waited = wait(connection, taken, number, false, None, context), if lost.is_none() => {
+                *lost = waited.err();
+            }
+            () = told_to_stop(taken), if may_stop && lost.is_some() => {}
+        }
     }
 }
 

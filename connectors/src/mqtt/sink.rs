@@ -2,7 +2,8 @@
 //!
 //! Invariants: every row written is in exactly one message, or with the dead letters if it has no topic; a barrier
 //! passes, and the end is reached, when the broker has acknowledged all before it (or they are with the dead letters),
-//! so there is no state to keep.
+//! so there is no state to keep. What comes before the format can encode (its schema is still to be registered) is held,
+//! and the sink not ready; without rows it ends all the same.
 
 use std::sync::Arc;
 
@@ -67,6 +68,8 @@ pub(super) struct MqttSink {
 struct Running {
     delivery: Delivery,
     errors: RowErrors,
+    /// What cannot be encoded yet: one batch, since the sink is not ready for more.
+    held: Vec<Batch>,
     _client_id: ClientId,
 }
 
@@ -82,6 +85,31 @@ impl MqttSink {
 
     fn running(&self) -> Result<&Running> {
         self.running.as_ref().ok_or_else(|| Error::internal("the MQTT sink was not opened"))
+    }
+
+    /// Sends what was held, if it can be encoded by now. True when nothing is held any more.
+    fn release(&mut self) -> Result<bool> {
+        let Some(running) = &mut self.running else { return Ok(true) };
+        if running.held.is_empty() {
+            return Ok(true);
+        }
+        if !running.delivery.is_prepared() {
+            running.delivery.check()?;
+            return Ok(false);
+        }
+        std::mem::take(&mut running.held).iter().try_for_each(|batch| self.send(batch))?;
+        Ok(true)
+    }
+
+    fn send(&mut self, batch: &Batch) -> Result<()> {
+        if self.writing.payload_columns.len() == batch.rows.num_columns() {
+            self.encoder.encode(batch)?;
+        } else {
+            self.encoder.encode(&Batch::new(batch.rows.project(&self.writing.payload_columns)?))?;
+        }
+        let running = self.running()?;
+        let (messages, bytes) = self.messages(batch, &running.errors)?;
+        if messages.is_empty() { running.delivery.check() } else { running.delivery.send(messages, bytes) }
     }
 
     /// The rows as messages, all in one buffer, and its size.
@@ -142,8 +170,8 @@ impl Sink for MqttSink {
             }
         };
         let delivery = Delivery::start(Arc::clone(&self.writing.sending), &client_id.text, context)?;
-        self.running =
-            Some(Running { delivery, errors: context.row_errors(link.on_error), _client_id: client_id });
+        let errors = context.row_errors(link.on_error);
+        self.running = Some(Running { delivery, errors, held: Vec::new(), _client_id: client_id });
         Ok(())
     }
 
@@ -152,32 +180,36 @@ impl Sink for MqttSink {
             let table = &self.writing.sending.link.table;
             return Err(Error::internal("an MQTT topic was given rows that update others").at(table));
         }
-        if self.writing.payload_columns.len() == batch.rows.num_columns() {
-            self.encoder.encode(&batch)?;
-        } else {
-            self.encoder.encode(&Batch::new(batch.rows.project(&self.writing.payload_columns)?))?;
+        self.release()?;
+        match &mut self.running {
+            Some(running) if !running.delivery.is_prepared() => {
+                running.held.push(batch);
+                Ok(())
+            }
+            _ => self.send(&batch),
         }
-        let running = self.running()?;
-        let (messages, bytes) = self.messages(&batch, &running.errors)?;
-        if messages.is_empty() { running.delivery.check() } else { running.delivery.send(messages, bytes) }
     }
 
     fn is_ready(&self) -> bool {
         // After a failure the outlet is empty, so that the next write, which reports it, is not kept out.
-        self.running.as_ref().is_some_and(|running| running.delivery.is_ready())
+        self.running.as_ref().is_some_and(|Running { delivery, held, .. }| {
+            delivery.is_ready() && (held.is_empty() || delivery.is_prepared())
+        })
     }
 
     fn on_quiet(&mut self) -> Result<()> {
+        self.release()?;
         self.running()?.delivery.check()
     }
 
     fn on_barrier(&mut self, _epoch: Epoch, _state: &mut StateWriter) -> Result<Ready> {
-        Ok(if self.running()?.delivery.is_drained()? { Ready::Yes } else { Ready::NotYet })
+        Ok(if self.release()? && self.running()?.delivery.is_drained()? { Ready::Yes } else { Ready::NotYet })
     }
 
     fn finish(&mut self) -> Result<Ready> {
+        let is_released = self.release()?;
         let Some(running) = &mut self.running else { return Ok(Ready::Yes) };
-        if !running.delivery.is_drained()? {
+        if !is_released || !running.delivery.is_drained()? {
             return Ok(Ready::NotYet);
         }
         // The worker is rung once more when the connection is closed.

@@ -24,6 +24,7 @@ use super::columns::Plan;
 use super::outage::Outage;
 use super::packets::Message;
 use super::pattern::Patterns;
+use super::prepare::Preparing;
 use super::receive::{Chunk, Receiver, Taken};
 use super::settings::Link;
 
@@ -205,6 +206,8 @@ impl Source for MqttSource {
             inlet: sender,
             taken: Arc::clone(&taken),
             outage: Outage::new(Arc::clone(link), &client_id.text, context),
+            codec: Arc::clone(&self.reading.codec),
+            preparing: Preparing::new(link, &client_id.text, context),
             context: context.clone(),
         };
         let task = context.io.handle()?.spawn(task.run()).abort_handle();

@@ -105,20 +105,15 @@ impl SchemaRegistry {
         }
         let (status, answer) = self.request(Method::GET, &format!("/schemas/ids/{id}"), None).await?;
         if status == StatusCode::NOT_FOUND {
-            let mut known = self.known.lock();
-            if known.missing.len() >= MISSING_MAX {
-                known.missing.pop_front();
-            }
-            known.missing.push_back(id);
-            return Err(Error::data(format!("the schema registry has no schema {id}")).at(&self.url));
+            return Err(self.missing(id, format!("the schema registry has no schema {id}")));
         }
         let answer = self.accepted(status, answer)?;
-        let schema = answer["schema"]
-            .as_str()
-            .ok_or_else(|| Error::data(format!("schema {id} has no text")).at(&self.url))?;
         if let Some(kind) = answer["schemaType"].as_str().filter(|kind| *kind != "AVRO") {
-            return Err(Error::data(format!("schema {id} is of type {kind}, not AVRO")).at(&self.url));
+            return Err(self.missing(id, format!("schema {id} is of type {kind}, not AVRO")));
         }
+        let Some(schema) = answer["schema"].as_str() else {
+            return Err(self.missing(id, format!("schema {id} has no text")));
+        };
         let mut known = self.known.lock();
         if known.schemas.len() >= SCHEMAS_MAX
             && let Some(oldest) = known.ages.pop_front()
@@ -129,6 +124,16 @@ impl SchemaRegistry {
             known.ages.push_back(id);
         }
         Ok(())
+    }
+
+    /// There is no such schema, which is remembered; `why` as an error.
+    fn missing(&self, id: u32, why: String) -> Error {
+        let mut known = self.known.lock();
+        if known.missing.len() >= MISSING_MAX {
+            known.missing.pop_front();
+        }
+        known.missing.push_back(id);
+        Error::data(why).at(&self.url)
     }
 
     /// Registers `schema` under `subject`, which gives its number; one that is there already keeps its own.

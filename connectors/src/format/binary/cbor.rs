@@ -1,6 +1,7 @@
 //! The `cbor` format (RFC 8949), by minicbor.
 //!
-//! Times are tags 0 (text) and 1 (number), decimals tag 4; other tags say nothing a column would not, and are read over.
+//! Times are tags 0 (text) and 1 (number), whole numbers beyond 64 bits tags 2 and 3, decimals tag 4, whose digits may be
+//! such a number; other tags say nothing a column would not, and are read over.
 //! Keys that are numbers match columns of their decimal text, as in `` `1` DOUBLE ``. Timestamps are written as tag 0.
 
 use millstream_engine::{Error, Result};
@@ -65,6 +66,10 @@ impl<'a> Tokens<'a> for CborTokens<'a> {
             match self.reader.datatype().map_err(|error| bad(&error))? {
                 Type::Tag => match self.reader.tag().map_err(|error| bad(&error))?.as_u64() {
                     1 => is_epoch = true,
+                    sign @ (2 | 3) => {
+                        let number = self.large(sign == 3)?;
+                        return self.text_of(number, 0);
+                    }
                     4 => return self.decimal(),
                     _ => {}
                 },
@@ -135,15 +140,49 @@ impl<'a> CborTokens<'a> {
 
     /// What tag 4 is in front of: an exponent of ten and a whole number, of which the text is made.
     fn decimal(&mut self) -> Result<Token<'_>> {
-        let reader = &mut self.reader;
-        if reader.array().map_err(|error| bad(&error))? != Some(2) {
-            return Err(Error::data("a decimal of CBOR is an exponent and a whole number"));
+        let no_pair = || Error::data("a decimal of CBOR is an exponent and a whole number");
+        let parts = self.reader.array().map_err(|error| bad(&error))?;
+        if parts.is_some_and(|parts| parts != 2) {
+            return Err(no_pair());
         }
-        let exponent = reader.i64().map_err(|error| bad(&error))?;
-        let digits = reader.i64().map_err(|error| bad(&error))?;
+        let exponent = self.reader.i64().map_err(|error| bad(&error))?;
         if !(-38..=38).contains(&exponent) {
             return Err(Error::data(format!("the decimal's exponent {exponent} is beyond 38")));
         }
+        let digits = match self.reader.datatype().map_err(|error| bad(&error))? {
+            Type::Tag => match self.reader.tag().map_err(|error| bad(&error))?.as_u64() {
+                sign @ (2 | 3) => self.large(sign == 3)?,
+                _ => return Err(no_pair()),
+            },
+            _ => i128::from(self.reader.int().map_err(|error| bad(&error))?),
+        };
+        if parts.is_none() && !self.take_end() {
+            return Err(no_pair());
+        }
+        self.text_of(digits, exponent)
+    }
+
+    /// A whole number of more than 64 bits: what its tag is in front of are its bytes, the highest first.
+    fn large(&mut self, is_negative: bool) -> Result<i128> {
+        let bytes = self.reader.bytes().map_err(|error| bad(&error))?;
+        let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+        let mut padded = [0; 16];
+        let number = match padded.len().checked_sub(bytes.len() - first) {
+            Some(at) => {
+                padded[at..].copy_from_slice(&bytes[first..]);
+                i128::try_from(u128::from_be_bytes(padded)).ok()
+            }
+            None => None,
+        };
+        let number = number.ok_or_else(|| {
+            Error::data(format!("a whole number of {} bytes is beyond any column", bytes.len() - first))
+        })?;
+        // -1 - n, so that the negative ones begin with -1.
+        Ok(if is_negative { !number } else { number })
+    }
+
+    /// `digits` times ten to the power of `exponent`, as text.
+    fn text_of(&mut self, digits: i128, exponent: i64) -> Result<Token<'_>> {
         self.joined.clear();
         let unwritable = |_| Error::internal("memory takes what is written");
         let (sign, places) = (if digits < 0 { "-" } else { "" }, exponent.unsigned_abs() as usize);

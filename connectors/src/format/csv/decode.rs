@@ -109,7 +109,9 @@ fn append(column: &mut ColumnBuilder, kind: &DataType, text: &str, dialect: &Dia
     match kind {
         DataType::List(item) => {
             let Some(items) = column.items() else { return Err(Error::internal("a list is a list")) };
-            for part in text.split(dialect.items.as_str()) {
+            // Nothing is no item, as an empty ARRAY is written; the item that is an empty text cannot be told from it.
+            let parts = text.split(dialect.items.as_str()).filter(|_| !text.is_empty());
+            for part in parts {
                 append(items, item.data_type(), part, dialect)?;
             }
             column.end_nested();

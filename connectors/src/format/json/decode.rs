@@ -15,12 +15,16 @@ use arrow_select::concat::concat_batches;
 use millstream_engine::format::Payloads;
 use millstream_engine::{Decoded, Decoder, Error, Result};
 
+use super::decimals;
+
 /// Rows the tape decoder takes at a time; it reserves memory for as many.
 const ROWS_PER_PASS: usize = 4_096;
 
 /// Decodes JSON objects.
 pub(super) struct JsonDecoder {
     schema: SchemaRef,
+    /// What arrow-json reads: `schema` with text for its decimals.
+    read_schema: SchemaRef,
     fail_on_missing: bool,
     decoder: Option<TapeDecoder>,
 }
@@ -41,7 +45,8 @@ impl Decoder for JsonDecoder {
 impl JsonDecoder {
     /// A decoder for the columns of `schema`.
     pub fn new(schema: SchemaRef, fail_on_missing: bool) -> Self {
-        Self { schema, fail_on_missing, decoder: None }
+        let read_schema = decimals::as_text(&schema);
+        Self { schema, read_schema, fail_on_missing, decoder: None }
     }
 
     /// Decodes objects that follow each other in `bytes`.
@@ -67,17 +72,17 @@ impl JsonDecoder {
         }
         parts.extend(decoder.flush()?);
         let rows = match parts.as_slice() {
-            [] => RecordBatch::new_empty(Arc::clone(&self.schema)),
+            [] => RecordBatch::new_empty(Arc::clone(&self.read_schema)),
             [single] => single.clone(),
-            several => concat_batches(&self.schema, several)?,
+            several => concat_batches(&self.read_schema, several)?,
         };
         // Only a decoder that got to here is clean.
         self.decoder = Some(decoder);
-        Ok(rows)
+        decimals::from_text(rows, &self.schema)
     }
 
     fn builder(&self) -> ReaderBuilder {
-        ReaderBuilder::new(Arc::clone(&self.schema))
+        ReaderBuilder::new(Arc::clone(&self.read_schema))
             .with_coerce_primitive(true)
             .with_batch_size(ROWS_PER_PASS)
     }

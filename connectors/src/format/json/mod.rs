@@ -1,5 +1,6 @@
 //! The `json` format, with Flink's options and meaning: decode.rs reads, encode.rs writes.
 
+mod decimals;
 mod decode;
 mod encode;
 

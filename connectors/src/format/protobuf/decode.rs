@@ -1,6 +1,9 @@
 //! Messages to columns, with Flink's meaning: a field that is not there is NULL where that can be told, and its default
 //! value otherwise (plain proto3 scalars, or 'protobuf.read-default-values').
 //!
+//! Messages are read by direct.rs where it can; what it gives up on is read here, through a message in memory, and what
+//! is wrong with it is found here.
+//!
 //! Invariants: nesting is bounded by prost's limit of 100; a message that is bad half-way leaves no row.
 
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use millstream_engine::format::Payloads;
 use millstream_engine::{Decoded, Decoder, Error, Result};
 use prost_reflect::{DynamicMessage, MapKey, MessageDescriptor, Value};
 
+use super::direct;
 use super::shape::{Member, Shape, members};
 use crate::format::columns::{ColumnBuilder, RowBuilder};
 use crate::format::convert::Scalar;
@@ -21,6 +25,8 @@ pub(super) struct ProtobufDecoder {
     members: Vec<Member>,
     rows: RowBuilder,
     read_defaults: bool,
+    /// Whether direct.rs is tried first.
+    pub(super) is_direct: bool,
 }
 
 impl ProtobufDecoder {
@@ -31,7 +37,21 @@ impl ProtobufDecoder {
     pub fn new(schema: SchemaRef, message: MessageDescriptor, read_defaults: bool) -> Result<Self> {
         let members = members(schema.fields(), &message)?;
         let rows = RowBuilder::new(schema.fields())?;
-        Ok(Self { schema, message, members, rows, read_defaults })
+        let is_direct = members.iter().all(Member::is_direct);
+        Ok(Self { schema, message, members, rows, read_defaults, is_direct })
+    }
+
+    /// Fills the row under way with `payload`.
+    fn read(&mut self, payload: &[u8]) -> Result<()> {
+        if self.is_direct {
+            if direct::read_row(payload, &self.members, &mut self.rows, self.read_defaults).is_some() {
+                return Ok(());
+            }
+            self.rows.roll_back();
+        }
+        let message = DynamicMessage::decode(self.message.clone(), payload)
+            .map_err(|error| Error::data(format!("not valid protobuf: {error}")))?;
+        fill_row(&message, &self.members, &mut self.rows, self.read_defaults)
     }
 }
 
@@ -40,10 +60,7 @@ impl Decoder for ProtobufDecoder {
         let (mut payload_of, mut rejected) = (Vec::with_capacity(payloads.len()), Vec::new());
         self.rows.truncate(0);
         for (number, payload) in (0_u32..).zip(payloads.iter()) {
-            let filled = DynamicMessage::decode(self.message.clone(), payload)
-                .map_err(|error| Error::data(format!("not valid protobuf: {error}")))
-                .and_then(|message| fill_row(&message, &self.members, &mut self.rows, self.read_defaults));
-            match filled {
+            match self.read(payload) {
                 Ok(()) => {
                     self.rows.end();
                     payload_of.push(number);
@@ -65,13 +82,12 @@ fn fill_row(
     row: &mut RowBuilder,
     read_defaults: bool,
 ) -> Result<()> {
-    for (index, Member { field, shape }) in members.iter().enumerate() {
+    for (index, Member { field, shape, is_plain, .. }) in members.iter().enumerate() {
         let is_there = message.has_field(field);
-        let is_plain = !field.supports_presence() && !field.is_list() && !field.is_map();
         // The default of a message that is not there is a message of defaults, without end if it holds itself.
         let is_message = matches!(shape, Shape::Row(..) | Shape::Time(_));
         let column = row.column(index);
-        let filled = match is_there || is_plain || (read_defaults && !is_message) {
+        let filled = match is_there || *is_plain || (read_defaults && !is_message) {
             true => fill(&message.get_field(field), shape, column, read_defaults),
             false => {
                 column.null();
@@ -85,7 +101,12 @@ fn fill_row(
     Ok(())
 }
 
-fn fill(value: &Value, shape: &Shape, column: &mut ColumnBuilder, read_defaults: bool) -> Result<()> {
+pub(super) fn fill(
+    value: &Value,
+    shape: &Shape,
+    column: &mut ColumnBuilder,
+    read_defaults: bool,
+) -> Result<()> {
     let mismatch = || Error::internal("a field is of another type than its message says");
     match (shape, value) {
         (Shape::Row(_, members), Value::Message(message)) => {
@@ -148,6 +169,6 @@ fn fill(value: &Value, shape: &Shape, column: &mut ColumnBuilder, read_defaults:
     Ok(())
 }
 
-fn unsigned(value: u64) -> Scalar<'static> {
+pub(super) fn unsigned(value: u64) -> Scalar<'static> {
     i64::try_from(value).map_or(Scalar::UInt(value), Scalar::Int)
 }

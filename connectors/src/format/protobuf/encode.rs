@@ -90,7 +90,13 @@ fn typed(shape: &Shape, column: &ArrayRef) -> Result<Typed> {
 }
 
 fn cast(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
-    Ok(cast_with_options(column, kind, &CastOptions { safe: false, ..CastOptions::default() })?)
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    // A time of day as a number is milliseconds, whatever the column's unit, since that is how it is read.
+    if matches!(column.data_type(), DataType::Time32(_)) && kind.is_integer() {
+        let ms = cast(column, &DataType::Time32(TimeUnit::Millisecond))?;
+        return cast(&cast_with_options(&ms, &DataType::Int32, &strict)?, kind);
+    }
+    Ok(cast_with_options(column, kind, &strict)?)
 }
 
 fn arrow_kind(kind: &Kind) -> DataType {
@@ -114,7 +120,7 @@ fn message(
     row: usize,
 ) -> Result<DynamicMessage> {
     let mut message = DynamicMessage::new(of.clone());
-    for (Member { field, shape }, typed) in members.iter().zip(columns) {
+    for (Member { field, shape, .. }, typed) in members.iter().zip(columns) {
         if let Some(value) = value(shape, typed, row)? {
             message
                 .try_set_field(field, value)

@@ -1,8 +1,10 @@
 //! The `protobuf` format: a message a payload, of a type that a descriptor file describes.
 //!
-//! shape.rs matches columns and fields once, decode.rs reads and encode.rs writes by it, through prost-reflect.
+//! shape.rs matches columns and fields once; by it decode.rs reads (mostly with direct.rs, from the bytes into the columns)
+//! and encode.rs writes, through prost-reflect.
 
 mod decode;
+mod direct;
 mod encode;
 mod shape;
 
@@ -88,5 +90,6 @@ impl Codec for ProtobufCodec {
     }
 }
 
+#[cfg(feature = "formats")]
 #[cfg(test)]
 mod tests;

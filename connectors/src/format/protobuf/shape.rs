@@ -2,14 +2,36 @@
 
 use arrow_schema::{DataType, Fields};
 use millstream_engine::{Error, Result};
-use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 const TIMESTAMP: &str = "google.protobuf.Timestamp";
 
 /// A column's field.
 pub(super) struct Member {
     pub field: FieldDescriptor,
+    pub number: u32,
+    /// Not there, it is its default value: a plain scalar of proto3.
+    pub is_plain: bool,
+    pub default: Value,
     pub shape: Shape,
+}
+
+impl Member {
+    /// True where nothing in a message is asked of that direct.rs does not do: maps, of whose equal keys the last counts,
+    /// oneofs, whose fields unset each other, and groups.
+    pub fn is_direct(&self) -> bool {
+        let is_in_oneof = self.field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic());
+        !is_in_oneof && !self.field.is_group() && is_direct(&self.shape)
+    }
+}
+
+fn is_direct(shape: &Shape) -> bool {
+    match shape {
+        Shape::Map { .. } => false,
+        Shape::List(item) => is_direct(item),
+        Shape::Row(_, members) => members.iter().all(Member::is_direct),
+        Shape::Scalar(_) | Shape::Enum { .. } | Shape::Time(_) => true,
+    }
 }
 
 /// How values of a field and of a column correspond.
@@ -47,7 +69,13 @@ pub(super) fn members(columns: &Fields, message: &MessageDescriptor) -> Result<V
                 .remedy(format!("its fields: {}", known.join(", ")))
         })?;
         let shape = of_field(column.data_type(), &field).map_err(|error| error.at(place()))?;
-        members.push(Member { field, shape });
+        members.push(Member {
+            number: field.number(),
+            is_plain: !field.supports_presence() && !field.is_list() && !field.is_map(),
+            default: Value::default_value_for_field(&field),
+            field,
+            shape,
+        });
     }
     Ok(members)
 }

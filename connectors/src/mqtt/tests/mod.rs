@@ -2,6 +2,8 @@
 //! request. `tests/mosquitto.rs` of this crate runs against Mosquitto.
 
 mod metadata;
+#[cfg(feature = "avro")]
+mod registry;
 mod rig;
 mod scripted;
 mod secure;
