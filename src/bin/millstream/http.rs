@@ -254,6 +254,15 @@ fn metrics(pipeline: &Pipeline, live: &Live) -> String {
         live.dropped()
     );
     let up = u8::from(pipeline.state() == JobState::Running);
+    if pipeline.state_folder().is_some() {
+        let _ = writeln!(
+            out,
+            "# HELP millstream_checkpoint_last The last checkpoint that is safe on disk; it counts up.\n\
+             # TYPE millstream_checkpoint_last gauge\nmillstream_checkpoint_last{{pipeline=\"{}\"}} {}",
+            escaped(pipeline.name()),
+            pipeline.last_checkpoint()
+        );
+    }
     let _ = writeln!(
         out,
         "# HELP millstream_up 1 while the pipeline runs.\n# TYPE millstream_up gauge\nmillstream_up{{pipeline=\"{}\"}} {up}",
