@@ -64,6 +64,8 @@ pub(crate) struct StageInstance {
     told: Epoch,
     /// Something was done since the sinks were last told that it is quiet.
     busy: bool,
+    /// A sink had no room when it was last looked at.
+    was_blocked: bool,
     finished: bool,
 }
 
@@ -80,7 +82,7 @@ impl StageInstance {
             Head::Source(source) => Head::Source(SourceHead { barrier: checkpoints.requested(), ..source }),
             gate => gate,
         };
-        Self { name, head, chain, checkpoints, clock, told, busy: false, finished: false }
+        Self { name, head, chain, checkpoints, clock, told, busy: false, was_blocked: false, finished: false }
     }
 
     /// Does a bounded piece of work. `drain` tells sources to take nothing new.
@@ -119,7 +121,12 @@ impl StageInstance {
             });
         }
         if blocked {
+            self.was_blocked = true;
             return Ok(Progress::Waiting(None));
+        }
+        if std::mem::take(&mut self.was_blocked) {
+            // A sink that has room again may hold rows back, and is asked for them when it is quiet.
+            self.busy = true;
         }
         if self.chain.emit_letters()? {
             return Ok(Progress::Made);

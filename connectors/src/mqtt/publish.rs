@@ -78,6 +78,9 @@ impl Delivery {
     pub fn start(sending: Arc<Sending>, client_id: &str, context: &InstanceContext) -> Result<Self> {
         let (sender, receiver) = outlet(sending.outlet_bytes_max, Arc::clone(&context.waker));
         let shared = Arc::<Shared>::default();
+        // Most formats need nothing from elsewhere, and their first row must not wait for the task to say so.
+        let needs_nothing = sending.codec.prepare_encoder(&sending.payload_schema).is_none();
+        shared.prepared.store(needs_nothing, Ordering::Release);
         let publisher = Publisher {
             outage: Outage::new(Arc::clone(&sending.link), client_id, context),
             preparing: Preparing::new(&sending.link, client_id, context),
