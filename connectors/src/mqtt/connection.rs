@@ -224,6 +224,14 @@ impl Connection {
         Ok(Some(Incoming::Publish(message)))
     }
 
+    /// Leaves what arrives in the socket for `time`, which must be short: nothing is written either.
+    ///
+    /// # Errors
+    /// As [`Connection::attend`].
+    pub async fn rest(&mut self, time: Duration) -> Result<()> {
+        self.stream.rest(time).await.map_err(|error| self.end(Some(error)))
+    }
+
     /// Does one thing of what there is to do: writes, reads (if `read`), pings; otherwise waits.
     pub async fn attend(&mut self, read: bool) -> Result<()> {
         self.keep_alive.deaf |= !read;

@@ -281,7 +281,9 @@ impl Receiver {
                 return End::Lost(error);
             }
             if let Some(gather) = pace.after(unacknowledged, received_ns) {
-                sleep(gather).await;
+                if let Err(error) = connection.rest(gather).await {
+                    return End::Lost(error);
+                }
             }
         }
     }

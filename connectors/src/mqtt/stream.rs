@@ -7,11 +7,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -27,6 +29,8 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
     Ws(Box<Frames<TcpStream>>),
     Wss(Box<Frames<TlsStream<TcpStream>>>),
+    /// Nothing is there while a resting stream is away, or when its rest was broken off.
+    Away,
     #[cfg(test)]
     Memory(tokio::io::DuplexStream),
 }
@@ -74,6 +78,28 @@ async fn encrypt(
     connector.connect(name, tcp).await.map_err(|error| refusal::handshake(&error))
 }
 
+impl Stream {
+    /// Leaves what arrives in the socket for `time`. A plain stream is taken out of the I/O driver meanwhile, which
+    /// otherwise wakes up for every packet that comes, wanted or not.
+    ///
+    /// # Errors
+    /// If the system cannot give the stream back.
+    pub async fn rest(&mut self, time: Duration) -> io::Result<()> {
+        match std::mem::replace(self, Self::Away) {
+            Self::Tcp(tcp) => {
+                let tcp = tcp.into_std()?;
+                sleep(time).await;
+                *self = Self::Tcp(TcpStream::from_std(tcp)?);
+            }
+            other => {
+                *self = other;
+                sleep(time).await;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Calls a method of the stream that is inside.
 macro_rules! each {
     ($stream:expr, $inner:ident => $call:expr) => {
@@ -82,6 +108,7 @@ macro_rules! each {
             Stream::Tls($inner) => $call,
             Stream::Ws($inner) => $call,
             Stream::Wss($inner) => $call,
+            Stream::Away => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             #[cfg(test)]
             Stream::Memory($inner) => $call,
         }
