@@ -280,10 +280,10 @@ impl Receiver {
             if let Some(error) = failure {
                 return End::Lost(error);
             }
-            if let Some(gather) = pace.after(unacknowledged, received_ns) {
-                if let Err(error) = connection.rest(gather).await {
-                    return End::Lost(error);
-                }
+            if let Some(gather) = pace.after(unacknowledged, received_ns)
+                && let Err(error) = connection.rest(gather).await
+            {
+                return End::Lost(error);
             }
         }
     }
