@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
 use millstream_engine::keys::hash_bytes;
 use millstream_engine::metrics::{Link as LinkState, OperatorMetrics};
@@ -119,15 +119,7 @@ impl Outage {
             return Duration::ZERO;
         }
         self.failures = self.failures.saturating_add(1);
-        let full = if error.kind() == ErrorKind::Config {
-            self.link.backoff_max
-        } else {
-            self.link
-                .backoff_initial
-                .saturating_mul(1 << (self.failures - 1).min(31))
-                .min(self.link.backoff_max)
-        };
-        let wait = full.mul_f64(self.random.random_range(0.5..=1.0));
+        let wait = self.link.backoff(self.failures, error.kind(), &mut self.random);
         self.log(error, failed, wait, now_ns);
         wait
     }

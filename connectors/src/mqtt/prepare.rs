@@ -9,8 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
 use millstream_engine::format::Prepare;
 use millstream_engine::keys::hash_bytes;
@@ -61,11 +61,7 @@ impl Preparing {
         self.failures = self.failures.saturating_add(1);
         self.metrics.set_link(LinkState::Down);
         self.metrics.retries.add(1);
-        let full = match error.kind() {
-            ErrorKind::Config => self.link.backoff_max,
-            _ => self.link.backoff_initial.saturating_mul(1 << (self.failures - 1).min(31)),
-        };
-        let wait = full.min(self.link.backoff_max).mul_f64(self.random.random_range(0.5..=1.0));
+        let wait = self.link.backoff(self.failures, error.kind(), &mut self.random);
         self.log(&error, wait);
         Some(wait)
     }

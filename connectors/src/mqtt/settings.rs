@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::Rng;
+use rand::rngs::SmallRng;
 use rustls::ClientConfig;
 
 use millstream_engine::dead_letter::OnError;
 use millstream_engine::options::Options;
 use millstream_engine::registry::Table;
-use millstream_engine::{Error, Result};
+use millstream_engine::{Error, ErrorKind, Result};
 
 use crate::format::on_error;
 use crate::tls;
@@ -106,6 +108,16 @@ impl Link {
             on_error: on_error(options)?,
             brokers,
         })
+    }
+
+    /// How long to wait after failure `failures`, counted from 1, of a kind: between half and all of the backoff, which
+    /// is at its maximum from the start where somebody has to mend something.
+    pub fn backoff(&self, failures: u32, kind: ErrorKind, random: &mut SmallRng) -> Duration {
+        let full = match kind {
+            ErrorKind::Config => self.backoff_max,
+            _ => self.backoff_initial.saturating_mul(1 << (failures - 1).min(31)),
+        };
+        full.min(self.backoff_max).mul_f64(random.random_range(0.5..=1.0))
     }
 
     /// The broker of this number, from 0.

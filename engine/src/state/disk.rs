@@ -96,21 +96,23 @@ fn fit(checkpoint: &mut Checkpoint, shape: &[(String, String)], allow_dropped_st
     let does = |shape: &[(String, String)], operator: &str| {
         shape.iter().find(|(known, _)| known == operator).map(|(_, does)| does.clone())
     };
-    let mut strangers: Vec<String> = Vec::new();
+    let mut strangers: BTreeMap<String, String> = BTreeMap::new();
     let former = std::mem::take(&mut checkpoint.shape);
     checkpoint.snapshots.retain(|(operator, _, snapshot)| {
         let (before, now) = (does(&former, operator), does(shape, operator));
         let is_kept =
             (snapshot.groups.is_empty() && snapshot.blobs.is_empty()) || (now.is_some() && before == now);
-        if !is_kept && !strangers.iter().any(|known| known.starts_with(&format!("'{operator}' "))) {
+        if !is_kept {
             let before = before.unwrap_or_default();
-            strangers.push(match now {
+            let why = match now {
                 Some(now) => format!("'{operator}' was \"{before}\" and is \"{now}\""),
                 None => format!("'{operator}' (\"{before}\") is not in it any more"),
-            });
+            };
+            strangers.insert(operator.clone(), why);
         }
         is_kept
     });
+    let strangers: Vec<String> = strangers.into_values().collect();
     if strangers.is_empty() || allow_dropped_state {
         if !strangers.is_empty() {
             tracing::warn!("state is dropped, as was allowed: {}", strangers.join("; "));
