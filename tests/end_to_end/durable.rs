@@ -13,11 +13,15 @@ const IN_WINDOW: i64 = 500;
 
 /// Windows of a counting generator, appended to a file: a number is 10 ms of event time.
 fn sql(folder: &Path, window: &str) -> String {
+    sql_to(folder, window, LAST)
+}
+
+fn sql_to(folder: &Path, window: &str, last: i64) -> String {
     let text = format!(
         "SET 'execution.checkpointing.interval' = '100 ms';
          CREATE TABLE numbers (n BIGINT, d AS MOD(n, 7), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts)
          WITH ('connector' = 'datagen', 'rows-per-second' = '10000', 'fields.n.kind' = 'sequence',
-               'fields.n.start' = '0', 'fields.n.end' = '{LAST}');
+               'fields.n.start' = '0', 'fields.n.end' = '{last}');
          CREATE TABLE sums (d BIGINT, starts TIMESTAMP_LTZ(3), numbers BIGINT, total BIGINT)
          WITH ('connector' = 'filesystem', 'path' = '{}', 'sink.append' = 'true');
          INSERT INTO sums SELECT d, window_start, COUNT(*), SUM(n)
@@ -109,7 +113,8 @@ fn suspended_it_goes_on_with_nothing_twice() {
 #[test]
 fn a_folder_in_use_or_of_another_query_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (query, state) = (sql(folder.path(), "5"), folder.path().join("state"));
+    // One that does not come to its end by itself, however slow the machine is.
+    let (query, state) = (sql_to(folder.path(), "5", 1_000_000_000), folder.path().join("state"));
     let state = state.display().to_string();
     let mut first = command(&["run", &query, "--state", &state]).spawn().unwrap();
     wait_until("windows", || written(folder.path()).1 > 30);
@@ -119,7 +124,7 @@ fn a_folder_in_use_or_of_another_query_is_refused() {
     let mut err = BufReader::new(first.stderr.take().unwrap());
     assert_eq!(err.read_line(&mut String::new()).unwrap(), 0, "a killed process says nothing");
     first.wait().unwrap();
-    let other = sql(folder.path(), "60");
+    let other = sql_to(folder.path(), "60", 1);
     let refused = run(&["run", &other, "--state", &state]);
     assert!(
         refused.code == Some(1)
