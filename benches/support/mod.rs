@@ -8,6 +8,10 @@
 use std::str::FromStr;
 use std::time::Instant;
 
+/// The command's allocator, so that benches measure what it does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The value behind `--name` on the command line, or `default`.
 pub fn flag<T: FromStr>(name: &str, default: T) -> T {
     let wanted = format!("--{name}");
@@ -64,10 +68,20 @@ pub fn rounds(mut body: impl FnMut()) -> Took {
 
 /// User and system time of process `pid` so far.
 pub fn cpu_seconds(pid: &str) -> f64 {
+    ticks(pid, 11)
+}
+
+/// User and system time of the processes that this one started and waited for.
+pub fn children_cpu_seconds() -> f64 {
+    ticks("self", 13)
+}
+
+/// Two times of a process, in seconds; `first` counts from the field behind its name.
+fn ticks(pid: &str, first: usize) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     // Ticks are hundredths of a second on every Linux that people run.
-    after_name.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>() as f64 / 100.0
+    after_name.skip(first).take(2).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>() as f64 / 100.0
 }
 
 /// Prints a case's rate, and the processor time a row.

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use crate::support::{command, ended, file, free_address, get, run, signal, wait_until};
 
 /// A node of the test's own, broker and controller in one.
-struct Kafka {
+pub struct Kafka {
     folder: tempfile::TempDir,
-    address: SocketAddr,
+    pub address: SocketAddr,
     process: Option<Child>,
 }
 
@@ -30,18 +30,37 @@ fn java(class: &str) -> Command {
 
 impl Kafka {
     fn start() -> Self {
+        Self::start_with([].into_iter(), "", &[])
+    }
+
+    /// One that also has these (name, protocol, address) to listen on, more in its configuration, and what more its
+    /// storage is formatted with.
+    pub fn start_with<'a>(
+        listeners: impl Iterator<Item = (&'a str, &'a str, SocketAddr)>,
+        more: &str,
+        formatted_with: &[&str],
+    ) -> Self {
+        let (mut names, mut protocols) = (String::new(), String::new());
+        for (name, protocol, address) in listeners {
+            names += &format!(",{name}://{address}");
+            protocols += &format!(",{name}:{protocol}");
+        }
         let (folder, address, controller) = (tempfile::tempdir().unwrap(), free_address(), free_address());
         let config = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
-             listeners=PLAINTEXT://{address},CONTROLLER://{controller}\nadvertised.listeners=PLAINTEXT://{address}\n\
-             controller.listener.names=CONTROLLER\nlistener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+             listeners=PLAINTEXT://{address},CONTROLLER://{controller}{names}\n\
+             advertised.listeners=PLAINTEXT://{address}{names}\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}\n\
              log.dirs={}\noffsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
-             transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n",
+             transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n{more}",
             folder.path().join("data").display()
         );
         let config = file(folder.path(), "server.properties", config);
         let format = ["format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", &config];
-        assert!(java("kafka.tools.StorageTool").args(format).status().unwrap().success());
+        assert!(
+            java("kafka.tools.StorageTool").args(format).args(formatted_with).status().unwrap().success()
+        );
         let mut kafka = Self { folder, address, process: None };
         kafka.up();
         kafka
@@ -66,7 +85,7 @@ impl Kafka {
         command
     }
 
-    fn topic(&self, arguments: &[&str]) {
+    pub fn topic(&self, arguments: &[&str]) {
         // The node may listen before it knows its own log again.
         wait_until("the topic's command", || {
             self.tool("TopicCommand", arguments).status().unwrap().success()
@@ -80,14 +99,14 @@ impl Kafka {
         self.tool("ConsoleProducer", &arguments).args(keys).stdin(Stdio::piped()).spawn().unwrap()
     }
 
-    fn write(&self, topic: &str, lines: impl Iterator<Item = String>) {
+    pub fn write(&self, topic: &str, lines: impl Iterator<Item = String>) {
         let mut producer = self.producer(topic);
         producer.stdin.take().unwrap().write_all(lines.collect::<String>().as_bytes()).unwrap();
         assert!(producer.wait().unwrap().success());
     }
 
     /// The topic's messages, each as its key and its value.
-    fn read(&self, topic: &str) -> Vec<(String, String)> {
+    pub fn read(&self, topic: &str) -> Vec<(String, String)> {
         let arguments = ["--topic", topic, "--from-beginning", "--timeout-ms", "5000"];
         let keys = ["--property", "print.key=true"];
         let mut command = self.tool("consumer.ConsoleConsumer", &arguments);
@@ -96,7 +115,12 @@ impl Kafka {
         text.lines().map(|line| line.split_once('\t').unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
     }
 
-    fn numbers(&self, topic: &str) -> BTreeSet<u64> {
+    /// The topic's values, where a message may have no key.
+    pub fn read_values(&self, topic: &str) -> Vec<String> {
+        self.read(topic).into_iter().map(|(_, value)| value).collect()
+    }
+
+    pub fn numbers(&self, topic: &str) -> BTreeSet<u64> {
         let value = |text: String| serde_json::from_str::<Value>(&text).unwrap()["n"].as_u64().unwrap();
         self.read(topic).into_iter().map(|(_, text)| value(text)).collect()
     }

@@ -13,6 +13,8 @@ mod examples;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_secure;
 mod layering;
 mod mosquitto;
 mod promises;

@@ -117,7 +117,7 @@ impl Fetcher {
                 // Serves librdkafka's reports; nothing is assigned yet, so there is no message that this could lose.
                 let is_soon = now_ns.saturating_sub(started_ns) < ANSWER_NS;
                 if let Some(Err(error)) = consumer.poll(if is_soon { POLL_FIRST } else { POLL }) {
-                    self.watch.report(&error, "while looking for partitions");
+                    tracing::debug!(table = %self.watch.table, "while looking for partitions: {error}");
                 }
                 continue;
             }

@@ -23,7 +23,7 @@ const AGAIN_NS: u64 = 60_000_000_000;
 
 /// One client's link.
 pub(super) struct Watch {
-    table: String,
+    pub table: String,
     brokers: String,
     metrics: Arc<OperatorMetrics>,
     clock: ClockRef,
@@ -176,6 +176,14 @@ impl Watch {
                 );
                 self.outage.lock().cause = Some(cause);
                 self.down("authentication failed");
+            }
+            Some(RDKafkaErrorCode::SSL) => {
+                self.outage.lock().cause = Some(format!("TLS failed: look at 'properties.ssl.*' ({reason})"));
+                self.down("TLS failed");
+            }
+            // Says which broker and why, where asking says only that nobody answered.
+            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {
+                self.outage.lock().cause = Some(reason.to_owned());
             }
             _ => tracing::debug!(table = %self.table, "Kafka at {}: {error}: {reason}", self.brokers),
         }
