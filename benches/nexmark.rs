@@ -11,6 +11,10 @@ use std::time::Instant;
 
 use millstream::Pipeline;
 
+/// The command's allocator, so that this measures what it does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The table of nexmark-flink, with views as it has them.
 const TABLES: &str = "
 CREATE TABLE datagen (
