@@ -188,6 +188,50 @@ fn means_of_a_topic_with_four_partitions_go_to_another_topic() {
 
 #[test]
 #[ignore = "needs Kafka; scripts/test runs it"]
+fn card_fraud_tells_of_a_card_that_pays_in_three_countries() {
+    let kafka = Kafka::start();
+    kafka.topic(&["--create", "--topic", "payments", "--partitions", "3"]);
+    kafka.topic(&["--create", "--topic", "suspects", "--partitions", "1"]);
+    let payment = |second: u32, card: &str, country: &str| {
+        let at = format!("2026-01-01T08:{:02}:{:02}", second / 60, second % 60);
+        format!("{card}\t{}\n", json!({"ts": at, "card": card, "country": country, "amount": 19.9}))
+    };
+    // One is an honest card, one is in three countries within two minutes, one pays ten times.
+    let mut lines: Vec<String> =
+        (0..3).map(|n| payment(20 * n, "honest", ["FR", "DE"][n as usize % 2])).collect();
+    lines.extend(
+        ["FR", "DE", "IT"].iter().zip([10, 60, 100]).map(|(country, at)| payment(at, "traveller", country)),
+    );
+    lines.extend((0..10).map(|n| payment(15 + n, "often", "FR")));
+    // Of each card one much later, so that every partition's clock goes on.
+    lines.extend(["honest", "traveller", "often"].map(|card| payment(1_800, card, "FR")));
+    kafka.write("payments", lines.into_iter());
+    let path = format!("{}/examples/card_fraud.sql", env!("CARGO_MANIFEST_DIR"));
+    let child = command(&["run", &path]).env("KAFKA", kafka.address.to_string()).spawn().unwrap();
+    let mut told = Vec::new();
+    // Four windows hold both minutes of the traveller, five the one minute of the card that pays often.
+    wait_until("the suspects", || {
+        told = kafka.read("suspects");
+        told.len() >= 9
+    });
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let of = |card: &str| -> Vec<Value> {
+        let own = told.iter().filter(|(key, _)| key == card);
+        own.map(|(_, row)| serde_json::from_str(row).unwrap()).collect()
+    };
+    let (travels, often) = (of("traveller"), of("often"));
+    assert!(
+        travels.iter().all(|row| row["payments"] == json!(3) && row["countries"] == json!(3)),
+        "{told:?}"
+    );
+    assert!(often.iter().all(|row| row["payments"] == json!(10) && row["amount"].as_f64() == Some(199.0)));
+    assert_eq!((travels.len(), often.len(), of("honest").len()), (4, 5, 0), "{told:?}");
+}
+
+#[test]
+#[ignore = "needs Kafka; scripts/test runs it"]
 fn a_node_that_is_killed_and_partitions_that_are_added_cost_no_message() {
     let mut kafka = Kafka::start();
     kafka.topic(&["--create", "--topic", "from", "--partitions", "2"]);

@@ -17,6 +17,7 @@ mod run;
 mod runner;
 mod signals;
 mod status;
+mod terminal;
 
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
@@ -55,7 +56,7 @@ fn start_logs(default: &str) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| terminal::lines(std::io::stderr()))
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
         .init();

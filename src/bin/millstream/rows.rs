@@ -10,9 +10,10 @@ use millstream::sql::{QueryResult, ResultSinks};
 use parking_lot::Mutex;
 
 use crate::cli::Format;
+use crate::terminal::Lines;
 
 /// Where rows go.
-pub type Output = Arc<Mutex<LineWriter<Stdout>>>;
+pub type Output = Arc<Mutex<LineWriter<Lines<Stdout>>>>;
 
 /// Rows after which a table's head is shown again.
 const ROWS_A_PAGE: usize = 40;

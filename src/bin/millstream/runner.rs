@@ -11,7 +11,7 @@ use crate::cli::{Format, PlanOptions, RunOptions};
 use crate::exit::Failure;
 use crate::live::Live;
 use crate::signals::{Signal, Signals};
-use crate::{http, rows, status};
+use crate::{http, rows, status, terminal};
 
 /// How many workers the command line asks for.
 pub fn workers(plan: &PlanOptions) -> usize {
@@ -23,7 +23,7 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     let stdout = std::io::stdout();
     let default = if stdout.is_terminal() { Format::Table } else { Format::Json };
     let format = options.format.unwrap_or(default);
-    let output: rows::Output = Arc::new(Mutex::new(std::io::LineWriter::new(stdout)));
+    let output: rows::Output = Arc::new(Mutex::new(terminal::lines(stdout)));
     let live = Arc::<Live>::default();
     let mut results = rows::results(format, output);
     if options.http.is_some() {
@@ -74,12 +74,12 @@ pub fn attend(pipeline: &Arc<Pipeline>, signals: &Signals) -> Result<(), Failure
             }
             Signal::Interrupt if pipeline.state_folder().is_some() => {
                 interrupted = true;
-                eprintln!("\rstopping: making the state safe (once more to stop at once)");
+                terminal::say("stopping: making the state safe (once more to stop at once)");
                 pipeline.suspend();
             }
             Signal::Interrupt => {
                 interrupted = true;
-                eprintln!("\rdraining: delivering what is inside (once more to stop at once)");
+                terminal::say("draining: delivering what is inside (once more to stop at once)");
                 pipeline.drain();
             }
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use millstream::Pipeline;
 use millstream::engine::metrics::{Link, OperatorMetrics};
 
+use crate::terminal::{WIPE, fitting};
+
 /// How often the line is drawn.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -63,8 +65,8 @@ impl Totals {
     }
 }
 
-/// The status line; ends when dropped. It exists only where standard error is a terminal and standard output is not,
-/// or shows no rows itself.
+/// The status line; ends when dropped. It exists only where standard error is a terminal; rows and messages on the same
+/// terminal take its place (terminal.rs), and it is drawn again below them.
 pub struct Line {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -84,11 +86,11 @@ impl Line {
                 std::thread::park_timeout(EVERY);
                 let now = Totals::of(pipeline.metrics());
                 let line = line(&pipeline, &last, &now);
-                eprint!("\r\x1b[2K{line}");
+                eprint!("{WIPE}{}", fitting(&line));
                 let _ = std::io::stderr().flush();
                 last = now;
             }
-            eprint!("\r\x1b[2K");
+            eprint!("{WIPE}");
         };
         Self { ended, thread: std::thread::Builder::new().name("status".into()).spawn(draw).ok() }
     }
