@@ -14,6 +14,7 @@ pub mod keys;
 pub mod project;
 mod row_store;
 mod row_text;
+pub mod top;
 pub mod union;
 pub mod watermark;
 pub mod window;
@@ -22,6 +23,7 @@ pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
 pub use project::Project;
+pub use top::{SortKey, TopN, TopSpec, WindowTopN};
 pub use union::Union;
 pub use watermark::{CutRule, WatermarkAssigner, WatermarkSpec};
 pub use window::{WindowAggregateSpec, WindowAssigner};

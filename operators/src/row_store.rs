@@ -25,6 +25,9 @@ pub(crate) struct RowStore {
 #[derive(Debug, Clone, Copy)]
 struct Span {
     start: usize,
+    /// Bytes in front of the row that go with it.
+    prefix: usize,
+    /// Of prefix and row.
     len: usize,
 }
 
@@ -48,7 +51,14 @@ impl RowStore {
 
     /// Keeps an encoded row, and answers its number.
     pub fn insert(&mut self, row: &[u8]) -> u32 {
-        let span = Span { start: self.bytes.len(), len: row.len() };
+        self.insert_with(&[], row)
+    }
+
+    /// Keeps an encoded row with bytes of the caller's own.
+    pub fn insert_with(&mut self, prefix: &[u8], row: &[u8]) -> u32 {
+        let (start, len) = (self.bytes.len(), prefix.len() + row.len());
+        let span = Span { start, prefix: prefix.len(), len };
+        self.bytes.extend_from_slice(prefix);
         self.bytes.extend_from_slice(row);
         match self.free.pop() {
             Some(slot) => {
@@ -65,14 +75,20 @@ impl RowStore {
     /// The encoded row `slot`.
     pub fn get(&self, slot: u32) -> &[u8] {
         let span = self.spans[slot as usize];
-        &self.bytes[span.start..span.start + span.len]
+        &self.bytes[span.start + span.prefix..span.start + span.len]
+    }
+
+    /// The caller's bytes of row `slot`.
+    pub fn prefix(&self, slot: u32) -> &[u8] {
+        let span = self.spans[slot as usize];
+        &self.bytes[span.start..span.start + span.prefix]
     }
 
     /// Forgets row `slot`.
     pub fn remove(&mut self, slot: u32) {
         let span = &mut self.spans[slot as usize];
         self.bytes_dead += span.len;
-        span.len = 0;
+        (span.len, span.prefix) = (0, 0);
         self.free.push(slot);
         if self.bytes_dead > COMPACT_BYTES_MIN && self.bytes_dead * 2 > self.bytes.len() {
             self.compact();
