@@ -41,6 +41,11 @@ impl ChangeKind {
             Self::Delete => "-D",
         }
     }
+
+    /// True for `-U` and `-D`, which take a row back that was given before.
+    pub fn takes_back(self) -> bool {
+        matches!(self, Self::UpdateBefore | Self::Delete)
+    }
 }
 
 /// Rows on their way through the graph.

@@ -225,6 +225,19 @@ impl KeyTable {
         }
     }
 
+    /// A table of `groups` alone: key `groups[i]` has number `i` there.
+    ///
+    /// # Errors
+    /// If the stored keys cannot be decoded, which would be a defect.
+    pub fn subset(&self, groups: &[u32]) -> Result<KeyTable> {
+        let mut kept = Self::new(&self.types)?;
+        let columns = self.columns(groups)?;
+        let hashes: Vec<u64> = groups.iter().map(|group| self.hashes[*group as usize]).collect();
+        let prepared = kept.prepare(&columns, groups.len())?;
+        kept.intern(&prepared, &hashes, 0, groups.len(), &mut Vec::new());
+        Ok(kept)
+    }
+
     /// The key columns of `groups`, in that order.
     ///
     /// # Errors

@@ -5,17 +5,25 @@
 
 pub mod aggregate;
 pub mod expr;
+#[cfg(test)]
+mod folded;
+pub mod group;
 mod kept_type;
+mod keyed;
 pub mod keys;
 pub mod project;
+mod row_store;
 mod row_text;
+pub mod top;
 pub mod union;
 pub mod watermark;
 pub mod window;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind, GroupState, PerGroup};
 pub use expr::{Column, Expression, ExpressionRef};
+pub use group::{Group, GroupSpec};
 pub use project::Project;
+pub use top::{SortKey, TopN, TopSpec, WindowTopN};
 pub use union::Union;
 pub use watermark::{CutRule, WatermarkAssigner, WatermarkSpec};
 pub use window::{WindowAggregateSpec, WindowAssigner};

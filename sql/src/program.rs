@@ -101,6 +101,8 @@ pub struct Settings {
     pub local_time_zone: Tz,
     /// `table.exec.source.idle-timeout`, in ms.
     pub idle_timeout_ms: Option<i64>,
+    /// `table.exec.state.ttl`, in ms: how long state of a key is kept that is not written; 0 for ever, none not said.
+    pub state_ttl_ms: Option<i64>,
     /// `execution.checkpointing.interval`, in ms.
     pub checkpoint_interval_ms: Option<i64>,
 }
@@ -112,6 +114,7 @@ impl Default for Settings {
             workers: None,
             local_time_zone: Tz::UTC,
             idle_timeout_ms: None,
+            state_ttl_ms: None,
             checkpoint_interval_ms: None,
         }
     }

@@ -15,7 +15,7 @@ use crate::functions::FunctionContext;
 use crate::lower::build::build;
 use crate::lower::emit::{Statement as Lowered, Target, emit};
 use crate::lower::insert::insert;
-use crate::lower::rel::{Rel, RelKind};
+use crate::lower::rel::{Rel, RelKind, unbounded_state};
 use crate::lower::sides::add_late_columns;
 use crate::parse::{self, Name, Statement, Text};
 use crate::plan::error::PlanError;
@@ -171,7 +171,7 @@ impl Session<'_> {
                         .error("a SELECT of its own has nowhere to send its rows here", range)
                         .remedy("write INSERT INTO table SELECT …"));
                 };
-                let result = QueryResult { index: self.queries, schema, updates: false };
+                let result = QueryResult { index: self.queries, schema, updates: rel.updates() };
                 Lowered { rel, target: Target::Result(results(&result), self.queries) }
             }
             _ => {
@@ -183,6 +183,9 @@ impl Session<'_> {
         add_late_columns(&mut lowered.rel, &self.entries)
             .map_err(|error| place(error, &self.definitions, self.text, range))?;
         self.check_connectors(&lowered)?;
+        if self.settings.state_ttl_ms.is_none() {
+            self.check_bounded(&lowered.rel).map_err(resolve)?;
+        }
         Ok((lowered, range.clone()))
     }
 
@@ -202,6 +205,27 @@ impl Session<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Refuses state that grows for ever: of a stream without an end, by keys of which there is no last.
+    fn check_bounded(&self, rel: &Rel) -> Result<(), PlanError> {
+        if let Some((what, place)) = unbounded_state(rel) {
+            let mut read = Vec::new();
+            tables_of(rel, &mut read);
+            for entry in read {
+                if !entry.source(self.registry)?.is_bounded() {
+                    let mut error = PlanError::new(format!("{what} keeps state for every key of '{}', for ever", entry.name))
+                        .remedy(
+                            "say for how long a key that is not written is kept: SET 'table.exec.state.ttl' = '1 d' \
+                             ('0' keeps it for ever); or use a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), \
+                             INTERVAL '10' SECOND)) GROUP BY window_start, window_end, …",
+                        );
+                    error.span = place;
+                    return Err(error);
+                }
+            }
+        }
+        rel.inputs().into_iter().try_for_each(|input| self.check_bounded(input))
     }
 
     fn query(&self, query: Box<ast::Query>) -> Result<Rel, PlanError> {
@@ -267,7 +291,7 @@ impl Session<'_> {
     }
 
     fn emit(&self, statements: &[Lowered], graph: &mut Graph) -> Result<(), PlanError> {
-        emit(statements, graph, self.registry, &self.entries, self.workers(), self.settings.idle_timeout_ms)
+        emit(statements, graph, self.registry, &self.entries, self.workers(), &self.settings)
     }
 
     fn finish(self) -> Result<Program, SqlError> {
@@ -275,7 +299,7 @@ impl Session<'_> {
         let whole = self.lowered.first().map_or(0..0, |(_, range)| range.clone());
         let (statements, _): (Vec<_>, Vec<_>) = self.lowered.into_iter().unzip();
         let workers = self.settings.workers.unwrap_or(self.options.workers).max(1);
-        emit(&statements, &mut graph, self.registry, &self.entries, workers, self.settings.idle_timeout_ms)
+        emit(&statements, &mut graph, self.registry, &self.entries, workers, &self.settings)
             .map_err(|error| place(error, &self.definitions, self.text, &whole))?;
         Ok(Program {
             graph,
@@ -314,11 +338,8 @@ fn place(
 
 /// The tables that `rel` reads.
 fn tables_of<'a>(rel: &'a Rel, found: &mut Vec<&'a Arc<TableEntry>>) {
-    match &rel.kind {
-        RelKind::Table(entry) => found.push(entry),
-        RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => tables_of(input, found),
-        RelKind::Aggregate(aggregate) => tables_of(&aggregate.input, found),
-        RelKind::Union { inputs } => inputs.iter().for_each(|input| tables_of(input, found)),
-        RelKind::Values(_) => {}
+    if let RelKind::Table(entry) = &rel.kind {
+        found.push(entry);
     }
+    rel.inputs().into_iter().for_each(|input| tables_of(input, found));
 }

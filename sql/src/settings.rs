@@ -17,6 +17,10 @@ const KEYS: &[(&str, &str)] = &[
         "execution.checkpointing.interval",
         "how often state is made safe where there is a --state folder; 10 s if not set",
     ),
+    (
+        "table.exec.state.ttl",
+        "how long state of a key is kept that is not written, such as 1 d; 0 keeps it for ever",
+    ),
     ("table.exec.source.idle-timeout", "scan.watermark.idle-timeout of tables that do not say"),
 ];
 
@@ -32,7 +36,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "table.exec.mini-batch.enabled",
     "table.exec.mini-batch.allow-latency",
     "table.exec.mini-batch.size",
-    "table.exec.state.ttl",
     "table.exec.sink.not-null-enforcer",
     "table.optimizer.agg-phase-strategy",
     "table.optimizer.distinct-agg.split.enabled",
@@ -73,6 +76,10 @@ fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String,
             let interval_ms = millstream_engine::options::parse_duration_ms(value).filter(|ms| *ms > 0);
             settings.checkpoint_interval_ms =
                 Some(interval_ms.ok_or_else(|| wrong("a duration, such as 10 s"))?);
+        }
+        "table.exec.state.ttl" => {
+            let ttl_ms = millstream_engine::options::parse_duration_ms(value).filter(|ms| *ms >= 0);
+            settings.state_ttl_ms = Some(ttl_ms.ok_or_else(|| wrong("a duration, such as 1 d, or 0"))?);
         }
         "table.exec.source.idle-timeout" => {
             let timeout_ms = millstream_engine::options::parse_duration_ms(value);

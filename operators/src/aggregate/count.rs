@@ -34,6 +34,23 @@ impl Accumulator for Count {
         for_each_row(groups.len(), column, filter, |row| counts[groups[row] as usize] += 1);
         Ok(())
     }
+    fn retract(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let counts = &mut self.counts;
+        let column = column.map(|column| column as &dyn Array);
+        for_each_row(groups.len(), column, filter, |row| counts[groups[row] as usize] -= 1);
+        Ok(())
+    }
+    fn takes_back(&self) -> bool {
+        true
+    }
+    fn reset(&mut self, group: usize) {
+        self.counts[group] = 0;
+    }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
         for (group, count) in groups.iter().zip(&other.counts) {

@@ -124,6 +124,10 @@ impl<S: GroupState> Accumulator for PerGroup<S> {
         Ok(())
     }
 
+    fn reset(&mut self, group: usize) {
+        self.states[group] = self.fresh.clone();
+    }
+
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
         for (group, state) in groups.iter().zip(&other.states) {

@@ -1,10 +1,10 @@
 //! `COUNT(DISTINCT x)`, `SUM(DISTINCT x)` and the like: each value of a group reaches the plain aggregate once.
 //!
-//! The seen values are kept row-encoded, one set a group: their memory grows with the distinct values of a window,
-//! and goes with it.
+//! The seen values are kept row-encoded with how often each was seen, one map a group: their memory grows with the
+//! distinct values of a window (or of a key), and goes with it. A value leaves when it was taken back as often.
 
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -30,7 +30,17 @@ impl Hasher for BytesHasher {
     }
 }
 
-type Values = HashSet<Box<[u8]>, BuildHasherDefault<BytesHasher>>;
+type Values = HashMap<Box<[u8]>, i64, BuildHasherDefault<BytesHasher>>;
+
+/// Adds `times` occurrences of `value`. True when it was not there.
+fn add(values: &mut Values, value: &[u8], times: i64) -> bool {
+    if let Some(known) = values.get_mut(value) {
+        *known += times;
+        return false;
+    }
+    values.insert(value.into(), times);
+    true
+}
 
 pub(super) struct Distinct {
     plain: Box<dyn Accumulator>,
@@ -66,14 +76,38 @@ impl Accumulator for Distinct {
         let mut first = vec![false; groups.len()];
         let seen = &mut self.seen;
         for_each_row(groups.len(), Some(column), filter, |row| {
-            let values = &mut seen[groups[row] as usize];
-            let value = rows.row(row);
-            if !values.contains(value.as_ref()) {
-                values.insert(value.as_ref().into());
-                first[row] = true;
-            }
+            first[row] = add(&mut seen[groups[row] as usize], rows.row(row).as_ref(), 1);
         });
         self.plain.update(groups, Some(column), Some(&BooleanArray::from(first)))
+    }
+    fn retract(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let Some(column) = column else { return Err(Error::internal("DISTINCT without an argument")) };
+        let rows = self.converter.convert_columns(std::slice::from_ref(column))?;
+        let mut last = vec![false; groups.len()];
+        let seen = &mut self.seen;
+        for_each_row(groups.len(), Some(column), filter, |row| {
+            let (values, value) = (&mut seen[groups[row] as usize], rows.row(row));
+            if let Some(times) = values.get_mut(value.as_ref()) {
+                *times -= 1;
+                last[row] = *times == 0;
+            }
+            if last[row] {
+                values.remove(value.as_ref());
+            }
+        });
+        self.plain.retract(groups, Some(column), Some(&BooleanArray::from(last)))
+    }
+    fn takes_back(&self) -> bool {
+        self.plain.takes_back()
+    }
+    fn reset(&mut self, group: usize) {
+        self.plain.reset(group);
+        self.seen[group].clear();
     }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
@@ -86,8 +120,8 @@ impl Accumulator for Distinct {
     fn state_types(&self) -> Vec<DataType> {
         vec![DataType::Binary]
     }
-    /// Per group, its values one after the other, each with its length in front (4 bytes, little endian). Sorted,
-    /// so that the same set is the same bytes.
+    /// Per group, its values one after the other, each with how often it was seen (8 bytes) and its length (4 bytes,
+    /// little endian) in front. Sorted, so that the same map is the same bytes.
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         let mut column = BinaryBuilder::new();
         let mut bytes = Vec::new();
@@ -95,7 +129,8 @@ impl Accumulator for Distinct {
             bytes.clear();
             let mut values: Vec<_> = self.seen[*group as usize].iter().collect();
             values.sort_unstable();
-            for value in values {
+            for (value, times) in values {
+                bytes.extend_from_slice(&times.to_le_bytes());
                 bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
                 bytes.extend_from_slice(value);
             }
@@ -109,13 +144,16 @@ impl Accumulator for Distinct {
         let (mut targets, mut rows) = (Vec::new(), Vec::new());
         for (row, group) in groups.iter().enumerate() {
             let mut rest = sets.value(row);
-            while let Some((head, tail)) = rest.split_first_chunk::<4>() {
-                let len = u32::from_le_bytes(*head) as usize;
+            while let Some((head, tail)) = rest.split_first_chunk::<12>() {
+                let times = i64::from_le_bytes(std::array::from_fn(|at| head[at]));
+                let len = u32::from_le_bytes(std::array::from_fn(|at| head[8 + at])) as usize;
                 let Some((value, after)) = tail.split_at_checked(len) else {
-                    return Err(Error::state("a set of distinct values is cut short"));
+                    return Err(Error::state("a map of distinct values is cut short"));
                 };
-                targets.push(*group);
-                rows.push(parser.parse(value));
+                if add(&mut self.seen[*group as usize], value, times) {
+                    targets.push(*group);
+                    rows.push(parser.parse(value));
+                }
                 rest = after;
             }
         }
@@ -123,7 +161,7 @@ impl Accumulator for Distinct {
             return Ok(());
         }
         let values = self.converter.convert_rows(rows)?;
-        self.update(&targets, values.first(), None)
+        self.plain.update(&targets, values.first(), None)
     }
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         self.plain.evaluate(groups)

@@ -10,6 +10,7 @@ mod custom;
 mod distinct;
 mod pick;
 mod sum;
+mod values;
 mod variance;
 
 pub use custom::{AggregateFunction, Custom, GroupState, PerGroup};
@@ -133,6 +134,27 @@ impl AggregateCall {
         let distinct = self.distinct && self.argument.is_some() && !matches!(self.kind, K::Min | K::Max);
         Ok(if distinct { Box::new(distinct::Distinct::new(plain, argument)?) } else { plain })
     }
+
+    /// A fresh accumulator that takes rows back, over a stream that updates: extremes and first and last values then
+    /// have to remember every value, not one.
+    ///
+    /// # Errors
+    /// If the function does not take that type, or cannot take rows back.
+    pub fn accumulator_taking_back(&self, argument: &DataType) -> Result<Box<dyn Accumulator>> {
+        use AggregateKind as K;
+        let remembers = matches!(self.kind, K::Min | K::Max | K::FirstValue | K::LastValue);
+        if !remembers {
+            let found = self.accumulator(argument)?;
+            if found.takes_back() {
+                return Ok(found);
+            }
+            return Err(Error::config(format!("{} cannot take rows back", self.kind.name()))
+                .remedy("use it over a stream of new rows only: over a table, or over windows"));
+        }
+        let plain = values::values(&self.kind, &self.kind.output_type(argument)?)?;
+        let distinct = self.distinct && matches!(self.kind, K::FirstValue | K::LastValue);
+        Ok(if distinct { Box::new(distinct::Distinct::new(plain, argument)?) } else { plain })
+    }
 }
 
 /// The state of one aggregate for all groups of a table.
@@ -153,6 +175,28 @@ pub trait Accumulator: Send {
         column: Option<&ArrayRef>,
         filter: Option<&BooleanArray>,
     ) -> Result<()>;
+
+    /// Takes row `i` of `column`, which was added before, out of group `groups[i]` again, where `filter` (if any) is
+    /// true. Only where [`Accumulator::takes_back`].
+    ///
+    /// # Errors
+    /// If the column has another type, or rows cannot be taken back.
+    fn retract(
+        &mut self,
+        _groups: &[u32],
+        _column: Option<&ArrayRef>,
+        _filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        Err(Error::internal("rows are taken back from an aggregate that cannot"))
+    }
+
+    /// True when [`Accumulator::retract`] undoes [`Accumulator::update`].
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    /// Forgets what `group` has seen.
+    fn reset(&mut self, group: usize);
 
     /// Adds group `i` of `other`, an accumulator of the same kind, to group `groups[i]`.
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]);

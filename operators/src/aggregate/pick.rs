@@ -175,6 +175,9 @@ impl<K: Kept> Accumulator for Pick<K> {
         });
         Ok(())
     }
+    fn reset(&mut self, group: usize) {
+        self.values[group] = None;
+    }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
         // Through columns, so that there is one comparison: merging is per group, not per row.

@@ -146,6 +146,28 @@ impl<T: Number> Accumulator for Sum<T> {
         }
         Ok(())
     }
+    fn retract(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let Some(column) = column else { return Err(Error::internal("SUM without an argument")) };
+        let values = column.as_primitive::<T::Arrow>().values();
+        let (totals, single) = (&mut self.totals, self.single);
+        for_each_value(groups, values, column, filter, |group, value| {
+            let (sum, count) = &mut totals[group];
+            *sum = if single { sum.minus(value).single() } else { sum.minus(value) };
+            *count -= 1;
+        });
+        Ok(())
+    }
+    fn takes_back(&self) -> bool {
+        true
+    }
+    fn reset(&mut self, group: usize) {
+        self.totals[group] = (T::default(), 0);
+    }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
         for (group, (sum, count)) in groups.iter().zip(&other.totals) {

@@ -68,6 +68,27 @@ impl Accumulator for Variance {
         });
         Ok(())
     }
+    fn retract(
+        &mut self,
+        groups: &[u32],
+        column: Option<&ArrayRef>,
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let Some(column) = column else { return Err(Error::internal("a variance without an argument")) };
+        let values = column.as_primitive::<Float64Type>().values();
+        for_each_value(groups, values, column, filter, |group, value| {
+            self.add(group, -value, -(value * value), -1)
+        });
+        Ok(())
+    }
+    fn takes_back(&self) -> bool {
+        true
+    }
+    fn reset(&mut self, group: usize) {
+        self.sums[group] = 0.0;
+        self.squares[group] = 0.0;
+        self.counts[group] = 0;
+    }
     fn merge_from(&mut self, other: &dyn Accumulator, groups: &[u32]) {
         let Some(other) = same::<Self>(other) else { return };
         for (from, group) in groups.iter().enumerate() {

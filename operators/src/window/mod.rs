@@ -300,7 +300,7 @@ fn window_columns(start_ms: i64, end_ms: i64, rows: usize, kind: &DataType) -> [
 /// The watermark a row is judged by: its partition's clock, or the stream's where that is further. The stream passes a
 /// partition that fell idle, and what windows it closed meanwhile cannot take the partition's rows in any more.
 #[inline]
-fn clock_of(batch: &Batch, row: usize, out: &Output<'_>) -> i64 {
+pub(crate) fn clock_of(batch: &Batch, row: usize, out: &Output<'_>) -> i64 {
     let stream_ms = out.input_clock_ms();
     batch.clocks.as_ref().map_or(stream_ms, |clocks| clocks.value(row).max(stream_ms))
 }

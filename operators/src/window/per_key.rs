@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, SchemaRef, TimeUnit};
 use millstream_engine::keys::key_group;
 use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
@@ -24,6 +24,7 @@ use smallvec::SmallVec;
 
 use super::{TimeMode, WindowAggregateSpec, WindowAssigner, clock_of};
 use crate::aggregate::{Accumulator, to_input};
+use crate::keyed::state_rows;
 use crate::keys::KeyTable;
 use millstream_engine::keys::KeyHasher;
 
@@ -236,7 +237,7 @@ impl PerKeyWindows {
         for accumulator in &self.accumulators {
             columns.extend(accumulator.state(&slots)?);
         }
-        as_rows(columns)
+        state_rows(columns)
     }
 
     /// Keys whose answered windows still have to be remembered.
@@ -250,7 +251,7 @@ impl PerKeyWindows {
         let mut columns = self.keys.columns(keys)?;
         let times = keys.iter().map(|key| self.answered_ms[*key as usize]);
         columns.push(Arc::new(Int64Array::from_iter_values(times)));
-        as_rows(columns)
+        state_rows(columns)
     }
 
     fn adopt_answered(&mut self, rows: &RecordBatch) -> Result<()> {
@@ -450,11 +451,4 @@ impl Operator for PerKeyWindows {
         }
         Ok(())
     }
-}
-
-/// Columns of state as rows to be encoded.
-fn as_rows(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
-    let fields: Vec<_> =
-        columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }

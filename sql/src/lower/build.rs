@@ -6,14 +6,14 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion_common::DFSchema;
-use datafusion_expr::{ColumnarValue, EmptyRelation, Expr, LogicalPlan, TableScan};
+use datafusion_expr::{ColumnarValue, Distinct, EmptyRelation, Expr, LogicalPlan, TableScan};
 use millstream_operators::WindowAssigner;
 use millstream_operators::window::TimeMode;
 
 use super::columns::{bind, column, indexed};
 use super::expression::constant;
 use super::rel::{Attribute, Rel, RelKind};
-use super::window;
+use super::{group, window};
 use crate::functions::{FunctionContext, type_name};
 use crate::plan::error::{PlanError, to_sqlparser};
 use crate::plan::windows::WindowNode;
@@ -52,6 +52,7 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
                 .map_err(|error| PlanError::new(error.to_string()))?;
             Ok(Rel { kind: RelKind::Values(batch), fields: Vec::new() })
         }
+        LogicalPlan::Distinct(Distinct::All(input)) => group::distinct(build(input, functions)?),
         LogicalPlan::Aggregate(aggregate) => {
             let input = build(&aggregate.input, functions)?;
             window::aggregate(aggregate, input, functions)
@@ -180,6 +181,11 @@ fn windowed(node: &WindowNode, functions: &FunctionContext) -> Result<Rel, PlanE
             .remedy(remedy));
         }
     };
+    if input.updates() {
+        return Err(PlanError::new("windows are over rows that stay, and these are updated later").remedy(
+            "put the window over the table, and aggregate without a window in the query around it",
+        ));
+    }
     let mut fields = input.fields.clone();
     for name in ["window_start", "window_end", "window_time"] {
         let zone = match field.data_type() {

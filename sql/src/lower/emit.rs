@@ -11,15 +11,18 @@ use millstream_engine::{Graph, Input, NodeId, Registry, SinkProvider};
 use millstream_operators::window::{
     TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single,
 };
-use millstream_operators::{AggregateCall, ExpressionRef, Project, Union, WatermarkAssigner, WatermarkSpec};
+use millstream_operators::{
+    self as operators, AggregateCall, ExpressionRef, GroupSpec, Project, Union, WatermarkAssigner, WatermarkSpec,
+};
 
 use super::columns::{as_column, column, is_trivial, substitute};
 use super::expression::compile;
 use super::need::{Need, TableNeed, input_need, needs};
-use super::rel::{Aggregate, Rel, RelKind};
+use super::rel::{Aggregate, Group, Rel, RelKind};
 use super::sides::Sides;
-use super::{show, values};
+use super::{changes, show, values};
 use crate::plan::error::PlanError;
+use crate::program::Settings;
 use crate::table::{ColumnSource, TableEntry};
 
 /// A statement to emit: a tree, and where its rows go.
@@ -40,11 +43,11 @@ pub(crate) fn emit(
     registry: &Registry,
     entries: &[Arc<TableEntry>],
     workers: usize,
-    idle_timeout_ms: Option<i64>,
+    settings: &Settings,
 ) -> Result<(), PlanError> {
     let needs = needs(statements.iter().map(|statement| &statement.rel));
     let (tables, sides) = (HashMap::new(), Sides::new(entries));
-    let mut emitter = Emitter { graph, registry, workers, idle_timeout_ms, needs, tables, sides };
+    let mut emitter = Emitter { graph, registry, workers, settings, needs, tables, sides };
     statements.iter().try_for_each(|statement| emitter.statement(statement))?;
     emitter.sides.finish(emitter.graph, registry)
 }
@@ -58,13 +61,23 @@ struct Stream {
     columns: Vec<Option<Expr>>,
     /// The event-time column of `schema`.
     time: Option<usize>,
+    /// How its rows change, as EXPLAIN shows it.
+    mode: &'static str,
+}
+
+impl Stream {
+    /// Where column `index` of the tree is in the rows.
+    fn at(&self, index: usize) -> Result<usize, PlanError> {
+        let found = self.columns[index].as_ref().and_then(as_column);
+        found.ok_or_else(|| PlanError::new("a column that is needed is missing"))
+    }
 }
 
 struct Emitter<'a> {
     graph: &'a mut Graph,
     registry: &'a Registry,
     workers: usize,
-    idle_timeout_ms: Option<i64>,
+    settings: &'a Settings,
     needs: HashMap<String, TableNeed>,
     tables: HashMap<String, Stream>,
     sides: Sides<'a>,
@@ -73,7 +86,6 @@ struct Emitter<'a> {
 impl Emitter<'_> {
     fn statement(&mut self, statement: &Statement) -> Result<(), PlanError> {
         let rel = &statement.rel;
-        let stream = self.rel(rel, &vec![Need::All; rel.fields.len()])?;
         let (name, provider) = match &statement.target {
             Target::Table(entry) => (entry.name.clone(), entry.sink(self.registry)?),
             Target::Result(provider, index) => (
@@ -81,6 +93,8 @@ impl Emitter<'_> {
                 Arc::clone(provider),
             ),
         };
+        let before = changes::before_wanted(rel, &name, provider.as_ref())?;
+        let stream = self.rel(rel, &vec![Need::All; rel.fields.len()], before)?;
         let stream = self.exactly(stream, &rel.fields)?;
         let input = match &statement.target {
             Target::Result(..) => Input::gather(stream.node),
@@ -97,15 +111,16 @@ impl Emitter<'_> {
         }
     }
 
-    fn rel(&mut self, rel: &Rel, need: &[Need]) -> Result<Stream, PlanError> {
+    /// Adds the nodes of `rel`. With `before`, updates come with the row as it was before (`-U`).
+    fn rel(&mut self, rel: &Rel, need: &[Need], before: bool) -> Result<Stream, PlanError> {
         match &rel.kind {
             RelKind::Table(entry) => self.table(entry),
             RelKind::Calc { input, filter, columns } => {
-                let below = self.rel(input, &input_need(rel, need))?;
+                let below = self.rel(input, &input_need(rel, need), before || filter.is_some())?;
                 self.calc(below, filter.as_ref(), columns, need, &rel.fields)
             }
             RelKind::Windowed { input, window, mode, .. } => {
-                let below = self.rel(input, &input_need(rel, need))?;
+                let below = self.rel(input, &input_need(rel, need), true)?;
                 let below = self.materialized(below, &input_need(rel, need), &input.fields)?;
                 let mut fields: Vec<FieldRef> = below.schema.fields().iter().cloned().collect();
                 fields.extend(rel.fields[input.fields.len()..].iter().cloned());
@@ -126,23 +141,26 @@ impl Emitter<'_> {
                 columns.extend(
                     (below.schema.fields().len()..schema.fields().len()).map(|index| Some(column(index))),
                 );
-                Ok(Stream { node, schema, columns, time: below.time })
+                Ok(Stream { node, schema, columns, time: below.time, mode: "" })
             }
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
+            RelKind::Group(group) => self.group(rel, group, need, before),
             RelKind::Union { inputs } => {
                 let mut streams = Vec::new();
                 for input in inputs {
-                    let stream = self.rel(input, need)?;
+                    let stream = self.rel(input, need, true)?;
                     streams.push(self.materialized(stream, need, &rel.fields)?);
                 }
                 let Some(first) = streams.first().cloned() else {
                     return Err(PlanError::new("a union of nothing"));
                 };
                 let inputs = streams.iter().map(|stream| Input::forward(stream.node)).collect();
-                let factory: OperatorFactory = Arc::new(|| Ok(Box::new(Union) as _));
-                let node = self.graph.operator("union", "union", "", inputs, factory);
+                let updates = rel.updates();
+                let factory: OperatorFactory = Arc::new(move || Ok(Box::new(Union::new(updates)) as _));
+                let mode = changes::mode(updates, true);
+                let node = self.graph.operator("union", "union", mode.trim_start(), inputs, factory);
                 let time = first.time.filter(|time| streams.iter().all(|stream| stream.time == Some(*time)));
-                Ok(Stream { node, time, ..first })
+                Ok(Stream { node, time, mode, ..first })
             }
             RelKind::Values(rows) => {
                 let schema = rows.schema();
@@ -153,6 +171,7 @@ impl Emitter<'_> {
                     columns: (0..schema.fields().len()).map(|index| Some(column(index))).collect(),
                     schema,
                     time: None,
+                    mode: "",
                 })
             }
         }
@@ -188,7 +207,7 @@ impl Emitter<'_> {
         let detail = source_detail(&provider.describe(), &schema);
         let node = self.graph.source(&entry.name, detail, provider, Arc::clone(&schema));
         self.sides.dead_letters(entry, node, self.graph)?;
-        let mut stream = Stream { node, schema, columns, time: None };
+        let mut stream = Stream { node, schema, columns, time: None, mode: "" };
         if need.time {
             stream = self.watermarks(entry, stream, ahead_max_ms)?;
         }
@@ -224,7 +243,7 @@ impl Emitter<'_> {
             event_time: physical_time,
             watermark: compile(&substitute(watermark, &of), &fields)?,
             keys: entry.clock_keys.iter().filter_map(|key| as_column(&of(*key))).collect(),
-            idle_timeout_ms: entry.idle_timeout_ms.or(self.idle_timeout_ms),
+            idle_timeout_ms: entry.idle_timeout_ms.or(self.settings.idle_timeout_ms),
             ahead_max_ms,
             on_error: entry.on_error,
             cut: need.cut_rule(),
@@ -320,7 +339,7 @@ impl Emitter<'_> {
                 Ok(Arc::new(arrow_schema::Field::new(field.name(), kind, true)))
             })
             .collect::<Result<Vec<FieldRef>, PlanError>>()?;
-        let detail = show::calc(filter, exprs, &fields, &below);
+        let detail = format!("{}{}", show::calc(filter, exprs, &fields, &below), stream.mode);
         let filter = filter.map(|filter| compile(filter, &below)).transpose()?;
         let columns =
             exprs.iter().map(|expr| compile(expr, &below)).collect::<Result<Vec<ExpressionRef>, _>>()?;
@@ -332,7 +351,7 @@ impl Emitter<'_> {
         });
         let node = self.graph.operator(id, "project", detail, vec![Input::forward(stream.node)], factory);
         let columns = (0..exprs.len()).map(|index| Some(column(index))).collect();
-        Ok(Stream { node, schema, columns, time })
+        Ok(Stream { node, schema, columns, time, mode: stream.mode })
     }
 
     /// The needed columns as columns of the rows, and no others.
@@ -375,15 +394,10 @@ impl Emitter<'_> {
 
     fn aggregate(&mut self, rel: &Rel, aggregate: &Aggregate, need: &[Need]) -> Result<Stream, PlanError> {
         let below_need = input_need(rel, need);
-        let below = self.rel(&aggregate.input, &below_need)?;
+        let below = self.rel(&aggregate.input, &below_need, true)?;
         let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.name.as_str()).collect();
         let below = self.materialized(below, &below_need, &aggregate.input.fields)?;
-        let at = |index: usize| {
-            below.columns[index]
-                .as_ref()
-                .and_then(as_column)
-                .ok_or_else(|| PlanError::new("a column of an aggregate is missing"))
-        };
+        let at = |index: usize| below.at(index);
         let spec = WindowAggregateSpec {
             input: Arc::clone(&below.schema),
             keys: aggregate.keys.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
@@ -415,7 +429,56 @@ impl Emitter<'_> {
         }
         let width = schema.fields().len();
         let columns = (0..width).map(|index| Some(column(index))).collect();
-        Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1) })
+        Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1), mode: "" })
+    }
+
+    fn group(
+        &mut self,
+        rel: &Rel,
+        group: &Group,
+        need: &[Need],
+        before: bool,
+    ) -> Result<Stream, PlanError> {
+        let below_need = input_need(rel, need);
+        let below = self.rel(&group.input, &below_need, true)?;
+        let below = self.materialized(below, &below_need, &group.input.fields)?;
+        let at = |index: usize| below.at(index);
+        let call = |call: &AggregateCall| {
+            Ok(AggregateCall {
+                argument: call.argument.map(at).transpose()?,
+                filter: call.filter.map(at).transpose()?,
+                ..call.clone()
+            })
+        };
+        let spec = GroupSpec {
+            input: Arc::clone(&below.schema),
+            keys: group.keys.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
+            aggregates: group.calls.iter().map(call).collect::<Result<_, PlanError>>()?,
+            updates: group.input.updates(),
+            before,
+            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+        };
+        let schema = spec.output_schema()?;
+        let by: Vec<&str> = spec.keys.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
+        let calls: Vec<&str> = spec.aggregates.iter().map(|call| call.name.as_str()).collect();
+        let what = match (by.is_empty(), calls.is_empty()) {
+            (true, _) => calls.join(", "),
+            (false, true) => format!("by {}", by.join(", ")),
+            (false, false) => format!("by {}: {}", by.join(", "), calls.join(", ")),
+        };
+        let input = if spec.keys.is_empty() {
+            Input::gather(below.node)
+        } else {
+            Input::keyed(below.node, spec.keys.clone())
+        };
+        let mode = changes::mode(rel.updates(), before);
+        let detail = format!("{what}{mode}");
+        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(operators::Group::new(&spec)?) as _));
+        let node = self.graph.operator("group", "group", detail, vec![input], factory);
+        // How changes are told does not matter to what is kept.
+        self.graph.state_of(node, what);
+        let columns = (0..schema.fields().len()).map(|index| Some(column(index))).collect();
+        Ok(Stream { node, schema, columns, time: None, mode })
     }
 
     /// The node that judges which rows are late, and the one that windows leave from.

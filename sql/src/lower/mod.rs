@@ -5,9 +5,11 @@
 //! read once; sides.rs leads dead letters and late rows to their tables. Columns go by number from here on (columns.rs).
 
 pub(crate) mod build;
+mod changes;
 pub(crate) mod columns;
 pub(crate) mod emit;
 mod expression;
+mod group;
 pub(crate) mod insert;
 mod need;
 pub(crate) mod rel;

@@ -133,6 +133,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             };
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
+        RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
         RelKind::Union { inputs } => inputs.iter().for_each(|input| visit(input, need, time, tables)),
         RelKind::Values(_) => {}
     }
@@ -166,6 +167,12 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .chain(aggregate.time)
                 .chain(aggregate.late.iter().flat_map(|late| late.columns.iter().copied()))
                 .for_each(|index| below[index] = Need::All);
+            below
+        }
+        RelKind::Group(group) => {
+            let mut below = vec![Need::Nothing; group.input.fields.len()];
+            let arguments = group.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
+            group.keys.iter().copied().chain(arguments).for_each(|index| below[index] = Need::All);
             below
         }
         RelKind::Table(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),

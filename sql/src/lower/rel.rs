@@ -10,6 +10,7 @@ use arrow_schema::{DataType, FieldRef};
 use datafusion_expr::Expr;
 use millstream_operators::window::TimeMode;
 use millstream_operators::{AggregateCall, WindowAssigner};
+use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
 use crate::table::TableEntry;
@@ -30,6 +31,8 @@ pub(crate) enum RelKind {
     Windowed { input: Box<Rel>, window: WindowAssigner, time: usize, mode: TimeMode, partition: Vec<usize> },
     /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
     Aggregate(Box<Aggregate>),
+    /// Keys and aggregates, a row a key, which changes.
+    Group(Box<Group>),
     /// The rows of all inputs, which have the same types.
     Union { inputs: Vec<Rel> },
     /// Rows of the text.
@@ -47,6 +50,16 @@ pub(crate) struct Aggregate {
     pub calls: Vec<AggregateCall>,
     /// Where its late rows go, if to a table.
     pub late: Option<LateRows>,
+}
+
+/// An aggregation without a window.
+#[derive(Clone)]
+pub(crate) struct Group {
+    pub input: Rel,
+    pub keys: Vec<usize>,
+    pub calls: Vec<AggregateCall>,
+    /// Where it stands in the text.
+    pub place: Option<Span>,
 }
 
 /// The table that takes the late rows of a window.
@@ -134,7 +147,59 @@ impl Rel {
                     Attribute::Plain
                 }
             }
-            RelKind::Values(_) => Attribute::Plain,
+            RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
+        }
+    }
+
+    /// What it reads from.
+    pub fn inputs(&self) -> Vec<&Rel> {
+        match &self.kind {
+            RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
+            RelKind::Aggregate(aggregate) => vec![&aggregate.input],
+            RelKind::Group(group) => vec![&group.input],
+            RelKind::Union { inputs } => inputs.iter().collect(),
+        }
+    }
+
+    /// As [`Rel::inputs`].
+    pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
+        match &mut self.kind {
+            RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
+            RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
+            RelKind::Group(group) => vec![&mut group.input],
+            RelKind::Union { inputs } => inputs.iter_mut().collect(),
+        }
+    }
+
+    /// True when rows that were given are updated or taken back later.
+    pub fn updates(&self) -> bool {
+        match &self.kind {
+            RelKind::Group(group) => !group.calls.is_empty() || group.input.updates(),
+            _ => self.inputs().into_iter().any(Rel::updates),
+        }
+    }
+
+    /// Columns that tell the rows that hold at one time apart, where that is known.
+    pub fn unique_key(&self) -> Option<Vec<usize>> {
+        match &self.kind {
+            RelKind::Calc { input, columns, .. } => {
+                let of = |below: usize| columns.iter().position(|expr| as_column(expr) == Some(below));
+                input.unique_key()?.into_iter().map(of).collect()
+            }
+            RelKind::Group(group) => Some((0..group.keys.len()).collect()),
+            _ => None,
+        }
+    }
+
+    /// True when what was said of a key can be said anew without the old row first: nothing between the operator that
+    /// holds it and here goes by a row's values.
+    pub fn replaces_by_key(&self) -> bool {
+        match &self.kind {
+            RelKind::Calc { input, filter: None, .. } => input.replaces_by_key(),
+            RelKind::Group(_) => true,
+            _ => false,
         }
     }
 
@@ -144,9 +209,20 @@ impl Rel {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => input.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
-            RelKind::Aggregate(_) | RelKind::Values(_) => false,
+            RelKind::Aggregate(_) | RelKind::Group(_) | RelKind::Values(_) => false,
             RelKind::Union { inputs } => inputs.iter().any(Rel::has_keyed_clocks),
         }
+    }
+}
+
+/// What of `rel` itself keeps state that no time and no end of a window takes away, and where it stands in the text.
+pub(crate) fn unbounded_state(rel: &Rel) -> Option<(&'static str, Option<Span>)> {
+    match &rel.kind {
+        RelKind::Group(group) if !group.keys.is_empty() => {
+            let what = if group.calls.is_empty() { "DISTINCT" } else { "GROUP BY without a window" };
+            Some((what, group.place))
+        }
+        _ => None,
     }
 }
 

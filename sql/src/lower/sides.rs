@@ -103,7 +103,7 @@ impl<'a> Sides<'a> {
                 Some(only) if inputs.is_empty() => only,
                 last => {
                     inputs.extend(last);
-                    let factory: OperatorFactory = Arc::new(|| Ok(Box::new(Union) as _));
+                    let factory: OperatorFactory = Arc::new(|| Ok(Box::new(Union::default()) as _));
                     Input::forward(graph.operator("union", "union", "", inputs, factory))
                 }
             };
@@ -141,9 +141,6 @@ fn target<'a>(
 /// Makes the windows of `rel` carry the columns that tables of late rows want.
 pub(crate) fn add_late_columns(rel: &mut Rel, entries: &[Arc<TableEntry>]) -> Result<(), PlanError> {
     match &mut rel.kind {
-        RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => add_late_columns(input, entries),
-        RelKind::Union { inputs } => inputs.iter_mut().try_for_each(|input| add_late_columns(input, entries)),
-        RelKind::Table(_) | RelKind::Values(_) => Ok(()),
         RelKind::Aggregate(aggregate) => {
             add_late_columns(&mut aggregate.input, entries)?;
             if aggregate.time.is_none() {
@@ -174,6 +171,7 @@ pub(crate) fn add_late_columns(rel: &mut Rel, entries: &[Arc<TableEntry>]) -> Re
             aggregate.late = Some(LateRows { target: Arc::clone(target), columns });
             Ok(())
         }
+        _ => rel.inputs_mut().into_iter().try_for_each(|input| add_late_columns(input, entries)),
     }
 }
 
@@ -193,7 +191,7 @@ fn only_table(rel: &Rel) -> Result<Option<Arc<TableEntry>>, PlanError> {
             }
             Ok(None)
         }
-        RelKind::Windowed { .. } | RelKind::Aggregate(_) | RelKind::Values(_) => Ok(None),
+        _ => Ok(None),
     }
 }
 

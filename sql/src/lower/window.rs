@@ -48,18 +48,15 @@ pub(super) fn aggregate(
         error.span = place();
         error
     };
-    let group = bind_all(&plan.group_expr, &plan.input, &input, functions)?;
+    let keys_of = bind_all(&plan.group_expr, &plan.input, &input, functions)?;
     let Some(windows) = strip(input.clone())? else {
-        return Err(refuse(
-            "this aggregate has no window, so it would never be done and its state would grow for ever",
-            "aggregate in a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, …",
-        ));
+        return super::group::group(plan, input, &keys_of, functions);
     };
     let window_column = |expr: &Expr| match as_column(expr).map(|index| windows.columns[index]) {
         Some(Stripped::Window(attribute)) => Some(attribute),
         _ => None,
     };
-    let grouped = |wanted: Attribute| group.iter().any(|expr| window_column(expr) == Some(wanted));
+    let grouped = |wanted: Attribute| keys_of.iter().any(|expr| window_column(expr) == Some(wanted));
     if !(grouped(Attribute::WindowStart) && grouped(Attribute::WindowEnd)) {
         return Err(refuse(
             "an aggregate over windows groups by both window_start and window_end",
@@ -71,7 +68,7 @@ pub(super) fn aggregate(
     let mut front = Front::default();
     let mut keys = Vec::new();
     let mut outputs = Vec::new();
-    for (expr, field) in group.iter().zip(fields_of_group(plan)) {
+    for (expr, field) in keys_of.iter().zip(fields_of_group(plan)) {
         match window_column(expr) {
             Some(attribute) => outputs.push(Output::Window(attribute)),
             None => {
@@ -92,7 +89,9 @@ pub(super) fn aggregate(
                 "use COUNT, SUM, MIN, MAX, AVG, …",
             ));
         };
-        let call = call(function, plan, &input, &mut front, &windows, functions)?;
+        let mut call =
+            call(function, plan, &input, functions, &mut |expr, name| front.add(expr, name, &windows))?;
+        call.name = show::call(&call, &|index| front.fields[index].name().clone());
         outputs.push(Output::Aggregate(calls.len()));
         calls.push(call);
     }
@@ -150,9 +149,9 @@ enum Output {
 
 /// The columns in front of an aggregation, each expression once.
 #[derive(Default)]
-struct Front {
+pub(super) struct Front {
     columns: Vec<Expr>,
-    fields: Vec<FieldRef>,
+    pub fields: Vec<FieldRef>,
 }
 
 impl Front {
@@ -167,7 +166,7 @@ impl Front {
         self.push(column(index), Field::new(name, DataType::Null, true))
     }
 
-    fn push(&mut self, expr: Expr, field: Field) -> usize {
+    pub fn push(&mut self, expr: Expr, field: Field) -> usize {
         if let Some(index) = self.columns.iter().position(|known| known == &expr) {
             return index;
         }
@@ -176,7 +175,7 @@ impl Front {
         self.columns.len() - 1
     }
 
-    fn into_rel(mut self, input: Rel) -> Rel {
+    pub fn into_rel(mut self, input: Rel) -> Rel {
         for (expr, field) in self.columns.iter().zip(&mut self.fields) {
             if let Some(index) = as_column(expr) {
                 let below = &input.fields[index];
@@ -246,13 +245,14 @@ fn strip(rel: Rel) -> Result<Option<Windows>, PlanError> {
     }
 }
 
-fn call(
+/// An aggregate of `plan` over `input`, without a name; `add` finds the column of an expression in front of the
+/// aggregation.
+pub(super) fn call(
     function: &AggregateFunction,
     plan: &datafusion_expr::logical_plan::Aggregate,
     input: &Rel,
-    front: &mut Front,
-    windows: &Windows,
     functions: &FunctionContext,
+    add: &mut dyn FnMut(&Expr, &str) -> Result<usize, PlanError>,
 ) -> Result<AggregateCall, PlanError> {
     let kind = kind_of(&function.func).ok_or_else(|| {
         PlanError::new(format!("the aggregate '{}' is not supported", function.func.name()))
@@ -274,7 +274,7 @@ fn call(
                 PlanError::new(format!("'{}' of NULL is always NULL", kind.name())).remedy("name a column")
             );
         }
-        [argument] => Some(front.add(argument, &show::expression(argument, &input.fields), windows)?),
+        [argument] => Some(add(argument, &show::expression(argument, &input.fields))?),
         _ => return Err(PlanError::new(format!("'{}' takes one argument", kind.name()))),
     };
     let filter = match &function.params.filter {
@@ -283,14 +283,11 @@ fn call(
             let filter = bind_all(std::slice::from_ref(filter.as_ref()), &plan.input, input, functions)?;
             filter
                 .first()
-                .map(|filter| front.add(filter, &show::expression(filter, &input.fields), windows))
+                .map(|filter| add(filter, &show::expression(filter, &input.fields)))
                 .transpose()?
         }
     };
-    let mut call =
-        AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: String::new() };
-    call.name = show::call(&call, &|index| front.fields[index].name().clone());
-    Ok(call)
+    Ok(AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: String::new() })
 }
 
 /// Sessions belong to a key: what PARTITION BY names is what GROUP BY has to name.
@@ -324,17 +321,17 @@ fn check_partition(
     ))
 }
 
-fn unaliased(expr: &Expr) -> &Expr {
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,
     }
 }
 
-fn fields_of_plan(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
+pub(super) fn fields_of_plan(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
     plan.schema.fields().iter().cloned().collect()
 }
 
-fn fields_of_group(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
+pub(super) fn fields_of_group(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
     fields_of_plan(plan).into_iter().take(plan.group_expr.len()).collect()
 }

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use millstream_engine::suggest::did_you_mean;
-use sqlparser::ast::{self, Expr, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor};
+use sqlparser::ast::{self, Expr, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor};
 
 use super::context::Functions;
 use super::error::PlanError;
@@ -62,13 +62,11 @@ impl Visitor for Check<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &ast::Select) -> Flow {
-        if let Some(distinct) = &select.distinct
-            && !matches!(distinct, ast::Distinct::All)
-        {
+        if let Some(ast::Distinct::On(_)) = &select.distinct {
             return refuse(
-                "SELECT DISTINCT would remember every row for ever",
+                "DISTINCT ON is not Flink's",
                 select.projection.first().map_or_else(|| select.span(), Spanned::span),
-                "count or pick in a window: SELECT window_start, window_end, key FROM TABLE(TUMBLE(…)) GROUP BY window_start, window_end, key",
+                "number the rows of a key: ROW_NUMBER() OVER (PARTITION BY key ORDER BY ts) in a subquery, and keep row 1",
             );
         }
         if let Some(second) = select.from.get(1) {
@@ -161,16 +159,11 @@ impl Visitor for Check<'_> {
 
 impl Check<'_> {
     fn set_expr(&self, body: &SetExpr) -> Flow {
-        let SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
+        let SetExpr::SetOperation { op, left, right, .. } = body else {
             return ControlFlow::Continue(());
         };
-        if *op != SetOperator::Union || *set_quantifier != SetQuantifier::All {
-            let name = if *op == SetOperator::Union { "UNION".to_owned() } else { op.to_string() };
-            return refuse(
-                format!("{name} without ALL would remember every row for ever"),
-                right.span(),
-                "write UNION ALL",
-            );
+        if *op != SetOperator::Union {
+            return refuse(format!("{op} is not supported yet"), right.span(), "join the two, or use UNION");
         }
         self.set_expr(left)?;
         self.set_expr(right)

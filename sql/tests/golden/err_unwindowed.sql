@@ -1,5 +1,4 @@
-CREATE TABLE readings (device STRING, ts TIMESTAMP(3), temperature DOUBLE, n INT, WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
-WITH ('connector' = 'filesystem', 'path' = '${DATA}/readings.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE readings (device STRING, temperature DOUBLE) WITH ('connector' = 'datagen');
 SELECT device,
        AVG(temperature) AS mean
 FROM readings GROUP BY device;

@@ -1,0 +1,361 @@
+//! `GROUP BY` without a window, and `SELECT DISTINCT`: one row a key that changes as rows come and go.
+//!
+//! A batch is answered at once: each key it touches gives the change from what was last said of it to what holds now,
+//! nothing if that is the same. So under load many changes of a key become one, and at rest every row shows. Rows that
+//! the input takes back are taken out of the aggregates; a key without rows is deleted and its state forgotten.
+//!
+//! With a time to live, a key that was not written for that long (wall clock) is forgotten without a word, and its next
+//! row begins anew, as in Flink (StateTtlConfig OnCreateAndWrite). Flink: GroupAggFunction.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_row::{RowConverter, SortField};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::interleave::interleave;
+use millstream_engine::batch::record_batch;
+use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
+
+use crate::aggregate::{Accumulator, AggregateCall, to_input};
+use crate::keyed::{Keyed, state_rows};
+
+/// An aggregation without a window.
+#[derive(Debug, Clone)]
+pub struct GroupSpec {
+    /// The rows coming in.
+    pub input: SchemaRef,
+    /// The columns that are grouped by; none for one group of everything.
+    pub keys: Vec<usize>,
+    /// What is computed.
+    pub aggregates: Vec<AggregateCall>,
+    /// The input takes rows back.
+    pub updates: bool,
+    /// Say what a row was before it changes (`-U`), which all readers want but a sink that goes by the key.
+    pub before: bool,
+    /// How long a key lives that is not written, in ms.
+    pub ttl_ms: Option<i64>,
+}
+
+impl GroupSpec {
+    /// Columns of the result: keys, aggregates.
+    ///
+    /// # Errors
+    /// If an aggregate does not take its argument's type.
+    pub fn output_schema(&self) -> Result<SchemaRef> {
+        let mut fields: Vec<Field> = self.keys.iter().map(|key| self.input.field(*key).clone()).collect();
+        for call in &self.aggregates {
+            fields.push(Field::new(&call.name, call.kind.output_type(&self.argument_type(call))?, true));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    /// True when the result only ever gains rows: a distinct list of keys of rows that stay.
+    pub fn is_insert_only(&self) -> bool {
+        self.aggregates.is_empty() && !self.updates
+    }
+
+    fn argument_type(&self, call: &AggregateCall) -> DataType {
+        call.argument.map_or(DataType::Int64, |column| self.input.field(column).data_type().clone())
+    }
+
+    fn accumulators(&self) -> Result<Vec<Box<dyn Accumulator>>> {
+        let of_call = |call: &AggregateCall| {
+            let kind = self.argument_type(call);
+            if self.updates { call.accumulator_taking_back(&kind) } else { call.accumulator(&kind) }
+        };
+        self.aggregates.iter().map(of_call).collect()
+    }
+}
+
+/// See the module's page.
+pub struct Group {
+    spec: GroupSpec,
+    keys: Keyed,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// By key: how many rows it holds. Zero: it is not there.
+    rows: Vec<i64>,
+    /// By key: when it was last written, by the wall clock.
+    written_ms: Vec<i64>,
+    /// By key: the batch that touched it last, so that each is listed once.
+    touched_in: Vec<u64>,
+    batches: u64,
+    live: usize,
+    output: SchemaRef,
+    /// Tells whether results have changed; none without aggregates.
+    comparer: Option<RowConverter>,
+}
+
+impl Group {
+    /// An aggregation of `spec`.
+    ///
+    /// # Errors
+    /// If an aggregate does not take its argument's type, or cannot take rows back where the input does.
+    pub fn new(spec: &GroupSpec) -> Result<Self> {
+        let output = spec.output_schema()?;
+        let results = output.fields()[spec.keys.len()..].iter();
+        let results: Vec<SortField> = results.map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Self {
+            keys: Keyed::new(&spec.input, &spec.keys)?,
+            accumulators: spec.accumulators()?,
+            rows: Vec::new(),
+            written_ms: Vec::new(),
+            touched_in: Vec::new(),
+            batches: 0,
+            live: 0,
+            output,
+            comparer: if results.is_empty() { None } else { Some(RowConverter::new(results)?) },
+            spec: spec.clone(),
+        })
+    }
+
+    fn grow(&mut self) {
+        let keys = self.keys.table.len();
+        self.rows.resize(keys, 0);
+        self.written_ms.resize(keys, 0);
+        self.touched_in.resize(keys, 0);
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(keys));
+    }
+
+    /// The keys of the batch numbered last, each once, in order; those that were there first are told apart.
+    fn touched(&mut self, now_ms: i64) -> (Vec<u32>, Vec<u32>) {
+        self.batches += 1;
+        let (mut known, mut new) = (Vec::new(), Vec::new());
+        for number in &self.keys.numbers {
+            let key = *number as usize;
+            if self.touched_in[key] == self.batches {
+                continue;
+            }
+            self.touched_in[key] = self.batches;
+            let expired = self.spec.ttl_ms.is_some_and(|ttl| now_ms.saturating_sub(self.written_ms[key]) >= ttl);
+            if self.rows[key] > 0 && expired {
+                self.rows[key] = 0;
+                self.live -= 1;
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key));
+            }
+            self.written_ms[key] = now_ms;
+            if self.rows[key] > 0 { known.push(*number) } else { new.push(*number) }
+        }
+        (known, new)
+    }
+
+    fn add(&mut self, batch: &Batch) -> Result<()> {
+        let groups = &self.keys.numbers;
+        let back = batch.changes.as_ref().map(|kinds| {
+            kinds.iter().map(|kind| kind.takes_back()).collect::<Vec<bool>>()
+        });
+        match &back {
+            None => groups.iter().for_each(|key| self.rows[*key as usize] += 1),
+            Some(back) => groups
+                .iter()
+                .zip(back)
+                .for_each(|(key, back)| self.rows[*key as usize] += if *back { -1 } else { 1 }),
+        }
+        let back = back.filter(|back| back.contains(&true));
+        for (call, accumulator) in self.spec.aggregates.iter().zip(&mut self.accumulators) {
+            let column = match call.argument {
+                Some(column) => Some(to_input(batch.rows.column(column), accumulator.as_ref())?),
+                None => None,
+            };
+            let filter = call.filter.and_then(|filter| batch.rows.column(filter).as_boolean_opt());
+            let Some(back) = &back else {
+                accumulator.update(groups, column.as_ref(), filter)?;
+                continue;
+            };
+            // What comes is added before what goes is taken out: the order does not matter to the answer, and a batch
+            // is done in two calls.
+            for sign in [false, true] {
+                let passes = |row: usize| filter.is_none_or(|filter| row_passes(filter, row));
+                let mask: BooleanArray =
+                    back.iter().enumerate().map(|(row, back)| Some(*back == sign && passes(row))).collect();
+                if sign {
+                    accumulator.retract(groups, column.as_ref(), Some(&mask))?;
+                } else {
+                    accumulator.update(groups, column.as_ref(), Some(&mask))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn results(&self, keys: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.accumulators.iter().map(|accumulator| accumulator.evaluate(keys)).collect()
+    }
+
+    /// What has changed: `known` keys had the results `before`, `new` ones were not there.
+    fn changes(&mut self, known: &[u32], new: &[u32], before: &[ArrayRef]) -> Result<Option<Batch>> {
+        let all: Vec<u32> = known.iter().chain(new).copied().collect();
+        let after = self.results(&all)?;
+        let same = match &self.comparer {
+            _ if self.spec.ttl_ms.is_some() || known.is_empty() => None,
+            None => None,
+            Some(comparer) => Some((comparer.convert_columns(before)?, comparer.convert_columns(&after)?)),
+        };
+        let (mut keys, mut kinds, mut from) = (Vec::new(), Vec::new(), Vec::new());
+        let mut push = |key: u32, kind: ChangeKind, row: (usize, usize)| {
+            keys.push(key);
+            kinds.push(kind);
+            from.push(row);
+        };
+        for (at, key) in all.iter().enumerate() {
+            let (was, number) = (at < known.len(), *key as usize);
+            let is = self.rows[number] > 0;
+            match (was, is) {
+                (true, true) => {
+                    let same = same.as_ref().is_some_and(|(before, after)| before.row(at) == after.row(at));
+                    if same || (self.accumulators.is_empty() && self.spec.ttl_ms.is_none()) {
+                        continue;
+                    }
+                    if self.spec.before {
+                        push(*key, ChangeKind::UpdateBefore, (0, at));
+                    }
+                    push(*key, ChangeKind::UpdateAfter, (1, at));
+                }
+                (false, true) => {
+                    self.live += 1;
+                    push(*key, ChangeKind::Insert, (1, at));
+                }
+                (true, false) => {
+                    self.live -= 1;
+                    push(*key, ChangeKind::Delete, (0, at));
+                }
+                (false, false) => {}
+            }
+            if !is {
+                self.rows[number] = 0;
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(number));
+            }
+        }
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let mut columns = self.keys.table.columns(&keys)?;
+        for (before, after) in before.iter().zip(&after) {
+            columns.push(interleave(&[before.as_ref(), after.as_ref()], &from)?);
+        }
+        let mut batch = Batch::new(record_batch(Arc::clone(&self.output), columns, keys.len())?);
+        batch.changes = (!self.spec.is_insert_only()).then(|| kinds.into());
+        Ok(Some(batch))
+    }
+
+    /// Renumbers the keys that are left, when most are gone.
+    fn compact(&mut self) -> Result<()> {
+        if !self.keys.is_stale(self.live) {
+            return Ok(());
+        }
+        let live: Vec<u32> = self.live_keys().collect();
+        let numbers: Vec<u32> = (0..live.len() as u32).collect();
+        self.keys.table = self.keys.table.subset(&live)?;
+        for accumulator in &mut self.accumulators {
+            let state = accumulator.state(&live)?;
+            let mut fresh = accumulator.fresh();
+            fresh.resize(live.len());
+            fresh.merge_state(&numbers, &state)?;
+            *accumulator = fresh;
+        }
+        self.rows = live.iter().map(|key| self.rows[*key as usize]).collect();
+        self.written_ms = live.iter().map(|key| self.written_ms[*key as usize]).collect();
+        self.touched_in = vec![0; live.len()];
+        Ok(())
+    }
+
+    fn live_keys(&self) -> impl Iterator<Item = u32> {
+        (0_u32..).zip(&self.rows).filter(|(_, rows)| **rows > 0).map(|(key, _)| key)
+    }
+}
+
+fn row_passes(filter: &BooleanArray, row: usize) -> bool {
+    use arrow_array::Array;
+    filter.is_valid(row) && filter.value(row)
+}
+
+impl Operator for Group {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
+        self.keys.number(&batch.rows)?;
+        self.grow();
+        let (known, new) = self.touched(out.now_ms());
+        let before = self.results(&known)?;
+        self.add(&batch)?;
+        let changes = self.changes(&known, &new, &before)?;
+        if let Some(ttl) = self.spec.ttl_ms {
+            out.set_timer(out.now_ms().saturating_add(ttl));
+        }
+        self.compact()?;
+        match changes {
+            Some(batch) => out.emit(batch),
+            None => Ok(()),
+        }
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        let Some(ttl) = self.spec.ttl_ms else { return Ok(Firing::Done) };
+        let mut oldest_ms = i64::MAX;
+        for key in 0..self.rows.len() {
+            if self.rows[key] <= 0 {
+                continue;
+            }
+            if now_ms.saturating_sub(self.written_ms[key]) >= ttl {
+                self.rows[key] = 0;
+                self.live -= 1;
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key));
+            } else {
+                oldest_ms = oldest_ms.min(self.written_ms[key]);
+            }
+        }
+        if self.live > 0 {
+            // Not for each key that grows old by itself: a tenth of the time to live is soon enough to forget.
+            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+        }
+        self.compact()?;
+        Ok(Firing::Done)
+    }
+
+    /// Per key group, rows of: keys, how many rows, when written, states.
+    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        for (group, keys) in self.keys.by_key_group(self.live_keys().map(|key| (key, key))) {
+            let mut columns = self.keys.table.columns(&keys)?;
+            for numbers in [&self.rows, &self.written_ms] {
+                columns.push(Arc::new(Int64Array::from_iter_values(
+                    keys.iter().map(|key| numbers[*key as usize]),
+                )));
+            }
+            for accumulator in &self.accumulators {
+                columns.extend(accumulator.state(&keys)?);
+            }
+            state.put_group(group, encode_rows(&state_rows(columns)?)?);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        for (_, bytes) in state.groups() {
+            let rows: RecordBatch = decode_rows(bytes)?;
+            let (keys, rest) = rows.columns().split_at(self.keys.width());
+            self.keys.number_columns(keys, rows.num_rows())?;
+            self.grow();
+            let (counts, written) = (rest[0].as_primitive::<Int64Type>(), rest[1].as_primitive::<Int64Type>());
+            for (row, key) in self.keys.numbers.iter().enumerate() {
+                self.rows[*key as usize] = counts.value(row);
+                self.written_ms[*key as usize] = written.value(row);
+            }
+            self.live += rows.num_rows();
+            let mut at = 2;
+            for accumulator in &mut self.accumulators {
+                let width = accumulator.state_types().len();
+                accumulator.merge_state(&self.keys.numbers, &rest[at..at + width])?;
+                at += width;
+            }
+        }
+        Ok(())
+    }
+
+    /// With a time to live, what was restored has to be looked at once the job runs.
+    fn starts_with_timer(&self) -> bool {
+        self.spec.ttl_ms.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! The rows of each partition in order, as many as are needed: the state behind Top-N and deduplication.
+//!
+//! Invariants: a partition's list is sorted by the order's encoding, rows of equal order as they came (or newest
+//! first, where the last of equals is wanted); a row that has left its list keeps its number until `release`, so that
+//! what was said of it can still be taken back.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_row::{RowConverter, Rows, SortField};
+use arrow_schema::SortOptions;
+use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::{Batch, Result};
+use smallvec::SmallVec;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+
+use super::TopSpec;
+use crate::keyed::{Keyed, state_rows};
+use crate::row_store::RowStore;
+
+pub(super) type List = SmallVec<[u32; 2]>;
+
+pub(super) struct Lists {
+    spec: TopSpec,
+    keys: Keyed,
+    rows: RowStore,
+    order: Option<RowConverter>,
+    lists: Vec<List>,
+    /// By partition: when it was last written, by the wall clock.
+    written_ms: Vec<i64>,
+    /// Rows that have left their list.
+    left: Vec<u32>,
+    live: usize,
+}
+
+impl Lists {
+    pub fn new(spec: &TopSpec) -> Result<Self> {
+        let field = |key: &super::SortKey| {
+            let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
+            SortField::new_with_options(spec.input.field(key.column).data_type().clone(), options)
+        };
+        let order: Vec<SortField> = spec.order.iter().map(field).collect();
+        Ok(Self {
+            spec: spec.clone(),
+            keys: Keyed::new(&spec.input, &spec.partition)?,
+            rows: RowStore::new(spec.input.fields().iter().map(|field| field.data_type().clone()))?,
+            order: if order.is_empty() { None } else { Some(RowConverter::new(order)?) },
+            lists: Vec::new(),
+            written_ms: Vec::new(),
+            left: Vec::new(),
+            live: 0,
+        })
+    }
+
+    /// Numbers the partitions of a batch's rows, and answers each row's.
+    pub fn number(&mut self, rows: &RecordBatch) -> Result<Vec<u32>> {
+        self.keys.number(rows)?;
+        self.lists.resize_with(self.keys.table.len(), List::new);
+        self.written_ms.resize(self.keys.table.len(), 0);
+        Ok(self.keys.numbers.clone())
+    }
+
+    /// The rows of partition `key` that are in the result, by number.
+    pub fn shown(&self, key: u32) -> &[u32] {
+        let list = &self.lists[key as usize];
+        let until = list.len().min(self.spec.to);
+        &list[(self.spec.from - 1).min(until)..until]
+    }
+
+    /// All rows of partition `key`, by number.
+    pub fn whole(&self, key: u32) -> &[u32] {
+        &self.lists[key as usize]
+    }
+
+    /// Adds and takes out the rows of a batch, whose partitions are `keys`.
+    pub fn apply(&mut self, batch: &Batch, keys: &[u32], now_ms: i64) -> Result<()> {
+        let rows = self.rows.encode(batch.rows.columns())?;
+        let order = self.encode_order(&batch.rows)?;
+        for (row, key) in keys.iter().enumerate() {
+            self.written_ms[*key as usize] = now_ms;
+            let order = order.as_ref().map_or(&[][..], |order| order.row(row).data());
+            if batch.changes.as_ref().is_some_and(|kinds| kinds[row].takes_back()) {
+                self.take_out(*key, order, rows.row(row).data());
+            } else {
+                self.add(*key, order, rows.row(row).data());
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_order(&self, rows: &RecordBatch) -> Result<Option<Rows>> {
+        let Some(converter) = &self.order else { return Ok(None) };
+        let columns: Vec<ArrayRef> =
+            self.spec.order.iter().map(|key| Arc::clone(rows.column(key.column))).collect();
+        Ok(Some(converter.convert_columns(&columns)?))
+    }
+
+    fn add(&mut self, key: u32, order: &[u8], row: &[u8]) {
+        let (list, rows, newest_first) = (&mut self.lists[key as usize], &self.rows, self.spec.newest_first);
+        let at = list.partition_point(|other| {
+            let other = rows.prefix(*other);
+            if newest_first { other < order } else { other <= order }
+        });
+        if !self.spec.updates && at >= self.spec.to {
+            return;
+        }
+        if list.is_empty() {
+            self.live += 1;
+        }
+        let slot = self.rows.insert_with(order, row);
+        let list = &mut self.lists[key as usize];
+        list.insert(at, slot);
+        // Rows that stay never leave room for one behind the last.
+        if !self.spec.updates && list.len() > self.spec.to {
+            self.left.extend(list.pop());
+        }
+    }
+
+    fn take_out(&mut self, key: u32, order: &[u8], row: &[u8]) {
+        let (list, rows) = (&mut self.lists[key as usize], &self.rows);
+        let from = list.partition_point(|other| rows.prefix(*other) < order);
+        let equals = list[from..].iter().take_while(|other| rows.prefix(**other) == order);
+        let Some(at) = equals.clone().position(|other| rows.get(*other) == row) else { return };
+        self.left.push(list.remove(from + at));
+        if list.is_empty() {
+            self.live -= 1;
+        }
+    }
+
+    /// True when rows `one` and `other` are equal.
+    pub fn same(&self, one: u32, other: u32) -> bool {
+        one == other || self.rows.get(one) == self.rows.get(other)
+    }
+
+    /// The columns of rows by number.
+    pub fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.rows.columns(slots.iter().copied())
+    }
+
+    /// Forgets the rows that have left their lists, and the partitions that are empty when they are many.
+    pub fn release(&mut self) -> Result<()> {
+        for slot in self.left.drain(..) {
+            self.rows.remove(slot);
+        }
+        if !self.keys.is_stale(self.live) {
+            return Ok(());
+        }
+        let live: Vec<u32> =
+            (0_u32..).zip(&self.lists).filter(|(_, list)| !list.is_empty()).map(|(key, _)| key).collect();
+        self.keys.table = self.keys.table.subset(&live)?;
+        self.lists = live.iter().map(|key| std::mem::take(&mut self.lists[*key as usize])).collect();
+        self.written_ms = live.iter().map(|key| self.written_ms[*key as usize]).collect();
+        Ok(())
+    }
+
+    /// Forgets partition `key` if it was not written for `ttl_ms`.
+    pub fn expire_key(&mut self, key: u32, now_ms: i64, ttl_ms: i64) {
+        let list = &mut self.lists[key as usize];
+        if !list.is_empty() && now_ms.saturating_sub(self.written_ms[key as usize]) >= ttl_ms {
+            self.left.extend(list.drain(..));
+            self.live -= 1;
+        }
+    }
+
+    /// Forgets every partition that was not written for `ttl_ms`, and answers when the oldest of the others was.
+    pub fn expire(&mut self, now_ms: i64, ttl_ms: i64) -> Result<Option<i64>> {
+        (0..self.lists.len() as u32).for_each(|key| self.expire_key(key, now_ms, ttl_ms));
+        self.release()?;
+        let live = self.lists.iter().zip(&self.written_ms).filter(|(list, _)| !list.is_empty());
+        Ok(live.map(|(_, written)| *written).min())
+    }
+
+    /// How many partitions were numbered.
+    pub fn partitions(&self) -> u32 {
+        self.lists.len() as u32
+    }
+
+    /// Per key group, rows in the order of their lists, and when their partition was written.
+    pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
+        let keys = (0_u32..).zip(&self.lists).filter(|(_, list)| !list.is_empty());
+        for (group, keys) in self.keys.by_key_group(keys.map(|(key, _)| (key, key))) {
+            let slots: Vec<u32> = keys.iter().flat_map(|key| self.lists[*key as usize].iter().copied()).collect();
+            let mut columns = self.columns(&slots)?;
+            let written = keys.iter().flat_map(|key| {
+                std::iter::repeat_n(self.written_ms[*key as usize], self.lists[*key as usize].len())
+            });
+            columns.push(Arc::new(Int64Array::from_iter_values(written)));
+            state.put_group(group, encode_rows(&state_rows(columns)?)?);
+        }
+        Ok(())
+    }
+
+    /// Takes over rows that [`Lists::snapshot`] wrote.
+    pub fn restore(&mut self, state: &StateReader) -> Result<()> {
+        for (_, bytes) in state.groups() {
+            let rows = decode_rows(bytes)?;
+            let (columns, written) = rows.columns().split_at(self.spec.input.fields().len());
+            let columns = RecordBatch::try_new(Arc::clone(&self.spec.input), columns.to_vec())?;
+            let written = written[0].as_primitive::<Int64Type>();
+            let keys = self.number(&columns)?;
+            let encoded = self.rows.encode(columns.columns())?;
+            let order = self.encode_order(&columns)?;
+            for (row, key) in keys.iter().enumerate() {
+                let order = order.as_ref().map_or(&[][..], |order| order.row(row).data());
+                let slot = self.rows.insert_with(order, encoded.row(row).data());
+                let list = &mut self.lists[*key as usize];
+                if list.is_empty() {
+                    self.live += 1;
+                }
+                // Rows come in the order of their list.
+                list.push(slot);
+                self.written_ms[*key as usize] = written.value(row);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! How the rows of a query change, edge by edge: insert-only, upsert or retract.
+//!
+//! Insert-only: rows come and stay. Retract: a row that changes is taken back (`-U`, `-D`) before its new form comes
+//! (`+U`). Upsert: the new form comes alone, and takes the place of the row of its key; only a sink that goes by the same
+//! key can read that. Which of them an edge is follows from what is above it (does it update?) and from who reads it.
+
+use millstream_engine::SinkProvider;
+
+use super::rel::Rel;
+use crate::plan::error::PlanError;
+
+/// Whether a sink wants the rows of `rel` with what they were before.
+///
+/// # Errors
+/// If the rows change and the sink cannot take that.
+pub(super) fn before_wanted(rel: &Rel, table: &str, sink: &dyn SinkProvider) -> Result<bool, PlanError> {
+    if !rel.updates() {
+        return Ok(true);
+    }
+    if !sink.accepts_updates() {
+        return Err(PlanError::new(format!(
+            "'{table}' takes new rows only, and this query updates rows that it gave before"
+        ))
+        .remedy(
+            "aggregate in windows, whose rows are final; or write to a table that takes updates: one with a PRIMARY KEY \
+             and 'connector' = 'upsert-kafka' or 'postgres', or 'print'",
+        ));
+    }
+    let keys = sink.order_keys();
+    let same = rel.unique_key().is_some_and(|unique| {
+        !keys.is_empty() && unique.len() == keys.len() && unique.iter().all(|column| keys.contains(column))
+    });
+    Ok(!(same && rel.replaces_by_key()))
+}
+
+/// How EXPLAIN shows the rows that leave a node; nothing for insert-only.
+pub(super) fn mode(updates: bool, before: bool) -> &'static str {
+    match (updates, before) {
+        (false, _) => "",
+        (true, true) => " (retract)",
+        (true, false) => " (upsert)",
+    }
+}

@@ -1,0 +1,96 @@
+//! `GROUP BY` without a window, and DISTINCT: one row a key, which changes as rows come.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef};
+use datafusion_expr::{Expr, cast};
+use millstream_operators::AggregateCall;
+
+use super::build::span_of;
+use super::columns::{column, indexed, type_of, with_flink_casts};
+use super::rel::{Group, Rel, RelKind};
+use super::show;
+use super::window::{Front, call, fields_of_group, fields_of_plan, unaliased};
+use crate::functions::FunctionContext;
+use crate::plan::error::PlanError;
+
+/// Lowers an aggregation over `input`, which has no windows, by `keys`.
+pub(super) fn group(
+    plan: &datafusion_expr::logical_plan::Aggregate,
+    input: Rel,
+    keys: &[Expr],
+    functions: &FunctionContext,
+) -> Result<Rel, PlanError> {
+    let place = span_of(plan.group_expr.iter().chain(&plan.aggr_expr));
+    let numbers = indexed(&input.fields);
+    let mut front = Front::default();
+    let mut add = |expr: &Expr, name: &str| -> Result<usize, PlanError> {
+        let kind = type_of(expr, &numbers)?;
+        Ok(front.push(expr.clone(), Field::new(name, kind, true)))
+    };
+    let mut grouped: Vec<usize> = Vec::new();
+    let mut outputs: Vec<usize> = Vec::new();
+    for (expr, field) in keys.iter().zip(fields_of_group(plan)) {
+        let index = add(expr, field.name())?;
+        let key = grouped.iter().position(|key| *key == index).unwrap_or_else(|| {
+            grouped.push(index);
+            grouped.len() - 1
+        });
+        outputs.push(key);
+    }
+    let mut calls: Vec<AggregateCall> = Vec::new();
+    for expr in &plan.aggr_expr {
+        let Expr::AggregateFunction(function) = unaliased(expr) else {
+            let mut error = PlanError::new("only aggregate functions can be computed here");
+            error.span = place;
+            return Err(error.remedy("use COUNT, SUM, MIN, MAX, AVG, …"));
+        };
+        outputs.push(grouped.len() + calls.len());
+        calls.push(call(function, plan, &input, functions, &mut add)?);
+    }
+    for call in &mut calls {
+        call.name = show::call(call, &|index| front.fields[index].name().clone());
+    }
+    let rel = grouped_by(front.into_rel(input), grouped, calls, place)?;
+
+    // Behind it: the columns in the order and types of the plan.
+    let schema = indexed(&rel.fields);
+    let wanted = fields_of_plan(plan);
+    let columns = outputs
+        .iter()
+        .zip(&wanted)
+        .map(|(output, field)| {
+            let expr = column(*output);
+            if type_of(&expr, &schema)? == *field.data_type() {
+                return Ok(expr);
+            }
+            with_flink_casts(cast(expr, field.data_type().clone()), &schema, functions)
+        })
+        .collect::<Result<Vec<_>, PlanError>>()?;
+    Ok(Rel::calc(rel, None, columns, wanted))
+}
+
+/// The distinct rows of `input`.
+pub(super) fn distinct(input: Rel) -> Result<Rel, PlanError> {
+    let fields = input.fields.clone();
+    let keys = (0..fields.len()).collect();
+    let rel = grouped_by(input, keys, Vec::new(), None)?;
+    Ok(Rel { fields, ..rel })
+}
+
+fn grouped_by(
+    input: Rel,
+    keys: Vec<usize>,
+    calls: Vec<AggregateCall>,
+    place: Option<sqlparser::tokenizer::Span>,
+) -> Result<Rel, PlanError> {
+    let mut fields: Vec<FieldRef> = keys.iter().map(|key| Arc::clone(&input.fields[*key])).collect();
+    for call in &calls {
+        let argument = call.argument.map_or(DataType::Int64, |index| input.fields[index].data_type().clone());
+        if input.updates() {
+            call.accumulator_taking_back(&argument)?;
+        }
+        fields.push(Arc::new(Field::new(&call.name, call.kind.output_type(&argument)?, true)));
+    }
+    Ok(Rel { kind: RelKind::Group(Box::new(Group { input, keys, calls, place })), fields })
+}
