@@ -88,7 +88,7 @@ fn bytes_that_are_no_text_and_ten_megabytes_in_one_line() {
 fn wrong_sql_says_what_to_write_instead() {
     let table = "CREATE TABLE t (ts TIMESTAMP(3), k STRING, n BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');\n";
     for (sql, parts) in [
-        ("SELECT k, COUNT(*) FROM t GROUP BY k", &["no window", "TUMBLE", "^"][..]),
+        ("SELECT k, COUNT(*) FROM t GROUP BY k", &["without a window", "TUMBLE", "^"][..]),
         ("SELECT UPER(k) FROM t", &["no function UPER", "did you mean UPPER?", "^"]),
         ("SELECT kk FROM t", &["kk", "^"]),
         ("SELECT * FROM tt", &["no table 'tt'", "did you mean 't'?", "^"]),
