@@ -218,6 +218,7 @@ impl Writer {
             dead_letters: Arc::default(),
             dead_letter_route: None,
             io: IoRuntime::default(),
+            journal_folder: None,
         };
         let mut sink = provider.create(0, 1).unwrap();
         sink.open(&context).unwrap();

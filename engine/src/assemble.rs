@@ -17,6 +17,7 @@ use crate::exchange::{Exchange, ExchangeWriter};
 use crate::gate::Gate;
 use crate::graph::{Graph, NodeBody};
 use crate::job::{Control, JobConfig};
+use crate::journal;
 use crate::keys::key_group_range;
 use crate::metrics::OperatorMetrics;
 use crate::park::Signal;
@@ -216,6 +217,11 @@ impl InstanceBuilder<'_> {
             dead_letters: Arc::clone(self.dead_letters),
             dead_letter_route: route.clone(),
             io: self.config.io.clone(),
+            journal_folder: self
+                .config
+                .store
+                .folder()
+                .map(|folder| journal::folder(folder, &node.id, self.instance)),
         };
         let state = match self.config.restore {
             Some(epoch) => self.config.store.read(epoch, &node.id, &context.key_groups)?,

@@ -1,6 +1,7 @@
 //! What an operator, source or sink instance is told about itself when it opens.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -37,6 +38,8 @@ pub struct InstanceContext {
     pub dead_letter_route: Option<Arc<Route>>,
     /// Where async connectors run.
     pub io: IoRuntime,
+    /// Where a source may keep a journal of what it takes in; none where the job's state is not on disk.
+    pub journal_folder: Option<PathBuf>,
 }
 
 impl InstanceContext {

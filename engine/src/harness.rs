@@ -97,6 +97,7 @@ impl OperatorHarness {
             dead_letters: Arc::default(),
             dead_letter_route: None,
             io: IoRuntime::default(),
+            journal_folder: None,
         };
         operator.open(&context)?;
         if !state.is_empty() {

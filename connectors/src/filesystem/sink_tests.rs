@@ -53,6 +53,7 @@ pub(super) fn context(clock: Arc<ManualClock>) -> InstanceContext {
         dead_letters: Arc::default(),
         dead_letter_route: None,
         io: IoRuntime::default(),
+        journal_folder: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checkpoints in a folder: one file an epoch, the two youngest kept.
 //!
 //! What instances put is held in memory until the epoch is complete, and then written as one file ([`super::file`]),
-//! which is safe or not there ([`super::folder`]). The graph's shape is written with it: state of an operator that now
+//! which is safe or not there (disk/folder.rs). The graph's shape is written with it: state of an operator that now
 //! does something else would give wrong answers, so it is refused unless told to be dropped. A file whose bytes have
 //! changed is refused too, never skipped in silence, because going back further makes sinks see rows twice.
 //!
@@ -14,8 +14,8 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 use super::file::{self, Checkpoint};
-use super::folder::Folder;
 use super::{InstanceSnapshot, StateReader, StateStore};
+use crate::disk::folder::Folder;
 use crate::element::Epoch;
 use crate::error::{Error, Result};
 use crate::keys::KeyGroup;
@@ -50,7 +50,10 @@ impl DiskStateStore {
     /// # Errors
     /// If the folder cannot be used or is in use, its last checkpoint is damaged, or belongs to another query.
     pub fn open(folder: &Path, shape: Vec<(String, String)>, allow_dropped_state: bool) -> Result<Self> {
-        let folder = Folder::open(folder)?;
+        Self::on(Folder::open(folder)?, shape, allow_dropped_state)
+    }
+
+    fn on(folder: Folder, shape: Vec<(String, String)>, allow_dropped_state: bool) -> Result<Self> {
         let mut kept: Vec<Epoch> = folder.names()?.iter().filter_map(|name| epoch_of(name)).collect();
         kept.sort_unstable();
         let restored = match kept.last() {
@@ -58,7 +61,7 @@ impl DiskStateStore {
             Some(epoch) => {
                 let mut checkpoint = read(&folder, *epoch)?;
                 fit(&mut checkpoint, &shape, allow_dropped_state)
-                    .map_err(|error| error.at(folder.path(&name_of(*epoch)).display().to_string()))?;
+                    .map_err(|error| error.at(folder.place(&name_of(*epoch))))?;
                 Some(checkpoint)
             }
         };
@@ -78,7 +81,7 @@ fn read(folder: &Folder, epoch: Epoch) -> Result<Checkpoint> {
     let name = name_of(epoch);
     let damaged = |why: String| {
         Error::state(format!("the checkpoint cannot be restored: {why}"))
-            .at(folder.path(&name).display().to_string())
+            .at(folder.place(&name))
             .remedy(
                 "move this file away to go on from the checkpoint before it (sinks may then get rows twice), or give \
                  an empty --state folder to begin anew",
@@ -161,6 +164,10 @@ impl StateStore for DiskStateStore {
         Ok(StateReader::gather(own.map(|(_, _, snapshot)| snapshot), groups))
     }
 
+    fn folder(&self) -> Option<&Path> {
+        self.folder.path()
+    }
+
     fn is_durable(&self) -> bool {
         true
     }
@@ -168,7 +175,10 @@ impl StateStore for DiskStateStore {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::disk::simulated::{Random, SimulatedDisk};
     use crate::state::StateWriter;
 
     fn shape() -> Vec<(String, String)> {
@@ -238,5 +248,45 @@ mod tests {
         assert!(!error.contains("result") && error.contains("--allow-dropped-state"), "{error}");
         let store = DiskStateStore::open(folder.path(), hours, true).unwrap();
         assert_eq!((store.latest(), state(&store)), (Some(1), None));
+    }
+
+    /// Random lives of a folder on a disk that forgets: the last epoch that was complete before a power cut, or one whose
+    /// completion was under way, is restored as it was put.
+    #[test]
+    fn power_cuts_leave_the_last_complete_epoch() {
+        let seeds = std::env::var("SIMULATION_SEEDS").map_or(2_000, |seeds| seeds.parse().unwrap());
+        for seed in 0..seeds {
+            let mut random = Random(seed);
+            let mut disk = SimulatedDisk::default();
+            let (mut complete, mut tried) = (0, 0);
+            for _ in 0..4 {
+                let folder = Folder::on(Arc::new(disk.clone())).unwrap();
+                let store = DiskStateStore::on(folder, shape(), false)
+                    .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+                let epoch = store.latest().unwrap_or(0);
+                assert!(epoch >= complete && epoch <= tried, "seed {seed}: {epoch}");
+                assert_eq!(state(&store), (epoch > 0).then(|| text(epoch)), "seed {seed}");
+                (complete, tried) = (epoch, epoch);
+                for _ in 0..random.below(6) {
+                    match random.below(6) {
+                        0 => disk.set_room(Some(random.below(400) as usize)),
+                        1 => disk.fail_sync_in(random.below(4)),
+                        _ => {}
+                    }
+                    tried += 1;
+                    put(&store, tried, &text(tried));
+                    // A job stops at the first that fails.
+                    if store.complete(tried).is_err() {
+                        break;
+                    }
+                    complete = tried;
+                }
+                disk = disk.cut_power(&mut random);
+            }
+        }
+    }
+
+    fn text(epoch: Epoch) -> String {
+        format!("of {epoch} ").repeat(1 + epoch as usize % 50)
     }
 }

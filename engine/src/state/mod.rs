@@ -7,13 +7,13 @@
 
 mod disk;
 mod file;
-mod folder;
 
 pub use disk::DiskStateStore;
 
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::ops::Range;
+use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
@@ -116,6 +116,12 @@ pub trait StateStore: Send + Sync {
     /// # Errors
     /// If the state of that epoch cannot be read.
     fn read(&self, epoch: Epoch, operator: &str, groups: &Range<KeyGroup>) -> Result<StateReader>;
+
+    /// Where the job may keep more on disk, next to the checkpoints and under the same lock; none where they are not on the
+    /// machine's own disk.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 
     /// True when completing an epoch takes its time, because a disk does: a thread of the job then does it, so that no
     /// worker waits.

@@ -12,7 +12,8 @@ use millstream_operators::window::{
     TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single,
 };
 use millstream_operators::{
-    self as operators, AggregateCall, ExpressionRef, GroupSpec, Project, Union, WatermarkAssigner, WatermarkSpec,
+    self as operators, AggregateCall, ExpressionRef, GroupSpec, Project, Union, WatermarkAssigner,
+    WatermarkSpec,
 };
 
 use super::columns::{as_column, column, is_trivial, substitute};
@@ -432,13 +433,7 @@ impl Emitter<'_> {
         Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1), mode: "" })
     }
 
-    fn group(
-        &mut self,
-        rel: &Rel,
-        group: &Group,
-        need: &[Need],
-        before: bool,
-    ) -> Result<Stream, PlanError> {
+    fn group(&mut self, rel: &Rel, group: &Group, need: &[Need], before: bool) -> Result<Stream, PlanError> {
         let below_need = input_need(rel, need);
         let below = self.rel(&group.input, &below_need, true)?;
         let below = self.materialized(below, &below_need, &group.input.fields)?;

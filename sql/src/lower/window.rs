@@ -281,10 +281,7 @@ pub(super) fn call(
         None => None,
         Some(filter) => {
             let filter = bind_all(std::slice::from_ref(filter.as_ref()), &plan.input, input, functions)?;
-            filter
-                .first()
-                .map(|filter| add(filter, &show::expression(filter, &input.fields)))
-                .transpose()?
+            filter.first().map(|filter| add(filter, &show::expression(filter, &input.fields))).transpose()?
         }
     };
     Ok(AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: String::new() })

@@ -65,6 +65,7 @@ fn context(instance: usize, parallelism: usize) -> InstanceContext {
         dead_letters: Arc::default(),
         dead_letter_route: None,
         io: IoRuntime::default(),
+        journal_folder: None,
     }
 }
 

@@ -261,6 +261,7 @@ impl Rig {
             metrics: OperatorMetrics::new("alerts", "sink", 0),
             dead_letters: Arc::default(),
             io: IoRuntime::from_handle(Handle::current()),
+            journal_folder: None,
         };
         let mut sink = Webhook.sink(&table(url, options)).unwrap().create(0, 1).unwrap();
         sink.open(&context).unwrap();

@@ -1,0 +1,123 @@
+//! A folder of files that are either whole or not there.
+//!
+//! A file is written under another name, synced, renamed, and the folder is synced; a disk that keeps its word about sync
+//! and rename then has the old state or the new one after a power cut, never half of one. One process at a time has the
+//! folder, by a lock that the system takes away with the process. Every error names the path.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile, RealDisk};
+use crate::error::{Error, Result};
+
+const LOCK: &str = "lock";
+/// What files are called while they are written.
+const TEMPORARY: &str = "writing";
+
+/// See the module's page.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    disk: Arc<dyn Disk>,
+    /// Where it is, if it is on the machine's own disk.
+    path: Option<PathBuf>,
+    /// Holds the lock.
+    _lock: Option<File>,
+}
+
+impl Folder {
+    /// Makes the folder where it is missing, locks it, and clears away what was being written when a run was killed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let unusable = |error: io::Error| {
+            Error::state(format!("the state folder {} cannot be used: {error}", path.display()))
+                .remedy("give a folder that this user may write to")
+        };
+        let disk = RealDisk::open(path).map_err(unusable)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::state(format!("the state folder {} is in use", path.display())).remedy(
+                    "stop the other pipeline that runs with it, or give this one a folder of its own",
+                ));
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        Self::clear(Self { disk: Arc::new(disk), path: Some(path.to_owned()), _lock: Some(lock) })
+    }
+
+    /// The same on any disk, which nobody else has.
+    #[cfg(test)]
+    pub fn on(disk: Arc<dyn Disk>) -> Result<Self> {
+        Self::clear(Self { disk, path: None, _lock: None })
+    }
+
+    fn clear(self) -> Result<Self> {
+        for name in self.names()? {
+            if name.ends_with(TEMPORARY) {
+                self.remove(&name)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Where it is, if it is on the machine's own disk.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Where `name` is, for messages.
+    pub fn place(&self, name: &str) -> String {
+        self.disk.place(name)
+    }
+
+    /// The names of its files.
+    pub fn names(&self) -> Result<Vec<String>> {
+        self.disk.names().map_err(|error| self.failed("list", "", &error))
+    }
+
+    /// All bytes of a file.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        self.disk.read(name).map_err(|error| self.failed("read", name, &error))
+    }
+
+    /// Makes `name` a file with what `write` writes. Afterwards it is safe.
+    pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let failed = |error: io::Error| self.failed("write", name, &error);
+        let temporary = format!("{name}.{TEMPORARY}");
+        let mut to = BufWriter::new(Writer(self.disk.create(&temporary).map_err(failed)?));
+        write(&mut to).map_err(failed)?;
+        let mut file = to.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.0.sync().map_err(failed)?;
+        self.disk.rename(&temporary, name).map_err(failed)?;
+        self.disk.sync().map_err(failed)
+    }
+
+    /// Takes a file away. That it was away already is no error.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        self.disk.remove(name).map_err(|error| self.failed("remove", name, &error))
+    }
+
+    fn failed(&self, what: &str, name: &str, error: &io::Error) -> Error {
+        Error::state(format!("cannot {what} {}: {error}", self.place(name)))
+            .remedy("check the disk's space and health, and the folder's rights")
+    }
+}
+
+struct Writer(Box<dyn DiskFile>);
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.append(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! The machine's own file system.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Result, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Disk, DiskFile};
+
+/// A folder of the file system.
+#[derive(Debug, Clone)]
+pub struct RealDisk {
+    path: PathBuf,
+}
+
+impl RealDisk {
+    /// Makes the folder where it is missing.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self { path: path.to_owned() })
+    }
+}
+
+impl Disk for RealDisk {
+    fn place(&self, name: &str) -> String {
+        self.path.join(name).display().to_string()
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let entries = fs::read_dir(&self.path)?.collect::<Result<Vec<_>>>()?;
+        let files = entries.into_iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        Ok(files.filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        fs::read(self.path.join(name))
+    }
+
+    fn create(&self, name: &str) -> Result<Box<dyn DiskFile>> {
+        let path = self.path.join(name);
+        // Written at its end even after it was cut, which goes with appending and not with truncating.
+        File::create(&path)?;
+        Ok(Box::new(RealFile(File::options().append(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.path.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn truncate(&self, name: &str, bytes: u64) -> Result<()> {
+        let file = File::options().write(true).open(self.path.join(name))?;
+        file.set_len(bytes)?;
+        file.sync_all()
+    }
+
+    fn sync(&self) -> Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn truncate(&mut self, bytes: u64) -> Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        // Its length too, which is all of the meta data that reading needs.
+        self.0.sync_data()
+    }
+}

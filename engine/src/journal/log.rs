@@ -1,0 +1,333 @@
+//! The journal's files: segments that are written one after the other and taken away as a whole.
+//!
+//! Invariants: a record counts as safe only after its segment, and the name of it, were synced. What a power cut left
+//! half written at the end of the last segment is cut off: it never counted. Damage to what was safe is none of a power
+//! cut: the segment goes aside as it is (`damaged-…`), its good records stay, and it is said and counted. A full disk
+//! leaves everything as it was, to be tried again; a failed sync ends it. No thread, no clock: journal/mod.rs has them,
+//! and a simulation drives this as it likes.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::segment::{self, HEAD_BYTES, Record};
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+
+const PREFIX: &str = "journal-";
+const DAMAGED: &str = "damaged-";
+const TEMPORARY: &str = ".writing";
+/// Damaged segments that are kept for a person to look at.
+const DAMAGED_KEPT: usize = 4;
+
+/// How much it may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes on disk; at that, nothing is taken until something was released.
+    pub bytes_max: u64,
+    /// Bytes after which a segment is closed; what is released is given back a segment at a time.
+    pub segment_bytes: u64,
+}
+
+/// Why records are not safe.
+#[derive(Debug)]
+pub enum CommitError {
+    /// They can be tried again: nothing has changed.
+    NoRoom(io::Error),
+    /// Nothing can be promised any more.
+    Broken(Error),
+}
+
+/// A segment that is not written any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Closed {
+    first: u64,
+    last: u64,
+    bytes: u64,
+}
+
+struct Open {
+    file: Box<dyn DiskFile>,
+    first: u64,
+    last: u64,
+    bytes: u64,
+    salt: u32,
+}
+
+/// See the module's page.
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    limits: Limits,
+    closed: VecDeque<Closed>,
+    open: Option<Open>,
+    last: u64,
+    damaged: u64,
+}
+
+fn name_of(first: u64) -> String {
+    format!("{PREFIX}{first:020}")
+}
+
+impl Log {
+    /// Opens what is there. `last` is the highest number that is known from elsewhere: no record gets one up to it.
+    ///
+    /// # Errors
+    /// If the folder cannot be read, or has a segment of another version.
+    pub fn open(disk: Arc<dyn Disk>, limits: Limits, last: u64) -> Result<Self> {
+        let mut log = Self { disk, limits, closed: VecDeque::new(), open: None, last, damaged: 0 };
+        let names = log.disk.names().map_err(|error| log.failed("list", "", &error))?;
+        for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
+            log.disk.remove(name).map_err(|error| log.failed("remove", name, &error))?;
+        }
+        let numbers = names.iter().filter_map(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok());
+        let mut firsts: Vec<u64> = numbers.filter(|first| *first > 0).collect();
+        firsts.sort_unstable();
+        for (place, first) in firsts.iter().enumerate() {
+            log.take_up(*first, firsts.get(place + 1).copied())?;
+        }
+        Ok(log)
+    }
+
+    /// Looks through a segment that an earlier run left.
+    fn take_up(&mut self, first: u64, next: Option<u64>) -> Result<()> {
+        let name = name_of(first);
+        let failed = |error: io::Error| self.failed("read", &name, &error);
+        let bytes = self.disk.read(&name).map_err(failed)?;
+        let salt = match segment::salt(&bytes) {
+            Ok(salt) => salt,
+            Err(why) if why.contains("version") => {
+                return Err(
+                    Error::state(format!("the journal cannot be read: {why}")).at(self.disk.place(&name))
+                );
+            }
+            // A power cut before its first sync; nothing in it counted.
+            Err(_) if next.is_none() && bytes.len() <= HEAD_BYTES => {
+                return self.disk.remove(&name).map_err(|error| self.failed("remove", &name, &error));
+            }
+            Err(why) => {
+                self.damaged += 1;
+                return self.set_aside(&name, &bytes, &[], &why);
+            }
+        };
+        let found = segment::look_through(&bytes, salt, first);
+        let last = found.records.last().map_or(first - 1, |record| record.number);
+        // The end of a segment that another one follows was safe, unless nothing is missing between the two.
+        let has_lost_its_end = found.tail.is_some() && next.is_some_and(|next| next != last + 1);
+        let mut good = found.tail.unwrap_or(bytes.len());
+        if found.is_damaged || has_lost_its_end {
+            self.set_aside(&name, &bytes, &found.records, "bytes in it have changed")?;
+            self.damaged += 1;
+            good = HEAD_BYTES + found.records.iter().map(|record| record.frame.len()).sum::<usize>();
+        } else if !found.gaps.is_empty() {
+            self.set_aside(&name, &bytes, &found.records, "its end was written in part")?;
+            good = HEAD_BYTES + found.records.iter().map(|record| record.frame.len()).sum::<usize>();
+        } else if found.tail.is_some() {
+            let cut = bytes.len() - good;
+            tracing::warn!(
+                "the journal {} ended in {cut} bytes that are no record: cut off",
+                self.disk.place(&name)
+            );
+            self.disk.truncate(&name, good as u64).map_err(|error| self.failed("cut", &name, &error))?;
+        }
+        match found.records.last() {
+            None => self.disk.remove(&name).map_err(|error| self.failed("remove", &name, &error))?,
+            Some(record) => {
+                self.last = self.last.max(record.number);
+                self.closed.push_back(Closed { first, last: record.number, bytes: good as u64 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a damaged segment under another name, and its good records under its own.
+    fn set_aside(&mut self, name: &str, bytes: &[u8], good: &[Record], why: &str) -> Result<()> {
+        let aside = format!("{DAMAGED}{name}");
+        tracing::error!(
+            "the journal {} is damaged: {why}; it is kept as {}, and {} good records of it are used",
+            self.disk.place(name),
+            self.disk.place(&aside),
+            good.len()
+        );
+        let write = |name: &str, parts: &mut dyn Iterator<Item = &[u8]>| {
+            let temporary = format!("{name}{TEMPORARY}");
+            let mut file = self.disk.create(&temporary)?;
+            for part in parts {
+                file.append(part)?;
+            }
+            file.sync()?;
+            self.disk.rename(&temporary, name)
+        };
+        let done = write(&aside, &mut std::iter::once(bytes)).and_then(|()| match good {
+            [] => self.disk.remove(name),
+            _ => {
+                let head = std::iter::once(&bytes[..HEAD_BYTES]);
+                write(name, &mut head.chain(good.iter().map(|record| &bytes[record.frame.clone()])))
+            }
+        });
+        done.and_then(|()| self.disk.sync()).map_err(|error| self.failed("set aside", name, &error))?;
+        let names = self.disk.names().map_err(|error| self.failed("list", "", &error))?;
+        let mut kept: Vec<String> = names.into_iter().filter(|name| name.starts_with(DAMAGED)).collect();
+        kept.sort();
+        for oldest in kept.iter().take(kept.len().saturating_sub(DAMAGED_KEPT)) {
+            self.disk.remove(oldest).map_err(|error| self.failed("remove", oldest, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The highest number that was given.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Segments that were found damaged.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.closed.iter().map(|closed| closed.bytes).sum::<u64>()
+            + self.open.as_ref().map_or(0, |open| open.bytes)
+    }
+
+    /// Makes `frames` (of [`segment::push`]) safe, the last of which has the number `last`.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub fn commit(
+        &mut self,
+        frames: &mut [u8],
+        last: u64,
+        salt: u32,
+    ) -> std::result::Result<(), CommitError> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        if self.open.as_ref().is_some_and(|open| open.bytes >= self.limits.segment_bytes) {
+            self.close();
+        }
+        if self.open.is_none() {
+            self.open = Some(self.begin(segment::first(frames), salt)?);
+        }
+        let disk = Arc::clone(&self.disk);
+        let Some(open) = &mut self.open else { return Ok(()) };
+        segment::seal(frames, open.salt, u32::try_from(open.bytes).unwrap_or(u32::MAX));
+        let broken = |what, error| broken(disk.as_ref(), &name_of(open.first), what, &error);
+        if let Err(error) = open.file.append(frames) {
+            // What is there of them must not stand in front of those that come after.
+            open.file.truncate(open.bytes).map_err(|error| broken("cut", error))?;
+            return Err(if is_lasting(&error) { broken("write", error) } else { CommitError::NoRoom(error) });
+        }
+        open.file.sync().map_err(|error| broken("sync", error))?;
+        open.bytes += frames.len() as u64;
+        (open.last, self.last) = (last, last);
+        Ok(())
+    }
+
+    /// Makes a segment whose head and name are safe, so that one with records and a bad head was damaged later.
+    fn begin(&self, first: u64, salt: u32) -> std::result::Result<Open, CommitError> {
+        let name = name_of(first);
+        let made = self.disk.create(&name).and_then(|mut file| {
+            file.append(&segment::head(salt, first))?;
+            Ok(file)
+        });
+        let mut file = made.map_err(|error| {
+            // What is left of it would be written over by the next attempt.
+            let _ = self.disk.remove(&name);
+            CommitError::NoRoom(error)
+        })?;
+        file.sync()
+            .and_then(|()| self.disk.sync())
+            .map_err(|error| broken(self.disk.as_ref(), &name, "sync", &error))?;
+        Ok(Open { file, first, last: first - 1, bytes: HEAD_BYTES as u64, salt })
+    }
+
+    fn close(&mut self) {
+        if let Some(Open { first, last, bytes, .. }) = self.open.take() {
+            self.closed.push_back(Closed { first, last, bytes });
+        }
+    }
+
+    /// Records up to `number` are not needed any more. Answers whether room has come of it.
+    ///
+    /// # Errors
+    /// If a segment cannot be taken away.
+    pub fn release(&mut self, number: u64) -> Result<bool> {
+        let mut is_less = false;
+        while self.closed.front().is_some_and(|closed| closed.last <= number) {
+            let Some(closed) = self.closed.pop_front() else { break };
+            let name = name_of(closed.first);
+            self.disk.remove(&name).map_err(|error| self.failed("remove", &name, &error))?;
+            is_less = true;
+        }
+        Ok(is_less)
+    }
+
+    /// Reads what an earlier run left behind `number`, in order.
+    pub fn replay(&self, number: u64) -> Replay {
+        let segments = self.closed.iter().filter(|closed| closed.last > number).map(|closed| closed.first);
+        Replay {
+            disk: Arc::clone(&self.disk),
+            segments: segments.collect(),
+            records: Vec::new().into_iter(),
+            bytes: Bytes::new(),
+            last: number,
+        }
+    }
+
+    fn failed(&self, what: &str, name: &str, error: &io::Error) -> Error {
+        Error::state(format!("cannot {what} the journal {}: {error}", self.disk.place(name)))
+            .remedy("check the disk's space and health, and the folder's rights")
+    }
+}
+
+fn broken(disk: &dyn Disk, name: &str, what: &str, error: &io::Error) -> CommitError {
+    CommitError::Broken(
+        Error::state(format!("cannot {what} {}: {error}", disk.place(name)))
+            .remedy("what was acknowledged is safe; check the disk's health, then start again"),
+    )
+}
+
+/// A disk that is full may have room again; one that does not answer will not by asking it again and again.
+fn is_lasting(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::FileTooLarge
+    )
+}
+
+/// Records of an earlier run, a segment in memory at a time.
+pub struct Replay {
+    disk: Arc<dyn Disk>,
+    segments: VecDeque<u64>,
+    bytes: Bytes,
+    records: std::vec::IntoIter<Record>,
+    last: u64,
+}
+
+impl Replay {
+    /// The next record's number and payload.
+    ///
+    /// # Errors
+    /// If a segment cannot be read any more.
+    pub fn next(&mut self) -> Result<Option<(u64, Bytes)>> {
+        loop {
+            for record in self.records.by_ref() {
+                if record.number > self.last {
+                    self.last = record.number;
+                    return Ok(Some((record.number, self.bytes.slice(record.payload()))));
+                }
+            }
+            let Some(first) = self.segments.pop_front() else { return Ok(None) };
+            let name = name_of(first);
+            let unreadable = |why: String| {
+                Error::state(format!("the journal {} cannot be read: {why}", self.disk.place(&name)))
+            };
+            self.bytes = self.disk.read(&name).map_err(|error| unreadable(error.to_string()))?.into();
+            let salt = segment::salt(&self.bytes).map_err(unreadable)?;
+            self.records = segment::look_through(&self.bytes, salt, first).records.into_iter();
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What came from outside, safe on disk before its sender is told that it may forget it.
+//!
+//! A source appends what it takes in and goes on; a thread writes and syncs all that has gathered in one go (group
+//! commit) and rings the worker, which then acknowledges up to [`Journal::safe`]. A checkpoint holds the number of the
+//! last record whose rows it counts; after a kill, [`Journal::replay`] gives those behind it. When checkpoints no longer
+//! need records, [`Journal::release`] gives their room back, a segment at a time.
+//!
+//! Limits: what waits to be written ([`BUFFER_BYTES_MAX`]) and what is on disk ([`Limits::bytes_max`]); at either
+//! [`Journal::has_room`] is false, and a source takes nothing more from outside until it is true again. A full disk is the
+//! same, tried again every half second. A failed sync ends the source: nothing can be promised after one (Rebello et al.,
+//! "Can Applications Recover from fsync Failures?", ATC 2020). files: log.rs, their bytes: segment.rs.
+
+mod log;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use log::{CommitError, Log};
+pub use log::{Limits, Replay};
+
+use crate::clock::ClockRef;
+use crate::disk::{Disk, RealDisk};
+use crate::error::{Error, Result};
+use crate::park::Signal;
+
+/// Bytes that wait to be written.
+pub const BUFFER_BYTES_MAX: usize = 4 << 20;
+/// How soon a full disk is tried again.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
+
+/// The folder of a source instance's journal inside the state folder `state`.
+pub(crate) fn folder(state: &Path, operator: &str, instance: usize) -> PathBuf {
+    // A table's name may hold anything, and stays told apart from all others.
+    let name: String = operator
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
+            _ => format!("%{byte:02x}"),
+        })
+        .collect();
+    state.join(format!("journal-{name}-{instance}"))
+}
+
+/// One source instance's journal. See the module's page.
+pub struct Journal {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    replay: Option<Replay>,
+    bytes_max: u64,
+}
+
+struct Shared {
+    inner: Mutex<Inner>,
+    bell: Condvar,
+    safe: AtomicU64,
+    disk_bytes: AtomicU64,
+    damaged: AtomicU64,
+    syncs: AtomicU64,
+    worker: Arc<Signal>,
+    clock: ClockRef,
+}
+
+struct Inner {
+    /// Records that wait, without their sums.
+    frames: Vec<u8>,
+    /// The number of the last of them.
+    last: u64,
+    released: u64,
+    is_disk_full: bool,
+    is_ending: bool,
+    failed: Option<Error>,
+}
+
+impl Journal {
+    /// Opens the journal in `folder`, of which the job holds the lock. `counted` is the last record that the restored
+    /// checkpoint counts.
+    ///
+    /// # Errors
+    /// If the folder cannot be used.
+    pub fn open(
+        folder: &Path,
+        limits: Limits,
+        counted: u64,
+        worker: Arc<Signal>,
+        clock: ClockRef,
+    ) -> Result<Self> {
+        let disk = RealDisk::open(folder).map_err(|error| {
+            Error::state(format!("the journal's folder {} cannot be used: {error}", folder.display()))
+                .remedy("give --state a folder that this user may write to")
+        })?;
+        Self::on(Arc::new(disk), limits, counted, worker, clock)
+    }
+
+    fn on(
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+        counted: u64,
+        worker: Arc<Signal>,
+        clock: ClockRef,
+    ) -> Result<Self> {
+        let log = Log::open(disk, limits, counted)?;
+        let replay = log.replay(counted);
+        let shared = Arc::new(Shared {
+            inner: Mutex::new(Inner {
+                frames: Vec::new(),
+                last: log.last(),
+                released: 0,
+                is_disk_full: false,
+                is_ending: false,
+                failed: None,
+            }),
+            bell: Condvar::new(),
+            safe: AtomicU64::new(log.last()),
+            disk_bytes: AtomicU64::new(log.bytes()),
+            damaged: AtomicU64::new(log.damaged()),
+            syncs: AtomicU64::new(0),
+            worker,
+            clock,
+        });
+        let own = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || own.write(log))
+            .map_err(|error| Error::unavailable(format!("the journal's thread does not start: {error}")))?;
+        Ok(Self { shared, thread: Some(thread), replay: Some(replay), bytes_max: limits.bytes_max })
+    }
+
+    /// Records of earlier runs behind the restored checkpoint, the first time it is asked for.
+    pub fn replay(&mut self) -> Option<Replay> {
+        self.replay.take()
+    }
+
+    /// Takes records in; when this is dropped the thread begins to write them.
+    pub fn appending(&self) -> Appending<'_> {
+        Appending { inner: self.shared.inner.lock(), bell: &self.shared.bell }
+    }
+
+    /// The number up to which all records are safe.
+    ///
+    /// # Errors
+    /// If the disk failed.
+    pub fn safe(&self) -> Result<u64> {
+        match &self.shared.inner.lock().failed {
+            Some(error) => Err(error.clone()),
+            None => Ok(self.shared.safe.load(Ordering::Acquire)),
+        }
+    }
+
+    /// False while nothing more may be taken in.
+    pub fn has_room(&self) -> bool {
+        let inner = self.shared.inner.lock();
+        let bytes = self.shared.disk_bytes.load(Ordering::Relaxed) + inner.frames.len() as u64;
+        inner.frames.len() < BUFFER_BYTES_MAX && bytes < self.bytes_max && !inner.is_disk_full
+    }
+
+    /// No checkpoint that may be restored needs records up to `number`.
+    pub fn release(&self, number: u64) {
+        self.shared.inner.lock().released = number;
+        self.shared.bell.notify_one();
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.shared.disk_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Damaged segments that were set aside when it was opened.
+    pub fn damaged(&self) -> u64 {
+        self.shared.damaged.load(Ordering::Relaxed)
+    }
+
+    /// How often the disk was made to sync.
+    pub fn syncs(&self) -> u64 {
+        self.shared.syncs.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes records of one batch.
+pub struct Appending<'a> {
+    inner: MutexGuard<'a, Inner>,
+    bell: &'a Condvar,
+}
+
+impl Appending<'_> {
+    /// Takes a record, the concatenation of `parts`, and gives it its number, one more than the last. It is safe once
+    /// [`Journal::safe`] says so.
+    pub fn push(&mut self, parts: &[&[u8]]) -> u64 {
+        let number = self.inner.last + 1;
+        self.inner.last = number;
+        segment::push(&mut self.inner.frames, number, parts);
+        number
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        self.bell.notify_one();
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.shared.inner.lock().is_ending = true;
+        self.shared.bell.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The thread: writes what gathers until the journal is dropped, and what is left then.
+    fn write(&self, mut log: Log) {
+        let (mut frames, mut released) = (Vec::new(), 0);
+        // Not a secret, only nothing that who sends can know beforehand.
+        let salt = (self.clock.monotonic_ns() ^ self.clock.now_ms().unsigned_abs().rotate_left(32)) as u32;
+        loop {
+            let mut inner = self.inner.lock();
+            while inner.frames.is_empty() && inner.released == released && !inner.is_ending {
+                self.bell.wait(&mut inner);
+            }
+            std::mem::swap(&mut frames, &mut inner.frames);
+            let (last, to_release, is_ending) = (inner.last, inner.released, inner.is_ending);
+            drop(inner);
+            if let Err(error) = self.commit(&mut log, &mut frames, last, salt) {
+                self.inner.lock().failed = Some(error);
+                self.worker.notify();
+                return;
+            }
+            frames.clear();
+            if to_release != released {
+                released = to_release;
+                if let Err(error) = log.release(released) {
+                    tracing::warn!("{error}");
+                }
+                self.disk_bytes.store(log.bytes(), Ordering::Relaxed);
+                self.worker.notify();
+            }
+            if is_ending {
+                return;
+            }
+        }
+    }
+
+    /// Makes `frames` safe, however long the disk is full; not when the journal is to end.
+    fn commit(&self, log: &mut Log, frames: &mut [u8], last: u64, salt: u32) -> Result<()> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let mut was_full = false;
+        loop {
+            match log.commit(frames, last, salt) {
+                Ok(()) => break,
+                Err(CommitError::Broken(error)) => return Err(error),
+                Err(CommitError::NoRoom(error)) => {
+                    if !was_full {
+                        tracing::warn!(
+                            "the journal waits for room on the disk, and takes nothing in until then: {error}"
+                        );
+                    }
+                    was_full = true;
+                    let mut inner = self.inner.lock();
+                    inner.is_disk_full = true;
+                    if inner.is_ending {
+                        return Ok(());
+                    }
+                    self.wait_for_room(&mut inner);
+                    let released = inner.released;
+                    drop(inner);
+                    // What this makes free may be what is missing.
+                    let _ = log.release(released);
+                }
+            }
+        }
+        if was_full {
+            self.inner.lock().is_disk_full = false;
+            tracing::info!("the journal has room on the disk again");
+        }
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.disk_bytes.store(log.bytes(), Ordering::Relaxed);
+        self.safe.store(last, Ordering::Release);
+        self.worker.notify();
+        Ok(())
+    }
+
+    fn wait_for_room(&self, inner: &mut MutexGuard<'_, Inner>) {
+        self.bell.wait_for(inner, self.clock.sleep_for(FULL_DISK_PAUSE));
+    }
+}
