@@ -68,6 +68,10 @@ pub struct OperatorMetrics {
     pub retries: Counter,
     /// Connections made after the first.
     pub reconnects: Counter,
+    /// Messages that came again and were in the journal already.
+    pub duplicates: Counter,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: AtomicU64,
     /// Bytes waiting in the queues in front of this operator.
     pub queue_bytes: AtomicU64,
     watermark_ms: AtomicI64,
@@ -92,6 +96,8 @@ impl OperatorMetrics {
             rows_skipped: Counter::default(),
             retries: Counter::default(),
             reconnects: Counter::default(),
+            duplicates: Counter::default(),
+            journal_bytes: AtomicU64::new(0),
             queue_bytes: AtomicU64::new(0),
             watermark_ms: AtomicI64::new(WATERMARK_MIN_MS),
             link: AtomicU8::new(0),

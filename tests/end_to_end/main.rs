@@ -11,6 +11,7 @@ mod durable;
 mod examples;
 #[cfg(feature = "http")]
 mod http;
+mod journal_mosquitto;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]

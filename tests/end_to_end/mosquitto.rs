@@ -9,15 +9,15 @@ use serde_json::json;
 use crate::support::{Publisher, command, ended, file, free_address, get, signal, wait_until};
 
 /// A Mosquitto of the test's own, with its sessions on disk.
-struct Mosquitto {
+pub struct Mosquitto {
     program: String,
     folder: tempfile::TempDir,
-    address: SocketAddr,
+    pub address: SocketAddr,
     process: Option<Child>,
 }
 
 impl Mosquitto {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let program = std::env::var("MILLSTREAM_MOSQUITTO").unwrap_or_else(|_| "/usr/sbin/mosquitto".into());
         let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let config = format!(

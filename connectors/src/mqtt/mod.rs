@@ -60,6 +60,7 @@ mod columns;
 mod connection;
 mod flight;
 mod headers;
+mod journaled;
 mod options;
 mod outage;
 mod pace;

@@ -86,6 +86,12 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "Read: bytes that wait for the query before the broker must.",
     ),
     OptionSpec::new(
+        "journal.max-bytes",
+        "size",
+        "256 mb",
+        "Read, with --state: bytes of QoS 1 messages on disk that checkpoints still need; at that the broker must wait.",
+    ),
+    OptionSpec::new(
         "retain",
         "boolean",
         "false",

@@ -53,6 +53,7 @@ pub(super) struct Link {
     pub packet_bytes_max: Option<u32>,
     pub will: Option<Will>,
     pub on_error: OnError,
+    pub journal_bytes_max: u64,
 }
 
 impl Link {
@@ -106,6 +107,9 @@ impl Link {
             packet_bytes_max: packet_bytes_max(options, version, &brokers)?,
             will: will(options)?,
             on_error: on_error(options)?,
+            journal_bytes_max: options
+                .size_bytes("journal.max-bytes")?
+                .map_or(256 << 20, |bytes| bytes as u64),
             brokers,
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: every message is one or more rows, a bad row that is counted and routed, or empty (how a retained
 //! message is deleted; counted as skipped). A message is acknowledged after its rows were emitted, never before, in
-//! order of arrival; [`MqttSource::acknowledge`] is the only place. An idle worker decodes a message as soon as it is
+//! order of arrival; [`MqttSource::acknowledge`] is the only place. Where the job's state is on disk, it is acknowledged
+//! when the journal has it safe (journaled.rs), and what the journal has of earlier runs is emitted first. An idle worker decodes a message as soon as it is
 //! there; a busy one finds many waiting and decodes them together.
 
 use std::ops::Range;
@@ -13,7 +14,9 @@ use std::vec::IntoIter;
 use tokio::task::AbortHandle;
 
 use millstream_engine::dead_letter::RowErrors;
+use millstream_engine::element::Epoch;
 use millstream_engine::io::{InletReceiver, inlet};
+use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Codec, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop};
 
 use crate::format::payload::over_limit;
@@ -21,6 +24,7 @@ use crate::format::{PayloadDecoder, PayloadOptions};
 
 use super::client_id::ClientId;
 use super::columns::Plan;
+use super::journaled::Journaled;
 use super::outage::Outage;
 use super::packets::Message;
 use super::pattern::Patterns;
@@ -49,6 +53,8 @@ pub(super) struct MqttSource {
     places: Vec<Range<u32>>,
     /// Packet ids to acknowledge when the batch is emitted, all from one connection.
     packet_ids: Vec<u16>,
+    /// Where the job's state is on disk.
+    journaled: Option<Journaled>,
 }
 
 /// What there is once the source is open.
@@ -82,7 +88,7 @@ impl MqttSource {
         let schema = Arc::clone(&plan.payload_schema);
         let decoder = PayloadDecoder::new(schema, reading.codec.as_ref(), &reading.payload)?;
         let (messages, places, packet_ids) = Default::default();
-        Ok(Self { reading, plan, decoder, running: None, messages, places, packet_ids })
+        Ok(Self { reading, plan, decoder, running: None, messages, places, packet_ids, journaled: None })
     }
 
     /// Takes messages, at most `batch_rows_max` and an inlet full of bytes. Answers when the oldest came, if any.
@@ -90,7 +96,13 @@ impl MqttSource {
         let (mut seen, mut oldest_ns, mut bytes) = (0, None, 0);
         while seen < running.context.batch_rows_max && bytes < self.reading.inlet_bytes_max as u64 {
             let Some(message) = running.rest.next() else {
+                if self.journaled.as_ref().is_some_and(|journaled| !journaled.has_room()) {
+                    break;
+                }
                 let Some(chunk) = running.inlet.try_recv() else { break };
+                if let Some(journaled) = &mut self.journaled {
+                    journaled.record(running.connection);
+                }
                 let changes_connection = chunk.connection != running.connection;
                 running.rest = chunk.messages.into_iter();
                 (running.connection, running.received_ns) = (chunk.connection, chunk.received_ns);
@@ -103,10 +115,21 @@ impl MqttSource {
             seen += 1;
             oldest_ns.get_or_insert(running.received_ns);
             bytes += message.payload_bytes as u64;
-            if message.packet_id != 0 {
-                self.packet_ids.push(message.packet_id);
+            match &mut self.journaled {
+                _ if message.packet_id == 0 => {}
+                None => self.packet_ids.push(message.packet_id),
+                Some(journaled) => {
+                    if journaled.knows(&message, running.connection) {
+                        running.context.metrics.duplicates.add(1);
+                        continue;
+                    }
+                    journaled.stage(&message)?;
+                }
             }
             self.take(message, running)?;
+        }
+        if let Some(journaled) = &mut self.journaled {
+            journaled.record(running.connection);
         }
         let metrics = &running.context.metrics;
         metrics.rows_in.add(seen as u64);
@@ -154,24 +177,47 @@ impl MqttSource {
         })
     }
 
-    /// Acknowledges every message of the batch. This is the one place where the broker is told that it may forget
-    /// them: here their rows have been taken into the pipeline. A journal would call this when it has them on disk.
-    fn acknowledge(&mut self, running: &Running) {
+    /// Acknowledges every message of the batch, or what the journal has safe. This is the one place where the broker is
+    /// told that it may forget them.
+    fn acknowledge(&mut self, running: &Running) -> Result<()> {
+        if let Some(journaled) = &mut self.journaled {
+            return journaled.acknowledge(&running.taken, &running.context);
+        }
         if !self.packet_ids.is_empty() {
             running.taken.acknowledge(running.connection, &self.packet_ids);
             self.packet_ids.clear();
         }
+        Ok(())
+    }
+
+    /// Emits messages of earlier runs, if there are any left.
+    fn replay(&mut self, running: &Running, out: &mut Output<'_>) -> Result<bool> {
+        let received_ns = running.context.clock.monotonic_ns();
+        let mut seen = 0;
+        while seen < running.context.batch_rows_max
+            && let Some(message) = self.journaled.as_mut().map_or(Ok(None), Journaled::replayed)?
+        {
+            seen += 1;
+            self.take(message, running)?;
+        }
+        running.context.metrics.rows_in.add(seen as u64);
+        self.emit(received_ns, running, out)?;
+        Ok(seen > 0)
     }
 
     fn poll_running(&mut self, running: &mut Running, out: &mut Output<'_>) -> Result<SourcePoll> {
         // Asked before the inlet is emptied: what comes in between is found by the next poll.
         let is_closed = running.inlet.is_closed();
         let has_died = running.taken.has_ended() && !running.is_stopping;
-        if let Some(received_ns) = self.gather(running)? {
-            self.emit(received_ns, running, out)?;
-            self.acknowledge(running);
+        if self.replay(running, out)? {
             return Ok(SourcePoll::Ready);
         }
+        if let Some(received_ns) = self.gather(running)? {
+            self.emit(received_ns, running, out)?;
+            self.acknowledge(running)?;
+            return Ok(SourcePoll::Ready);
+        }
+        self.acknowledge(running)?;
         if has_died {
             return Err(Error::internal("the MQTT task has died").at(&self.reading.link.table));
         }
@@ -188,6 +234,7 @@ impl MqttSource {
 
 impl Source for MqttSource {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
+        self.journaled = Journaled::open(&self.reading.link, context)?;
         let (link, filters) = (&self.reading.link, &self.reading.patterns.filters);
         let client_id = match &link.client_id {
             Some(given) => ClientId::given(given),
@@ -224,6 +271,24 @@ impl Source for MqttSource {
             is_drained: false,
             _client_id: client_id,
         });
+        Ok(())
+    }
+
+    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        if let Some(journaled) = &mut self.journaled {
+            journaled.snapshot(state);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.journaled.as_mut().map_or(Ok(()), |journaled| journaled.restore(state))
+    }
+
+    fn on_checkpoint_complete(&mut self, _epoch: Epoch) -> Result<()> {
+        if let Some(journaled) = &mut self.journaled {
+            journaled.on_checkpoint_complete();
+        }
         Ok(())
     }
 

@@ -71,12 +71,12 @@ fn name_of(first: u64) -> String {
 }
 
 impl Log {
-    /// Opens what is there. `last` is the highest number that is known from elsewhere: no record gets one up to it.
+    /// Opens what is there.
     ///
     /// # Errors
     /// If the folder cannot be read, or has a segment of another version.
-    pub fn open(disk: Arc<dyn Disk>, limits: Limits, last: u64) -> Result<Self> {
-        let mut log = Self { disk, limits, closed: VecDeque::new(), open: None, last, damaged: 0 };
+    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Self> {
+        let mut log = Self { disk, limits, closed: VecDeque::new(), open: None, last: 0, damaged: 0 };
         let names = log.disk.names().map_err(|error| log.failed("list", "", &error))?;
         for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
             log.disk.remove(name).map_err(|error| log.failed("remove", name, &error))?;
@@ -308,6 +308,13 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// Only those behind `number`, too.
+    #[must_use]
+    pub fn behind(mut self, number: u64) -> Self {
+        self.last = self.last.max(number);
+        self
+    }
+
     /// The next record's number and payload.
     ///
     /// # Errors

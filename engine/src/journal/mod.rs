@@ -80,34 +80,21 @@ struct Inner {
 }
 
 impl Journal {
-    /// Opens the journal in `folder`, of which the job holds the lock. `counted` is the last record that the restored
-    /// checkpoint counts.
+    /// Opens the journal in `folder`, of which the job holds the lock.
     ///
     /// # Errors
     /// If the folder cannot be used.
-    pub fn open(
-        folder: &Path,
-        limits: Limits,
-        counted: u64,
-        worker: Arc<Signal>,
-        clock: ClockRef,
-    ) -> Result<Self> {
+    pub fn open(folder: &Path, limits: Limits, worker: Arc<Signal>, clock: ClockRef) -> Result<Self> {
         let disk = RealDisk::open(folder).map_err(|error| {
             Error::state(format!("the journal's folder {} cannot be used: {error}", folder.display()))
                 .remedy("give --state a folder that this user may write to")
         })?;
-        Self::on(Arc::new(disk), limits, counted, worker, clock)
+        Self::on(Arc::new(disk), limits, worker, clock)
     }
 
-    fn on(
-        disk: Arc<dyn Disk>,
-        limits: Limits,
-        counted: u64,
-        worker: Arc<Signal>,
-        clock: ClockRef,
-    ) -> Result<Self> {
-        let log = Log::open(disk, limits, counted)?;
-        let replay = log.replay(counted);
+    fn on(disk: Arc<dyn Disk>, limits: Limits, worker: Arc<Signal>, clock: ClockRef) -> Result<Self> {
+        let log = Log::open(disk, limits)?;
+        let replay = log.replay(0);
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
                 frames: Vec::new(),
@@ -133,9 +120,21 @@ impl Journal {
         Ok(Self { shared, thread: Some(thread), replay: Some(replay), bytes_max: limits.bytes_max })
     }
 
-    /// Records of earlier runs behind the restored checkpoint, the first time it is asked for.
+    /// A checkpoint that counts records up to `number` was restored: no other record gets such a number. Before anything
+    /// is appended.
+    pub fn go_on_behind(&self, number: u64) {
+        let mut inner = self.shared.inner.lock();
+        inner.last = inner.last.max(number);
+    }
+
+    /// Records of earlier runs, the first time it is asked for.
     pub fn replay(&mut self) -> Option<Replay> {
         self.replay.take()
+    }
+
+    /// The number that was given last.
+    pub fn last(&self) -> u64 {
+        self.shared.inner.lock().last
     }
 
     /// Takes records in; when this is dropped the thread begins to write them.

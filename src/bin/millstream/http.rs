@@ -185,6 +185,7 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     }),
     ("rows_skipped_total", "Bad rows dropped because the table says so.", |m| m.rows_skipped.get()),
     ("retries_total", "Deliveries tried again.", |m| m.retries.get()),
+    ("duplicates_total", "Messages that came again and were in the journal already.", |m| m.duplicates.get()),
     ("reconnects_total", "Connections made after the first.", |m| m.reconnects.get()),
 ];
 
