@@ -8,6 +8,7 @@ pub mod expr;
 #[cfg(test)]
 mod folded;
 pub mod group;
+pub mod join;
 mod kept_type;
 mod keyed;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod window;
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind, GroupState, PerGroup};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
+pub use join::{JoinKind, JoinSpec, RegularJoin, TimeBounds, TimedJoin};
 pub use project::Project;
 pub use top::{SortKey, TopN, TopSpec, WindowTopN};
 pub use union::Union;
