@@ -12,6 +12,7 @@ pub mod join;
 mod kept_type;
 mod keyed;
 pub mod keys;
+pub mod over;
 pub mod project;
 mod row_store;
 mod row_text;
@@ -24,6 +25,7 @@ pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
 pub use join::{JoinKind, JoinSpec, RegularJoin, TimeBounds, TimedJoin};
+pub use over::{Frame, Over, OverSpec};
 pub use project::Project;
 pub use top::{SortKey, TopN, TopSpec, WindowTopN};
 pub use union::Union;

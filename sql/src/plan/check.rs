@@ -135,11 +135,6 @@ impl Visitor for Check<'_> {
                 expr.span(),
                 "write NOT EXISTS (SELECT 1 FROM t WHERE t.key = key), which does not mind NULLs",
             ),
-            Expr::Subquery(_) => refuse(
-                "a subquery that gives one value is not supported yet",
-                expr.span(),
-                "join it: FROM a JOIN (SELECT key, MAX(x) AS most FROM b GROUP BY key) b ON a.key = b.key",
-            ),
             Expr::Function(call) => self.function(call),
             Expr::Interval(_) | Expr::TypedString(_) => {
                 super::intervals::check(expr).map_or(ControlFlow::Continue(()), ControlFlow::Break)

@@ -25,6 +25,7 @@ use datafusion_common::{DFSchema, DataFusionError};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, LogicalPlan, TableSource};
 use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::{AnalyzerRule, OptimizerContext, OptimizerRule};
 use datafusion_optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
 use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
@@ -78,10 +79,12 @@ fn retype(expr: Expr) -> datafusion_common::Result<Transformed<Expr>> {
     literals::int_literals(expr)?.transform_data(temporal::expression)
 }
 
-/// `IN (SELECT …)` and `EXISTS (SELECT …)` as joins.
+/// `IN (SELECT …)`, `EXISTS (SELECT …)` and subqueries that give a value as joins.
 fn without_subqueries(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
-    let (rule, config) = (DecorrelatePredicateSubquery::new(), OptimizerContext::new());
-    plan.transform_down(|plan| rule.rewrite(plan, &config)).data()
+    let config = OptimizerContext::new();
+    let (predicates, values) = (DecorrelatePredicateSubquery::new(), ScalarSubqueryToJoin::new());
+    let plan = plan.transform_down(|plan| predicates.rewrite(plan, &config)).data()?;
+    plan.transform_down(|plan| values.rewrite(plan, &config)).data()
 }
 
 /// Retypes the expressions of a whole plan; the names of columns stay.

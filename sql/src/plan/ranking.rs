@@ -13,7 +13,7 @@ pub(crate) const ROW_NUMBER: &str = "row_number";
 /// All of them, by lower-case name.
 pub(super) fn window_function(name: &str) -> Option<Arc<WindowUDF>> {
     let known = [ROW_NUMBER].into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
-    let signature = Signature::variadic_any(Volatility::Immutable);
+    let signature = Signature::nullary(Volatility::Immutable);
     Some(Arc::new(WindowUDF::from(Planned { name: known, signature })))
 }
 
