@@ -12,14 +12,14 @@ use millstream_operators::window::{
     TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single,
 };
 use millstream_operators::{
-    self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, Project, RegularJoin, SortKey, TimeBounds,
+    self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin, SortKey, TimeBounds,
     TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec, WindowTopN,
 };
 
 use super::columns::{as_column, column, is_trivial, substitute};
 use super::expression::compile;
 use super::need::{Need, TableNeed, input_need, join_needs, needs};
-use super::rel::{Aggregate, Attribute, Group, Join, Rank, Rel, RelKind};
+use super::rel::{Aggregate, Attribute, Group, Join, Over, Rank, Rel, RelKind};
 use super::sides::Sides;
 use super::{changes, show, values};
 use crate::plan::error::PlanError;
@@ -153,6 +153,7 @@ impl Emitter<'_> {
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
             RelKind::Group(group) => self.group(rel, group, need, before),
             RelKind::Rank(rank) => self.rank(rel, rank, need, before),
+            RelKind::Over(over) => self.over(rel, over, need),
             RelKind::Join(join) => self.join(rel, join, need),
             RelKind::Union { inputs } => {
                 let mut streams = Vec::new();
@@ -558,6 +559,52 @@ impl Emitter<'_> {
         self.graph.state_of(node, what);
         let time = below.time.filter(|_| !rel.updates());
         Ok(Stream { node, schema, columns, time, mode })
+    }
+
+    fn over(&mut self, rel: &Rel, over: &Over, need: &[Need]) -> Result<Stream, PlanError> {
+        let below_need = input_need(rel, need);
+        let below = self.rel(&over.input, &below_need, true)?;
+        let mut below = self.materialized(below, &below_need, &over.input.fields)?;
+        let mut event_time = 0;
+        if over.mode == TimeMode::Event {
+            event_time = below.at(over.time)?;
+            below = self.timed(below, event_time)?;
+        }
+        let at = |index: usize| below.at(index);
+        let call = |call: &AggregateCall| {
+            Ok(AggregateCall {
+                argument: call.argument.map(at).transpose()?,
+                filter: call.filter.map(at).transpose()?,
+                ..call.clone()
+            })
+        };
+        let spec = OverSpec {
+            input: Arc::clone(&below.schema),
+            partition: over.partition.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
+            time: over.mode,
+            event_time,
+            frame: over.frame,
+            aggregates: over.calls.iter().map(call).collect::<Result<_, PlanError>>()?,
+            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+        };
+        let by: Vec<&str> =
+            spec.partition.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
+        let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+        let calls: Vec<&str> = spec.aggregates.iter().map(|call| call.name.as_str()).collect();
+        let what = format!("{:?}{by}: {}", over.frame, calls.join(", "));
+        let schema = spec.output_schema()?;
+        operators::Over::new(&spec)?;
+        let input = if spec.partition.is_empty() {
+            Input::gather(below.node)
+        } else {
+            Input::keyed(below.node, spec.partition.clone())
+        };
+        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(operators::Over::new(&spec)?) as _));
+        let node = self.graph.operator("over", "over", what, vec![input], factory);
+        let width = below.schema.fields().len();
+        let mut columns = below.columns;
+        columns.extend((width..schema.fields().len()).map(|index| Some(column(index))));
+        Ok(Stream { node, schema, columns, time: below.time, mode: "" })
     }
 
     fn join(&mut self, rel: &Rel, join: &Join, need: &[Need]) -> Result<Stream, PlanError> {

@@ -13,6 +13,7 @@ mod group;
 pub(crate) mod insert;
 mod join;
 mod need;
+pub(crate) mod over;
 mod rank;
 pub(crate) mod rel;
 mod show;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion_expr::Expr;
+use millstream_operators::window::TimeMode;
 use millstream_operators::{CutRule, TimeBounds, WindowAssigner};
 
 use super::columns::{as_path, paths_in};
@@ -116,7 +117,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             if let RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } = &rel.kind {
                 let windows = matches!(
                     &rel.kind,
-                    RelKind::Windowed { mode: millstream_operators::window::TimeMode::Event, .. }
+                    RelKind::Windowed { mode: TimeMode::Event, .. }
                 );
                 visit(input, &input_need(rel, need), time.or(windows.then_some(None)), tables);
             }
@@ -139,6 +140,10 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             let own = rank.window_end().map(|_| Some(Cut::Keys));
             let time = own.or(time.filter(|_| rank.keeps_first_arrival()));
             visit(&rank.input, &input_need(rel, need), time, tables);
+        }
+        RelKind::Over(over) => {
+            let time = (over.mode == TimeMode::Event).then_some(Some(Cut::Keys));
+            visit(&over.input, &input_need(rel, need), time, tables);
         }
         RelKind::Join(join) => {
             let time = join.bounds.map(|bounds| (bounds == TimeBounds::Window).then_some(Cut::Keys));
@@ -191,6 +196,13 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             let mut below = need[..rank.input.fields.len()].to_vec();
             let order = rank.order.iter().map(|key| key.column);
             rank.partition.iter().copied().chain(order).for_each(|index| below[index] = Need::All);
+            below
+        }
+        RelKind::Over(over) => {
+            let mut below = need[..over.input.fields.len()].to_vec();
+            let arguments = over.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
+            let time = (over.mode == TimeMode::Event || !below.iter().any(Need::is_any)).then_some(over.time);
+            over.partition.iter().copied().chain(arguments).chain(time).for_each(|at| below[at] = Need::All);
             below
         }
         RelKind::Table(_) | RelKind::Join(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),

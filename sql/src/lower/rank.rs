@@ -14,6 +14,7 @@ use millstream_operators::SortKey;
 use super::build::{bind_all, build, span_of};
 use super::columns::{as_column, column, indexed, paths_in, type_of};
 use super::expression::constant;
+use super::over::over;
 use super::rel::{Attribute, Rank, Rel, RelKind};
 use super::window::unaliased;
 use crate::functions::FunctionContext;
@@ -21,14 +22,18 @@ use crate::plan::error::PlanError;
 use crate::plan::ranking::ROW_NUMBER;
 
 /// Columns of an input, and computed ones behind them.
-struct Pool {
+pub(super) struct Pool {
     input: Rel,
     computed: Vec<Expr>,
     fields: Vec<FieldRef>,
 }
 
 impl Pool {
-    fn index_of(&mut self, expr: &Expr) -> Result<usize, PlanError> {
+    pub fn new(input: Rel) -> Self {
+        Self { input, computed: Vec::new(), fields: Vec::new() }
+    }
+
+    pub fn index_of(&mut self, expr: &Expr) -> Result<usize, PlanError> {
         if let Some(index) = as_column(expr) {
             return Ok(index);
         }
@@ -42,7 +47,7 @@ impl Pool {
         Ok(width + self.computed.len() - 1)
     }
 
-    fn into_rel(self) -> Rel {
+    pub fn into_rel(self) -> Rel {
         if self.computed.is_empty() {
             return self.input;
         }
@@ -58,24 +63,17 @@ pub(super) fn window(
     functions: &FunctionContext,
 ) -> Result<Rel, PlanError> {
     let input = build(&plan.input, functions)?;
-    let refuse = |message: &str, remedy: &str| {
-        let mut error = PlanError::new(message).remedy(remedy);
-        error.span = span_of(plan.window_expr.iter());
-        error
+    let place = span_of(plan.window_expr.iter());
+    let function = match plan.window_expr.iter().map(unaliased).collect::<Vec<_>>()[..] {
+        [Expr::WindowFunction(function)] if is_row_number(function) => function,
+        _ => return over(plan, input, functions, place),
     };
-    let [Expr::WindowFunction(function)] = plan.window_expr.iter().map(unaliased).collect::<Vec<_>>()[..] else {
-        return Err(refuse("several functions with OVER are not supported yet", "write one a query"));
-    };
-    let WindowFunction { fun, params } = function.as_ref();
-    match fun {
-        WindowFunctionDefinition::WindowUDF(function) if function.name() == ROW_NUMBER => {}
-        _ => return Err(refuse("only ROW_NUMBER can stand with OVER yet", "aggregate in a window")),
-    }
+    let params = &function.params;
     let partition = bind_all(&params.partition_by, &plan.input, &input, functions)?;
     let by: Vec<Expr> = params.order_by.iter().map(|sort| sort.expr.clone()).collect();
     let by = bind_all(&by, &plan.input, &input, functions)?;
     let width = input.fields.len();
-    let mut pool = Pool { input, computed: Vec::new(), fields: Vec::new() };
+    let mut pool = Pool::new(input);
     let partition = partition.iter().map(|expr| pool.index_of(expr)).collect::<Result<Vec<_>, _>>()?;
     let mut order = Vec::new();
     for (expr, sort) in by.iter().zip(&params.order_by) {
@@ -85,7 +83,6 @@ pub(super) fn window(
     let input = pool.into_rel();
     let number: FieldRef = Arc::new(Field::new(ROW_NUMBER, DataType::Int64, false));
     let fields: Vec<FieldRef> = input.fields.iter().cloned().chain([Arc::clone(&number)]).collect();
-    let place = span_of(plan.window_expr.iter());
     let pooled = input.fields.len();
     let rank = Rank { input, partition, order, bounds: None, place };
     let rel = Rel { kind: RelKind::Rank(Box::new(rank)), fields };
@@ -95,6 +92,10 @@ pub(super) fn window(
     let columns = (0..width).chain([pooled]).map(column).collect();
     let fields = rel.fields[..width].iter().cloned().chain([number]).collect();
     Ok(Rel::calc(rel, None, columns, fields))
+}
+
+fn is_row_number(function: &WindowFunction) -> bool {
+    matches!(&function.fun, WindowFunctionDefinition::WindowUDF(known) if known.name() == ROW_NUMBER)
 }
 
 /// Takes bounds of a row's number out of `conjuncts` over `rel`, and gives them to the node that numbers.
@@ -172,7 +173,7 @@ fn bound(rel: &Rel, conjunct: &Expr) -> Option<(i64, i64)> {
 }
 
 /// The value of a whole number.
-fn whole(expr: &Expr) -> Option<i64> {
+pub(super) fn whole(expr: &Expr) -> Option<i64> {
     let mut paths = Vec::new();
     paths_in(expr, &mut paths);
     if !paths.is_empty() {

@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, FieldRef};
 use datafusion_expr::Expr;
 use millstream_operators::window::TimeMode;
-use millstream_operators::{AggregateCall, JoinKind, SortKey, TimeBounds, WindowAssigner};
+use millstream_operators::{AggregateCall, Frame, JoinKind, SortKey, TimeBounds, WindowAssigner};
 use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
@@ -35,6 +35,8 @@ pub(crate) enum RelKind {
     Group(Box<Group>),
     /// The input's columns and the row's number in its partition: of those rows whose number lies in the bounds.
     Rank(Box<Rank>),
+    /// The input's columns and what is computed over the rows before each.
+    Over(Box<Over>),
     /// The columns of the left and of the right, or of the left alone.
     Join(Box<Join>),
     /// The rows of all inputs, which have the same types.
@@ -74,6 +76,20 @@ pub(crate) struct Rank {
     pub order: Vec<SortKey>,
     /// The first and last number that are wanted; none until a filter says it.
     pub bounds: Option<(usize, usize)>,
+    /// Where it stands in the text.
+    pub place: Option<Span>,
+}
+
+/// Aggregates with OVER.
+#[derive(Clone)]
+pub(crate) struct Over {
+    pub input: Rel,
+    pub partition: Vec<usize>,
+    pub time: usize,
+    pub mode: TimeMode,
+    pub frame: Frame,
+    /// Arguments are columns of the input.
+    pub calls: Vec<AggregateCall>,
     /// Where it stands in the text.
     pub place: Option<Span>,
 }
@@ -192,13 +208,14 @@ impl Rel {
                     Attribute::Plain
                 }
             }
+            RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
             RelKind::Join(join) if join.bounds.is_some() => {
                 match index.checked_sub(join.left.fields.len()) {
                     None => join.left.attribute(index),
                     Some(index) => join.right.attribute(index),
                 }
             }
-            RelKind::Join(_) | RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
+            RelKind::Over(_) | RelKind::Join(_) | RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
         }
     }
 
@@ -210,6 +227,7 @@ impl Rel {
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
             RelKind::Rank(rank) => vec![&rank.input],
+            RelKind::Over(over) => vec![&over.input],
             RelKind::Join(join) => vec![&join.left, &join.right],
             RelKind::Union { inputs } => inputs.iter().collect(),
         }
@@ -223,6 +241,7 @@ impl Rel {
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
             RelKind::Rank(rank) => vec![&mut rank.input],
+            RelKind::Over(over) => vec![&mut over.input],
             RelKind::Join(join) => vec![&mut join.left, &mut join.right],
             RelKind::Union { inputs } => inputs.iter_mut().collect(),
         }
@@ -275,7 +294,11 @@ impl Rel {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => input.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
-            RelKind::Aggregate(_) | RelKind::Group(_) | RelKind::Join(_) | RelKind::Values(_) => false,
+            RelKind::Aggregate(_)
+            | RelKind::Group(_)
+            | RelKind::Over(_)
+            | RelKind::Join(_)
+            | RelKind::Values(_) => false,
             RelKind::Rank(rank) => rank.keeps_first_arrival() && rank.input.has_keyed_clocks(),
             RelKind::Union { inputs } => inputs.iter().any(Rel::has_keyed_clocks),
         }
@@ -292,6 +315,7 @@ pub(crate) fn unbounded_state(rel: &Rel) -> Option<(&'static str, Option<Span>)>
         RelKind::Rank(rank) if rank.window_end().is_none() && !rank.partition.is_empty() => {
             Some(("ROW_NUMBER without a window", rank.place))
         }
+        RelKind::Over(over) if !over.partition.is_empty() => Some(("OVER", over.place)),
         RelKind::Join(join) if join.bounds.is_none() => Some(("a join that no time limits", join.place)),
         _ => None,
     }

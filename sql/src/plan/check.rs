@@ -161,13 +161,13 @@ impl Check<'_> {
         let name = name.trim_matches('`');
         let span = call.name.span();
         if call.over.is_some() {
-            if window_function(name).is_some() {
+            if window_function(name).is_some() || self.functions.is_aggregate(name) {
                 return ControlFlow::Continue(());
             }
             return refuse(
-                format!("{name}(…) OVER is not supported yet"),
+                format!("{name}(…) OVER is not supported"),
                 span,
-                "aggregate in a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end",
+                "with OVER there are ROW_NUMBER, LAG, and the aggregates: SUM(x) OVER (PARTITION BY key ORDER BY ts)",
             );
         }
         let internal =

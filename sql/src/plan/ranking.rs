@@ -10,10 +10,17 @@ use datafusion_expr::{PartitionEvaluator, Signature, Volatility, WindowUDF, Wind
 /// The row's place in its partition.
 pub(crate) const ROW_NUMBER: &str = "row_number";
 
+/// The value of a row before.
+pub(crate) const LAG: &str = "lag";
+
 /// All of them, by lower-case name.
 pub(super) fn window_function(name: &str) -> Option<Arc<WindowUDF>> {
-    let known = [ROW_NUMBER].into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
-    let signature = Signature::nullary(Volatility::Immutable);
+    let known = [ROW_NUMBER, LAG].into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
+    let signature = if known == ROW_NUMBER {
+        Signature::nullary(Volatility::Immutable)
+    } else {
+        Signature::variadic_any(Volatility::Immutable)
+    };
     Some(Arc::new(WindowUDF::from(Planned { name: known, signature })))
 }
 
@@ -37,6 +44,9 @@ impl WindowUDFImpl for Planned {
     }
 
     fn field(&self, arguments: WindowUDFFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(Field::new(arguments.name(), DataType::Int64, false)))
+        Ok(match arguments.input_fields().first() {
+            Some(argument) => Arc::new(Field::new(arguments.name(), argument.data_type().clone(), true)),
+            None => Arc::new(Field::new(arguments.name(), DataType::Int64, false)),
+        })
     }
 }
