@@ -9,7 +9,7 @@ use datafusion_expr::Expr;
 use millstream_engine::graph::OperatorFactory;
 use millstream_engine::{Graph, Input, NodeId, Registry, SinkProvider};
 use millstream_operators::window::{
-    TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single,
+    TimeMode, WindowAggregateSpec, WindowTvf, attached, global, local, per_key, single,
 };
 use millstream_operators::{
     self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin, SortKey, TimeBounds,
@@ -407,7 +407,7 @@ impl Emitter<'_> {
         let below = self.rel(&aggregate.input, &below_need, true)?;
         let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.name.as_str()).collect();
         let below = self.materialized(below, &below_need, &aggregate.input.fields)?;
-        let below = match aggregate.time {
+        let below = match aggregate.time.filter(|_| aggregate.attached.is_none()) {
             Some(time) => {
                 let time = below.at(time)?;
                 self.timed(below, time)?
@@ -436,10 +436,27 @@ impl Emitter<'_> {
         };
         let names: Vec<&str> = spec.keys.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
         let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
-        let detail = format!("{}{by}: {}", show::window(&aggregate.window), calls.join(", "));
+        let windows = match aggregate.attached {
+            None => show::window(&aggregate.window),
+            Some(_) => "the rows' own windows".to_owned(),
+        };
+        let detail = format!("{windows}{by}: {}", calls.join(", "));
         let schema = spec.output_schema()?;
-        let (judge, node) =
-            self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?;
+        let (judge, node) = match aggregate.attached {
+            None => self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?,
+            Some([start, end]) => {
+                let window = [at(start)?, at(end)?];
+                let input = if spec.keys.is_empty() {
+                    Input::gather(below.node)
+                } else {
+                    Input::keyed(below.node, spec.keys.clone())
+                };
+                attached(&spec, window)?;
+                let factory: OperatorFactory = Arc::new(move || attached(&spec, window));
+                let node = self.graph.operator("window", "window", detail.as_str(), vec![input], factory);
+                (node, node)
+            }
+        };
         if let Some(late) = &aggregate.late {
             let columns = late.columns.iter().map(|index| at(*index)).collect::<Result<Vec<_>, _>>()?;
             self.sides.late_rows(late, &columns, judge, &below.schema, self.graph)?;

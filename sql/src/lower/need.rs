@@ -124,6 +124,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         }
         RelKind::Aggregate(aggregate) => {
             let cut = match aggregate.window {
+                _ if aggregate.attached.is_some() => Cut::Keys,
                 WindowAssigner::Session { .. } => Cut::Keys,
                 _ if aggregate.input.has_keyed_clocks() => Cut::Keys,
                 WindowAssigner::Tumble { offset_ms, .. }
@@ -182,6 +183,7 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .copied()
                 .chain(arguments)
                 .chain(aggregate.time)
+                .chain(aggregate.attached.into_iter().flatten())
                 .chain(aggregate.late.iter().flat_map(|late| late.columns.iter().copied()))
                 .for_each(|index| below[index] = Need::All);
             below

@@ -50,8 +50,10 @@ pub(crate) struct Aggregate {
     pub input: Rel,
     pub keys: Vec<usize>,
     pub window: WindowAssigner,
-    /// Event-time column of the input; none for processing time.
+    /// Event-time column of the input; none for processing time. The end of the window, where it is attached.
     pub time: Option<usize>,
+    /// The columns of the input that the start and the end of its window are in already.
+    pub attached: Option<[usize; 2]>,
     pub time_type: DataType,
     pub calls: Vec<AggregateCall>,
     /// Where its late rows go, if to a table.

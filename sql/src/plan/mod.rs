@@ -81,7 +81,10 @@ fn retype(expr: Expr) -> datafusion_common::Result<Transformed<Expr>> {
 
 /// `IN (SELECT …)`, `EXISTS (SELECT …)` and subqueries that give a value as joins.
 fn without_subqueries(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
-    let config = OptimizerContext::new();
+    let mut options = ConfigOptions::new();
+    // There is no operator here that waits for a value and then goes on.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let config = OptimizerContext::new_with_config_options(Arc::new(options));
     let (predicates, values) = (DecorrelatePredicateSubquery::new(), ScalarSubqueryToJoin::new());
     let plan = plan.transform_down(|plan| predicates.rewrite(plan, &config)).data()?;
     plan.transform_down(|plan| values.rewrite(plan, &config)).data()
