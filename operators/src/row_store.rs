@@ -100,11 +100,6 @@ impl RowStore {
         self.spans.len() - self.free.len()
     }
 
-    /// One more than the highest number given.
-    pub fn slots(&self) -> usize {
-        self.spans.len()
-    }
-
     /// The columns of rows `slots`, in that order.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::functions::FunctionContext;
 use crate::lower::build::build;
 use crate::lower::emit::{Statement as Lowered, Target, emit};
 use crate::lower::insert::insert;
+use crate::lower::over::settle;
 use crate::lower::rel::{Rel, RelKind, unbounded_state};
 use crate::lower::sides::add_late_columns;
 use crate::parse::{self, Name, Statement, Text};
@@ -229,7 +230,7 @@ impl Session<'_> {
     }
 
     fn query(&self, query: Box<ast::Query>) -> Result<Rel, PlanError> {
-        build(&self.planner.query(query)?, &self.functions)
+        settle(build(&self.planner.query(query)?, &self.functions)?)
     }
 
     fn view(

@@ -8,6 +8,7 @@
 mod count;
 mod custom;
 mod distinct;
+mod lag;
 mod pick;
 mod sum;
 mod values;
@@ -46,6 +47,8 @@ pub enum AggregateKind {
     FirstValue,
     /// `LAST_VALUE(x)`: the last that is not null.
     LastValue,
+    /// `LAG(x, n)`: the value of so many rows before; with OVER only.
+    Lag(usize),
     /// A function of the program's own.
     Custom(Custom),
 }
@@ -65,6 +68,7 @@ impl AggregateKind {
             Self::VarSamp => "VAR_SAMP",
             Self::FirstValue => "FIRST_VALUE",
             Self::LastValue => "LAST_VALUE",
+            Self::Lag(_) => "LAG",
             Self::Custom(Custom(function)) => function.name(),
         }
     }
@@ -80,6 +84,7 @@ impl AggregateKind {
         };
         Ok(match self {
             Self::Count => DataType::Int64,
+            Self::Lag(_) => argument.clone(),
             Self::Custom(Custom(function)) => function.return_type(argument)?,
             Self::Min | Self::Max | Self::FirstValue | Self::LastValue => {
                 if argument.is_nested() {
@@ -125,6 +130,7 @@ impl AggregateCall {
             K::Sum => sum::sum(&out)?,
             K::Avg => sum::avg(argument, &out)?,
             K::Min | K::Max | K::FirstValue | K::LastValue => pick::pick(&self.kind, &out)?,
+            K::Lag(rows) => Box::new(lag::Lag::new(*rows, &out)?),
             K::Custom(Custom(function)) => function.accumulator(argument)?,
             K::StddevPop | K::StddevSamp | K::VarPop | K::VarSamp => {
                 Box::new(variance::Variance::new(self.kind.clone(), out))

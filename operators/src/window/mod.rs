@@ -7,6 +7,7 @@
 //! Flink: SlicingWindowOperator and its slice assigners; boundaries as TimeWindow.getWindowStartWithOffset.
 
 mod assign;
+mod attached;
 mod groups;
 mod local;
 mod per_key;
@@ -283,6 +284,14 @@ pub fn global(spec: &WindowAggregateSpec) -> Result<Box<dyn Operator>> {
 pub fn per_key(spec: &WindowAggregateSpec) -> Result<Box<dyn Operator>> {
     spec.window.check()?;
     Ok(Box::new(per_key::PerKeyWindows::new(spec, true)?))
+}
+
+/// Aggregates rows that carry the start and the end of their window in columns `window`.
+///
+/// # Errors
+/// If the aggregates are impossible.
+pub fn attached(spec: &WindowAggregateSpec, window: [usize; 2]) -> Result<Box<dyn Operator>> {
+    Ok(Box::new(attached::AttachedWindows::new(spec, window)?))
 }
 
 /// `window_start`, `window_end` and `window_time` for `rows` rows of one window.

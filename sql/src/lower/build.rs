@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion_common::DFSchema;
+use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{ColumnarValue, Distinct, EmptyRelation, Expr, LogicalPlan, TableScan};
 use millstream_operators::WindowAssigner;
 use millstream_operators::window::TimeMode;
@@ -13,7 +14,7 @@ use millstream_operators::window::TimeMode;
 use super::columns::{bind, column, indexed};
 use super::expression::constant;
 use super::rel::{Attribute, Rel, RelKind};
-use super::{group, window};
+use super::{group, join, rank, window};
 use crate::functions::{FunctionContext, type_name};
 use crate::plan::error::{PlanError, to_sqlparser};
 use crate::plan::windows::WindowNode;
@@ -31,9 +32,7 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
             let input = build(&filter.input, functions)?;
             let predicate =
                 bind_all(std::slice::from_ref(&filter.predicate), &filter.input, &input, functions)?.pop();
-            let columns = (0..input.fields.len()).map(column).collect();
-            let fields = input.fields.clone();
-            Ok(Rel::calc(input, predicate, columns, fields))
+            filtered(input, predicate.map(split_conjunction_owned).unwrap_or_default())
         }
         LogicalPlan::SubqueryAlias(alias) => {
             let input = build(&alias.input, functions)?;
@@ -52,6 +51,8 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
                 .map_err(|error| PlanError::new(error.to_string()))?;
             Ok(Rel { kind: RelKind::Values(batch), fields: Vec::new() })
         }
+        LogicalPlan::Join(plan) => join::join(plan, functions),
+        LogicalPlan::Window(plan) => rank::window(plan, functions),
         LogicalPlan::Distinct(Distinct::All(input)) => group::distinct(build(input, functions)?),
         LogicalPlan::Aggregate(aggregate) => {
             let input = build(&aggregate.input, functions)?;
@@ -65,12 +66,20 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
     }
 }
 
+/// The rows of `input` where all of `conjuncts` hold.
+pub(super) fn filtered(input: Rel, conjuncts: Vec<Expr>) -> Result<Rel, PlanError> {
+    let (input, conjuncts) = rank::bounded(input, conjuncts)?;
+    let (input, conjuncts) = join::narrowed(input, conjuncts)?;
+    let Some(predicate) = conjunction(conjuncts) else { return Ok(input) };
+    let columns = (0..input.fields.len()).map(column).collect();
+    let fields = input.fields.clone();
+    Ok(Rel::calc(input, Some(predicate), columns, fields))
+}
+
 fn unsupported(plan: &LogicalPlan) -> PlanError {
     let what = match plan {
-        LogicalPlan::Join(_) => "joins are",
         LogicalPlan::Sort(_) => "ORDER BY is",
         LogicalPlan::Limit(_) => "LIMIT is",
-        LogicalPlan::Window(_) => "OVER is",
         LogicalPlan::Distinct(_) => "DISTINCT is",
         LogicalPlan::Subquery(_) => "subqueries in expressions are",
         LogicalPlan::Unnest(_) => "UNNEST is",

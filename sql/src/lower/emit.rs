@@ -9,17 +9,17 @@ use datafusion_expr::Expr;
 use millstream_engine::graph::OperatorFactory;
 use millstream_engine::{Graph, Input, NodeId, Registry, SinkProvider};
 use millstream_operators::window::{
-    TimeMode, WindowAggregateSpec, WindowTvf, global, local, per_key, single,
+    TimeMode, WindowAggregateSpec, WindowTvf, attached, global, local, per_key, single,
 };
 use millstream_operators::{
-    self as operators, AggregateCall, ExpressionRef, GroupSpec, Project, Union, WatermarkAssigner,
-    WatermarkSpec,
+    self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin,
+    SortKey, TimeBounds, TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec, WindowTopN,
 };
 
 use super::columns::{as_column, column, is_trivial, substitute};
 use super::expression::compile;
-use super::need::{Need, TableNeed, input_need, needs};
-use super::rel::{Aggregate, Group, Rel, RelKind};
+use super::need::{Need, TableNeed, input_need, join_needs, needs};
+use super::rel::{Aggregate, Attribute, Group, Join, Over, Rank, Rel, RelKind};
 use super::sides::Sides;
 use super::{changes, show, values};
 use crate::plan::error::PlanError;
@@ -120,9 +120,15 @@ impl Emitter<'_> {
                 let below = self.rel(input, &input_need(rel, need), before || filter.is_some())?;
                 self.calc(below, filter.as_ref(), columns, need, &rel.fields)
             }
-            RelKind::Windowed { input, window, mode, .. } => {
+            RelKind::Windowed { input, window, time, mode, .. } => {
                 let below = self.rel(input, &input_need(rel, need), true)?;
                 let below = self.materialized(below, &input_need(rel, need), &input.fields)?;
+                let below = if *mode == TimeMode::Event {
+                    let time = below.at(*time)?;
+                    self.timed(below, time)?
+                } else {
+                    below
+                };
                 let mut fields: Vec<FieldRef> = below.schema.fields().iter().cloned().collect();
                 fields.extend(rel.fields[input.fields.len()..].iter().cloned());
                 let schema: SchemaRef = Arc::new(Schema::new(fields));
@@ -146,6 +152,9 @@ impl Emitter<'_> {
             }
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
             RelKind::Group(group) => self.group(rel, group, need, before),
+            RelKind::Rank(rank) => self.rank(rel, rank, need, before),
+            RelKind::Over(over) => self.over(rel, over, need),
+            RelKind::Join(join) => self.join(rel, join, need),
             RelKind::Union { inputs } => {
                 let mut streams = Vec::new();
                 for input in inputs {
@@ -398,6 +407,13 @@ impl Emitter<'_> {
         let below = self.rel(&aggregate.input, &below_need, true)?;
         let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.name.as_str()).collect();
         let below = self.materialized(below, &below_need, &aggregate.input.fields)?;
+        let below = match aggregate.time.filter(|_| aggregate.attached.is_none()) {
+            Some(time) => {
+                let time = below.at(time)?;
+                self.timed(below, time)?
+            }
+            None => below,
+        };
         let at = |index: usize| below.at(index);
         let spec = WindowAggregateSpec {
             input: Arc::clone(&below.schema),
@@ -420,10 +436,27 @@ impl Emitter<'_> {
         };
         let names: Vec<&str> = spec.keys.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
         let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
-        let detail = format!("{}{by}: {}", show::window(&aggregate.window), calls.join(", "));
+        let windows = match aggregate.attached {
+            None => show::window(&aggregate.window),
+            Some(_) => "the rows' own windows".to_owned(),
+        };
+        let detail = format!("{windows}{by}: {}", calls.join(", "));
         let schema = spec.output_schema()?;
-        let (judge, node) =
-            self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?;
+        let (judge, node) = match aggregate.attached {
+            None => self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?,
+            Some([start, end]) => {
+                let window = [at(start)?, at(end)?];
+                let input = if spec.keys.is_empty() {
+                    Input::gather(below.node)
+                } else {
+                    Input::keyed(below.node, spec.keys.clone())
+                };
+                attached(&spec, window)?;
+                let factory: OperatorFactory = Arc::new(move || attached(&spec, window));
+                let node = self.graph.operator("window", "window", detail.as_str(), vec![input], factory);
+                (node, node)
+            }
+        };
         if let Some(late) = &aggregate.late {
             let columns = late.columns.iter().map(|index| at(*index)).collect::<Result<Vec<_>, _>>()?;
             self.sides.late_rows(late, &columns, judge, &below.schema, self.graph)?;
@@ -476,6 +509,246 @@ impl Emitter<'_> {
         Ok(Stream { node, schema, columns, time: None, mode })
     }
 
+    fn rank(&mut self, rel: &Rel, rank: &Rank, need: &[Need], before: bool) -> Result<Stream, PlanError> {
+        let Some((from, to)) = rank.bounds else {
+            let mut error = PlanError::new("ROW_NUMBER without a bound would number every row for ever");
+            error.span = rank.place;
+            return Err(
+                error.remedy("keep the first ones in the query around it: SELECT … FROM (…) WHERE rn <= 10")
+            );
+        };
+        let below_need = input_need(rel, need);
+        let below = self.rel(&rank.input, &below_need, true)?;
+        let below = self.materialized(below, &below_need, &rank.input.fields)?;
+        let window_end = rank.window_end();
+        let time = rank.keeps_by_time();
+        let order = rank.order.iter().map(|key| Ok(SortKey { column: below.at(key.column)?, ..*key }));
+        let order: Vec<SortKey> = order.collect::<Result<_, PlanError>>()?;
+        let partition = rank.partition.iter().map(|key| below.at(*key)).collect::<Result<Vec<_>, _>>()?;
+        let width = below.schema.fields().len();
+        let number =
+            need.last().is_some_and(Need::is_any).then(|| rel.fields[rank.input.fields.len()].name().clone());
+        let names = |columns: &[usize]| {
+            columns
+                .iter()
+                .map(|column| below.schema.field(*column).name().as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let sorted: Vec<String> = order
+            .iter()
+            .map(|key| format!("{}{}", names(&[key.column]), if key.descending { " DESC" } else { "" }))
+            .collect();
+        let by = if partition.is_empty() { String::new() } else { format!(" by {}", names(&partition)) };
+        let places = if from == to { from.to_string() } else { format!("{from} to {to}") };
+        let what = format!("rows {places}{by} in order of {}", sorted.join(", "));
+        // The wall clock's order is that of arrival.
+        let arrival = time == Some(Attribute::ProcessingTime);
+        let spec = TopSpec {
+            input: Arc::clone(&below.schema),
+            newest_first: time.is_some() && rank.order.first().is_some_and(|key| key.descending),
+            order: if arrival { Vec::new() } else { order },
+            from,
+            to,
+            number,
+            updates: rank.input.updates(),
+            is_insert_only: !rel.updates(),
+            before,
+            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+            partition,
+        };
+        let input = if spec.partition.is_empty() {
+            Input::gather(below.node)
+        } else {
+            Input::keyed(below.node, spec.partition.clone())
+        };
+        let schema = spec.output_schema();
+        let mut columns = below.columns;
+        columns.push(spec.number.is_some().then(|| column(width)));
+        let (kind, factory): (_, OperatorFactory) = match window_end.map(|end| rank_at(&columns, end)) {
+            Some(end) => {
+                let (end, time) = (end?, below.time);
+                ("window rank", Arc::new(move || Ok(Box::new(WindowTopN::new(&spec, end, time)?) as _)))
+            }
+            None => ("rank", Arc::new(move || Ok(Box::new(TopN::new(&spec)?) as _))),
+        };
+        let mode = changes::mode(rel.updates(), before);
+        let node = self.graph.operator("rank", kind, format!("{what}{mode}"), vec![input], factory);
+        self.graph.state_of(node, what);
+        let time = below.time.filter(|_| !rel.updates());
+        Ok(Stream { node, schema, columns, time, mode })
+    }
+
+    fn over(&mut self, rel: &Rel, over: &Over, need: &[Need]) -> Result<Stream, PlanError> {
+        let below_need = input_need(rel, need);
+        let below = self.rel(&over.input, &below_need, true)?;
+        let mut below = self.materialized(below, &below_need, &over.input.fields)?;
+        let mut event_time = 0;
+        if over.mode == TimeMode::Event {
+            event_time = below.at(over.time)?;
+            below = self.timed(below, event_time)?;
+        }
+        let at = |index: usize| below.at(index);
+        let call = |call: &AggregateCall| {
+            Ok(AggregateCall {
+                argument: call.argument.map(at).transpose()?,
+                filter: call.filter.map(at).transpose()?,
+                ..call.clone()
+            })
+        };
+        let spec = OverSpec {
+            input: Arc::clone(&below.schema),
+            partition: over.partition.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
+            time: over.mode,
+            event_time,
+            frame: over.frame,
+            aggregates: over.calls.iter().map(call).collect::<Result<_, PlanError>>()?,
+            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+        };
+        let by: Vec<&str> =
+            spec.partition.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
+        let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+        let calls: Vec<&str> = spec.aggregates.iter().map(|call| call.name.as_str()).collect();
+        let what = format!("{:?}{by}: {}", over.frame, calls.join(", "));
+        let schema = spec.output_schema()?;
+        operators::Over::new(&spec)?;
+        let input = if spec.partition.is_empty() {
+            Input::gather(below.node)
+        } else {
+            Input::keyed(below.node, spec.partition.clone())
+        };
+        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(operators::Over::new(&spec)?) as _));
+        let node = self.graph.operator("over", "over", what, vec![input], factory);
+        let width = below.schema.fields().len();
+        let mut columns = below.columns;
+        columns.extend((width..schema.fields().len()).map(|index| Some(column(index))));
+        Ok(Stream { node, schema, columns, time: below.time, mode: "" })
+    }
+
+    fn join(&mut self, rel: &Rel, join: &Join, need: &[Need]) -> Result<Stream, PlanError> {
+        let [left_need, right_need] = join_needs(join, need);
+        let left = self.rel(&join.left, &left_need, true)?;
+        let right = self.rel(&join.right, &right_need, true)?;
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.keys.iter().cloned().unzip();
+        let (left, left_keys) = self.with_keys(left, &left_need, &join.left.fields, &left_keys)?;
+        let (right, right_keys) = self.with_keys(right, &right_need, &join.right.fields, &right_keys)?;
+        let width = left.schema.fields().len();
+        let (left_columns, right_columns) = (left.columns.clone(), right.columns.clone());
+        let shifted = right_columns
+            .iter()
+            .map(|expr| expr.as_ref().map(|expr| substitute(expr, &|index| column(index + width))));
+        let mut columns: Vec<Option<Expr>> = left_columns.into_iter().chain(shifted).collect();
+        let pair: Vec<FieldRef> =
+            left.schema.fields().iter().chain(right.schema.fields().iter()).cloned().collect();
+        let residual = join
+            .residual
+            .iter()
+            .map(|expr| {
+                substitute(expr, &|index| columns[index].clone().unwrap_or_else(|| column(usize::MAX)))
+            })
+            .reduce(Expr::and);
+        let filter = residual.as_ref().map(|residual| compile(residual, &pair)).transpose()?;
+        let spec = JoinSpec {
+            inputs: [Arc::clone(&left.schema), Arc::clone(&right.schema)],
+            keys: [left_keys.clone(), right_keys.clone()],
+            filter,
+            kind: join.kind,
+            nulls_equal: join.nulls_equal,
+            updates: [join.left.updates(), join.right.updates()],
+            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+        };
+        let keys = left_keys.iter().zip(&right_keys);
+        let mut on: Vec<String> = keys
+            .map(|(one, other)| {
+                format!("{} = {}", left.schema.field(*one).name(), right.schema.field(*other).name())
+            })
+            .collect();
+        if let Some(TimeBounds::Interval { least_ms, most_ms }) = join.bounds {
+            on.push(format!(
+                "{} - {} from {least_ms} to {most_ms} ms",
+                join.left.fields[join.times[0]].name(),
+                join.right.fields[join.times[1]].name()
+            ));
+        }
+        on.extend(residual.map(|residual| show::expression(&residual, &pair)));
+        let what = format!("{:?} on {}", join.kind, on.join(" AND "));
+        let inputs = if left_keys.is_empty() {
+            vec![Input::gather(left.node), Input::gather(right.node)]
+        } else {
+            vec![Input::keyed(left.node, left_keys), Input::keyed(right.node, right_keys)]
+        };
+        let schema = spec.output_schema();
+        let (kind, factory): (_, OperatorFactory) = match join.bounds {
+            None => ("join", Arc::new(move || Ok(Box::new(RegularJoin::new(&spec)?) as _))),
+            Some(bounds) => {
+                let times = [left.at(join.times[0])?, right.at(join.times[1])?];
+                let kind = if bounds == TimeBounds::Window { "window join" } else { "interval join" };
+                (kind, Arc::new(move || Ok(Box::new(TimedJoin::new(&spec, bounds, times, None)?) as _)))
+            }
+        };
+        let mode = changes::mode(rel.updates(), true);
+        let node = self.graph.operator("join", kind, format!("{what}{mode}"), inputs, factory);
+        self.graph.state_of(node, what);
+        columns.truncate(rel.fields.len());
+        Ok(Stream { node, schema, columns, time: None, mode })
+    }
+
+    /// The needed columns as columns of the rows, and `keys` over them, computed where they are no columns. Answers where
+    /// the keys are.
+    fn with_keys(
+        &mut self,
+        stream: Stream,
+        need: &[Need],
+        fields: &[FieldRef],
+        keys: &[Expr],
+    ) -> Result<(Stream, Vec<usize>), PlanError> {
+        let of = |index: usize| stream.columns[index].clone().unwrap_or_else(|| column(usize::MAX));
+        let mut exprs: Vec<Expr> = Vec::new();
+        let mut kept: Vec<FieldRef> = Vec::new();
+        let mut columns: Vec<Option<Expr>> = vec![None; stream.columns.len()];
+        for index in (0..need.len()).filter(|index| need[*index].is_any()) {
+            columns[index] = Some(column(exprs.len()));
+            exprs.push(of(index));
+            kept.push(Arc::clone(&fields[index]));
+        }
+        let mut places = Vec::new();
+        for key in keys {
+            let bound = substitute(key, &of);
+            let place = exprs.iter().position(|expr| *expr == bound);
+            places.push(place.unwrap_or_else(|| {
+                exprs.push(bound);
+                let name = show::expression(key, fields);
+                kept.push(Arc::new(arrow_schema::Field::new(name, arrow_schema::DataType::Null, true)));
+                exprs.len() - 1
+            }));
+        }
+        let as_is = exprs.len() == stream.schema.fields().len()
+            && exprs.iter().enumerate().all(|(index, expr)| as_column(expr) == Some(index));
+        if as_is {
+            return Ok((Stream { columns, ..stream }, places));
+        }
+        let projected = self.project(&stream, None, &exprs, kept, "project".into())?;
+        Ok((Stream { columns, ..projected }, places))
+    }
+
+    /// The same rows, going by the time in column `time` of the rows.
+    fn timed(&mut self, stream: Stream, time: usize) -> Result<Stream, PlanError> {
+        if stream.time == Some(time) {
+            return Ok(stream);
+        }
+        let schema = Arc::clone(&stream.schema);
+        let exprs: Vec<ExpressionRef> = (0..schema.fields().len())
+            .map(|index| Arc::new(operators::Column(index)) as ExpressionRef)
+            .collect();
+        let output = Arc::clone(&schema);
+        let factory: OperatorFactory = Arc::new(move || {
+            Ok(Box::new(Project::new(None, exprs.clone(), Arc::clone(&output), Some(time))) as _)
+        });
+        let detail = format!("goes by {}", schema.field(time).name());
+        let node = self.graph.operator("time", "project", detail, vec![Input::forward(stream.node)], factory);
+        Ok(Stream { node, time: Some(time), ..stream })
+    }
+
     /// The node that judges which rows are late, and the one that windows leave from.
     fn window_operators(
         &mut self,
@@ -518,6 +791,11 @@ impl Emitter<'_> {
             self.graph.operator("window", "window", detail, vec![input], Arc::new(move || single(&spec)));
         Ok((node, node))
     }
+}
+
+fn rank_at(columns: &[Option<Expr>], index: usize) -> Result<usize, PlanError> {
+    let found = columns[index].as_ref().and_then(as_column);
+    found.ok_or_else(|| PlanError::new("the end of a window is missing"))
 }
 
 fn source_detail(connector: &str, schema: &SchemaRef) -> String {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef};
-use datafusion_expr::{Expr, cast};
+use datafusion_expr::Expr;
 use millstream_operators::AggregateCall;
 
 use super::build::span_of;
-use super::columns::{column, indexed, type_of, with_flink_casts};
+use super::columns::{indexed, type_of};
 use super::rel::{Group, Rel, RelKind};
 use super::show;
-use super::window::{Front, call, fields_of_group, fields_of_plan, unaliased};
+use super::window::{Front, as_planned, call, fields_of_group, unaliased};
 use crate::functions::FunctionContext;
 use crate::plan::error::PlanError;
 
@@ -53,21 +53,7 @@ pub(super) fn group(
     }
     let rel = grouped_by(front.into_rel(input), grouped, calls, place)?;
 
-    // Behind it: the columns in the order and types of the plan.
-    let schema = indexed(&rel.fields);
-    let wanted = fields_of_plan(plan);
-    let columns = outputs
-        .iter()
-        .zip(&wanted)
-        .map(|(output, field)| {
-            let expr = column(*output);
-            if type_of(&expr, &schema)? == *field.data_type() {
-                return Ok(expr);
-            }
-            with_flink_casts(cast(expr, field.data_type().clone()), &schema, functions)
-        })
-        .collect::<Result<Vec<_>, PlanError>>()?;
-    Ok(Rel::calc(rel, None, columns, wanted))
+    as_planned(rel, &outputs, plan, functions)
 }
 
 /// The distinct rows of `input`.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion_expr::Expr;
-use millstream_operators::{CutRule, WindowAssigner};
+use millstream_operators::window::TimeMode;
+use millstream_operators::{CutRule, TimeBounds, WindowAssigner};
 
 use super::columns::{as_path, paths_in};
-use super::rel::{Rel, RelKind};
+use super::rel::{Join, Rel, RelKind};
 use crate::table::{ColumnSource, TableEntry};
 
 /// What is needed of a column.
@@ -114,15 +115,13 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         RelKind::Table(entry) => table(entry, need, time, tables),
         RelKind::Calc { .. } | RelKind::Windowed { .. } => {
             if let RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } = &rel.kind {
-                let windows = matches!(
-                    &rel.kind,
-                    RelKind::Windowed { mode: millstream_operators::window::TimeMode::Event, .. }
-                );
+                let windows = matches!(&rel.kind, RelKind::Windowed { mode: TimeMode::Event, .. });
                 visit(input, &input_need(rel, need), time.or(windows.then_some(None)), tables);
             }
         }
         RelKind::Aggregate(aggregate) => {
             let cut = match aggregate.window {
+                _ if aggregate.attached.is_some() => Cut::Keys,
                 WindowAssigner::Session { .. } => Cut::Keys,
                 _ if aggregate.input.has_keyed_clocks() => Cut::Keys,
                 WindowAssigner::Tumble { offset_ms, .. }
@@ -134,6 +133,22 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
         RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
+        RelKind::Rank(rank) => {
+            // Rows late for their window are told by each row's own clock.
+            let own = rank.window_end().map(|_| Some(Cut::Keys));
+            let time = own.or(time.filter(|_| rank.keeps_first_arrival()));
+            visit(&rank.input, &input_need(rel, need), time, tables);
+        }
+        RelKind::Over(over) => {
+            let time = (over.mode == TimeMode::Event).then_some(Some(Cut::Keys));
+            visit(&over.input, &input_need(rel, need), time, tables);
+        }
+        RelKind::Join(join) => {
+            let time = join.bounds.map(|bounds| (bounds == TimeBounds::Window).then_some(Cut::Keys));
+            let [left, right] = join_needs(join, need);
+            visit(&join.left, &left, time, tables);
+            visit(&join.right, &right, time, tables);
+        }
         RelKind::Union { inputs } => inputs.iter().for_each(|input| visit(input, need, time, tables)),
         RelKind::Values(_) => {}
     }
@@ -165,6 +180,7 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .copied()
                 .chain(arguments)
                 .chain(aggregate.time)
+                .chain(aggregate.attached.into_iter().flatten())
                 .chain(aggregate.late.iter().flat_map(|late| late.columns.iter().copied()))
                 .for_each(|index| below[index] = Need::All);
             below
@@ -175,8 +191,48 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             group.keys.iter().copied().chain(arguments).for_each(|index| below[index] = Need::All);
             below
         }
-        RelKind::Table(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),
+        RelKind::Rank(rank) => {
+            let mut below = need[..rank.input.fields.len()].to_vec();
+            let order = rank.order.iter().map(|key| key.column);
+            rank.partition.iter().copied().chain(order).for_each(|index| below[index] = Need::All);
+            below
+        }
+        RelKind::Over(over) => {
+            let mut below = need[..over.input.fields.len()].to_vec();
+            let arguments = over.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
+            let time = (over.mode == TimeMode::Event || !below.iter().any(Need::is_any)).then_some(over.time);
+            over.partition.iter().copied().chain(arguments).chain(time).for_each(|at| below[at] = Need::All);
+            below
+        }
+        RelKind::Table(_) | RelKind::Join(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),
     }
+}
+
+/// What a join needs of its left and its right, to give `need`.
+pub(super) fn join_needs(join: &Join, need: &[Need]) -> [Vec<Need>; 2] {
+    let width = join.left.fields.len();
+    let mut both = vec![Need::Nothing; width + join.right.fields.len()];
+    both.iter_mut().zip(need).for_each(|(both, need)| *both = need.clone());
+    join.residual.iter().for_each(|condition| add_expr(&mut both, condition, &Need::All));
+    let mut right = both.split_off(width);
+    let mut left = both;
+    for (one, other) in &join.keys {
+        add_expr(&mut left, one, &Need::All);
+        add_expr(&mut right, other, &Need::All);
+    }
+    if join.bounds.is_some() {
+        left[join.times[0]] = Need::All;
+        right[join.times[1]] = Need::All;
+    }
+    // A row is kept as its columns: there is at least one.
+    for side in [&mut left, &mut right] {
+        if !side.iter().any(Need::is_any)
+            && let Some(first) = side.first_mut()
+        {
+            *first = Need::All;
+        }
+    }
+    [left, right]
 }
 
 /// Adds what computing `expr` needs; `need` says how much of a plain access is.

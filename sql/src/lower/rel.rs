@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, FieldRef};
 use datafusion_expr::Expr;
 use millstream_operators::window::TimeMode;
-use millstream_operators::{AggregateCall, WindowAssigner};
+use millstream_operators::{AggregateCall, Frame, JoinKind, SortKey, TimeBounds, WindowAssigner};
 use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
@@ -33,6 +33,12 @@ pub(crate) enum RelKind {
     Aggregate(Box<Aggregate>),
     /// Keys and aggregates, a row a key, which changes.
     Group(Box<Group>),
+    /// The input's columns and the row's number in its partition: of those rows whose number lies in the bounds.
+    Rank(Box<Rank>),
+    /// The input's columns and what is computed over the rows before each.
+    Over(Box<Over>),
+    /// The columns of the left and of the right, or of the left alone.
+    Join(Box<Join>),
     /// The rows of all inputs, which have the same types.
     Union { inputs: Vec<Rel> },
     /// Rows of the text.
@@ -44,8 +50,10 @@ pub(crate) struct Aggregate {
     pub input: Rel,
     pub keys: Vec<usize>,
     pub window: WindowAssigner,
-    /// Event-time column of the input; none for processing time.
+    /// Event-time column of the input; none for processing time. The end of the window, where it is attached.
     pub time: Option<usize>,
+    /// The columns of the input that the start and the end of its window are in already.
+    pub attached: Option<[usize; 2]>,
     pub time_type: DataType,
     pub calls: Vec<AggregateCall>,
     /// Where its late rows go, if to a table.
@@ -58,6 +66,52 @@ pub(crate) struct Group {
     pub input: Rel,
     pub keys: Vec<usize>,
     pub calls: Vec<AggregateCall>,
+    /// Where it stands in the text.
+    pub place: Option<Span>,
+}
+
+/// Rows numbered by partition.
+#[derive(Clone)]
+pub(crate) struct Rank {
+    pub input: Rel,
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    /// The first and last number that are wanted; none until a filter says it.
+    pub bounds: Option<(usize, usize)>,
+    /// Where it stands in the text.
+    pub place: Option<Span>,
+}
+
+/// Aggregates with OVER.
+#[derive(Clone)]
+pub(crate) struct Over {
+    pub input: Rel,
+    pub partition: Vec<usize>,
+    pub time: usize,
+    pub mode: TimeMode,
+    pub frame: Frame,
+    /// Arguments are columns of the input.
+    pub calls: Vec<AggregateCall>,
+    /// Where it stands in the text.
+    pub place: Option<Span>,
+}
+
+/// A join of two inputs.
+#[derive(Clone)]
+pub(crate) struct Join {
+    pub left: Rel,
+    pub right: Rel,
+    pub kind: JoinKind,
+    /// Everything that must hold, over the columns of the left and then of the right.
+    pub on: Vec<Expr>,
+    /// Of that, what must be equal: over the left's columns, and over the right's.
+    pub keys: Vec<(Expr, Expr)>,
+    /// Of that, what must be true besides.
+    pub residual: Vec<Expr>,
+    pub nulls_equal: bool,
+    /// What time says of it, if anything, and by which column of each side.
+    pub bounds: Option<TimeBounds>,
+    pub times: [usize; 2],
     /// Where it stands in the text.
     pub place: Option<Span>,
 }
@@ -130,11 +184,12 @@ impl Rel {
                 Some(_) => Attribute::ProcessingTime,
             },
             RelKind::Aggregate(aggregate) => {
-                let last = aggregate.keys.len() + aggregate.calls.len() + 2;
-                if index == last && aggregate.time.is_some() {
-                    Attribute::EventTime
-                } else {
-                    Attribute::Plain
+                let first = aggregate.keys.len() + aggregate.calls.len();
+                match index.checked_sub(first) {
+                    Some(0) if aggregate.time.is_some() => Attribute::WindowStart,
+                    Some(1) if aggregate.time.is_some() => Attribute::WindowEnd,
+                    Some(2) if aggregate.time.is_some() => Attribute::EventTime,
+                    _ => Attribute::Plain,
                 }
             }
             RelKind::Union { inputs } => {
@@ -147,7 +202,20 @@ impl Rel {
                     Attribute::Plain
                 }
             }
-            RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
+            RelKind::Rank(rank) => {
+                let keeps = rank.window_end().is_some() || rank.keeps_first_arrival();
+                if keeps && index < rank.input.fields.len() {
+                    rank.input.attribute(index)
+                } else {
+                    Attribute::Plain
+                }
+            }
+            RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
+            RelKind::Join(join) if join.bounds.is_some() => match index.checked_sub(join.left.fields.len()) {
+                None => join.left.attribute(index),
+                Some(index) => join.right.attribute(index),
+            },
+            RelKind::Over(_) | RelKind::Join(_) | RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
         }
     }
 
@@ -158,6 +226,9 @@ impl Rel {
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
+            RelKind::Rank(rank) => vec![&rank.input],
+            RelKind::Over(over) => vec![&over.input],
+            RelKind::Join(join) => vec![&join.left, &join.right],
             RelKind::Union { inputs } => inputs.iter().collect(),
         }
     }
@@ -169,6 +240,9 @@ impl Rel {
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
+            RelKind::Rank(rank) => vec![&mut rank.input],
+            RelKind::Over(over) => vec![&mut over.input],
+            RelKind::Join(join) => vec![&mut join.left, &mut join.right],
             RelKind::Union { inputs } => inputs.iter_mut().collect(),
         }
     }
@@ -177,6 +251,12 @@ impl Rel {
     pub fn updates(&self) -> bool {
         match &self.kind {
             RelKind::Group(group) => !group.calls.is_empty() || group.input.updates(),
+            RelKind::Rank(rank) => rank.window_end().is_none() && !rank.keeps_first_arrival(),
+            RelKind::Join(join) if join.bounds.is_some() => false,
+            RelKind::Join(join) => {
+                let pads = join.kind.pads(0) || join.kind.pads(1);
+                pads || join.left.updates() || join.right.updates()
+            }
             _ => self.inputs().into_iter().any(Rel::updates),
         }
     }
@@ -189,6 +269,11 @@ impl Rel {
                 input.unique_key()?.into_iter().map(of).collect()
             }
             RelKind::Group(group) => Some((0..group.keys.len()).collect()),
+            RelKind::Rank(rank) => {
+                let one = rank.bounds.is_some_and(|(from, to)| from == to);
+                let number = (!one).then_some(rank.input.fields.len());
+                Some(rank.partition.iter().copied().chain(number).collect())
+            }
             _ => None,
         }
     }
@@ -198,7 +283,7 @@ impl Rel {
     pub fn replaces_by_key(&self) -> bool {
         match &self.kind {
             RelKind::Calc { input, filter: None, .. } => input.replaces_by_key(),
-            RelKind::Group(_) => true,
+            RelKind::Group(_) | RelKind::Rank(_) => true,
             _ => false,
         }
     }
@@ -209,7 +294,12 @@ impl Rel {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => input.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
-            RelKind::Aggregate(_) | RelKind::Group(_) | RelKind::Values(_) => false,
+            RelKind::Aggregate(_)
+            | RelKind::Group(_)
+            | RelKind::Over(_)
+            | RelKind::Join(_)
+            | RelKind::Values(_) => false,
+            RelKind::Rank(rank) => rank.keeps_first_arrival() && rank.input.has_keyed_clocks(),
             RelKind::Union { inputs } => inputs.iter().any(Rel::has_keyed_clocks),
         }
     }
@@ -222,6 +312,11 @@ pub(crate) fn unbounded_state(rel: &Rel) -> Option<(&'static str, Option<Span>)>
             let what = if group.calls.is_empty() { "DISTINCT" } else { "GROUP BY without a window" };
             Some((what, group.place))
         }
+        RelKind::Rank(rank) if rank.window_end().is_none() && !rank.partition.is_empty() => {
+            Some(("ROW_NUMBER without a window", rank.place))
+        }
+        RelKind::Over(over) if !over.partition.is_empty() => Some(("OVER", over.place)),
+        RelKind::Join(join) if join.bounds.is_none() => Some(("a join that no time limits", join.place)),
         _ => None,
     }
 }

@@ -143,7 +143,7 @@ pub(crate) fn add_late_columns(rel: &mut Rel, entries: &[Arc<TableEntry>]) -> Re
     match &mut rel.kind {
         RelKind::Aggregate(aggregate) => {
             add_late_columns(&mut aggregate.input, entries)?;
-            if aggregate.time.is_none() {
+            if aggregate.time.is_none() || aggregate.attached.is_some() {
                 return Ok(());
             }
             let Some(entry) = only_table(&aggregate.input)? else { return Ok(()) };

@@ -50,7 +50,16 @@ pub(super) fn aggregate(
     };
     let keys_of = bind_all(&plan.group_expr, &plan.input, &input, functions)?;
     let Some(windows) = strip(input.clone())? else {
-        return super::group::group(plan, input, &keys_of, functions);
+        let of = |wanted: Attribute| {
+            let is = |column: &usize| input.attribute(*column) == wanted;
+            keys_of.iter().filter_map(as_column).find(is)
+        };
+        return match (of(Attribute::WindowStart), of(Attribute::WindowEnd)) {
+            (Some(start), Some(end)) if !input.updates() => {
+                attached(plan, input, (&keys_of, [start, end]), functions)
+            }
+            _ => super::group::group(plan, input, &keys_of, functions),
+        };
     };
     let window_column = |expr: &Expr| match as_column(expr).map(|index| windows.columns[index]) {
         Some(Stripped::Window(attribute)) => Some(attribute),
@@ -105,6 +114,92 @@ pub(super) fn aggregate(
         _ => DataType::Timestamp(TimeUnit::Millisecond, None),
     };
     let input = front.into_rel(windows.input.clone());
+    let windows = (windows.window, time, time_type);
+    finish(input, keys, calls, (Some(windows), None), &outputs, plan, functions)
+}
+
+/// Columns `outputs` of `rel` in the order and types of the plan.
+pub(super) fn as_planned(
+    rel: Rel,
+    outputs: &[usize],
+    plan: &datafusion_expr::logical_plan::Aggregate,
+    functions: &FunctionContext,
+) -> Result<Rel, PlanError> {
+    let schema = indexed(&rel.fields);
+    let wanted = fields_of_plan(plan);
+    let columns = outputs
+        .iter()
+        .zip(&wanted)
+        .map(|(output, field)| {
+            let expr = column(*output);
+            if type_of(&expr, &schema)? == *field.data_type() {
+                return Ok(expr);
+            }
+            with_flink_casts(cast(expr, field.data_type().clone()), &schema, functions)
+        })
+        .collect::<Result<Vec<_>, PlanError>>()?;
+    Ok(Rel::calc(rel, None, columns, wanted))
+}
+
+/// An aggregation by the start and end of windows that the rows of `input` come with.
+fn attached(
+    plan: &datafusion_expr::logical_plan::Aggregate,
+    input: Rel,
+    (group, window): (&[Expr], [usize; 2]),
+    functions: &FunctionContext,
+) -> Result<Rel, PlanError> {
+    let numbers = indexed(&input.fields);
+    let mut front = Front::default();
+    let mut add = |expr: &Expr, name: &str| -> Result<usize, PlanError> {
+        let kind = type_of(expr, &numbers)?;
+        Ok(front.push(expr.clone(), Field::new(name, kind, true)))
+    };
+    let (mut keys, mut outputs) = (Vec::new(), Vec::new());
+    for (expr, field) in group.iter().zip(fields_of_group(plan)) {
+        if let Some(place) = as_column(expr).and_then(|index| window.iter().position(|own| *own == index)) {
+            let attribute = [Attribute::WindowStart, Attribute::WindowEnd][place];
+            outputs.push(Output::Window(attribute));
+            continue;
+        }
+        let index = add(expr, field.name())?;
+        let key = keys.iter().position(|key| *key == index).unwrap_or_else(|| {
+            keys.push(index);
+            keys.len() - 1
+        });
+        outputs.push(Output::Key(key));
+    }
+    let mut calls: Vec<AggregateCall> = Vec::new();
+    for expr in &plan.aggr_expr {
+        let Expr::AggregateFunction(function) = unaliased(expr) else {
+            return Err(PlanError::new("only aggregate functions can be computed here")
+                .remedy("use COUNT, SUM, MIN, MAX, AVG, …"));
+        };
+        outputs.push(Output::Aggregate(calls.len()));
+        calls.push(call(function, plan, &input, functions, &mut add)?);
+    }
+    let columns = [add(&column(window[0]), "window_start")?, add(&column(window[1]), "window_end")?];
+    for call in &mut calls {
+        call.name = show::call(call, &|index| front.fields[index].name().clone());
+    }
+    finish(front.into_rel(input), keys, calls, (None, Some(columns)), &outputs, plan, functions)
+}
+
+/// The node of a windowed aggregation over `input`, and what the plan makes of its columns.
+fn finish(
+    input: Rel,
+    keys: Vec<usize>,
+    calls: Vec<AggregateCall>,
+    (windows, attached): (Option<(WindowAssigner, Option<usize>, DataType)>, Option<[usize; 2]>),
+    outputs: &[Output],
+    plan: &datafusion_expr::logical_plan::Aggregate,
+    functions: &FunctionContext,
+) -> Result<Rel, PlanError> {
+    let (window, time, time_type) = windows.unwrap_or((
+        // Nobody looks at it: the rows say their windows.
+        WindowAssigner::Tumble { size_ms: 1, offset_ms: 0 },
+        attached.map(|[_, end]| end),
+        DataType::Timestamp(TimeUnit::Millisecond, None),
+    ));
     let mut fields: Vec<FieldRef> = keys.iter().map(|key| Arc::clone(&input.fields[*key])).collect();
     for call in &calls {
         let argument = call.argument.map_or(DataType::Int64, |index| input.fields[index].data_type().clone());
@@ -114,31 +209,20 @@ pub(super) fn aggregate(
         fields.push(Arc::new(Field::new(name, time_type.clone(), false)));
     }
     let (key_count, call_count) = (keys.len(), calls.len());
-    let aggregate = Aggregate { input, keys, window: windows.window, time, time_type, calls, late: None };
+    let aggregate = Aggregate { input, keys, window, time, attached, time_type, calls, late: None };
     let rel = Rel { kind: RelKind::Aggregate(Box::new(aggregate)), fields };
 
-    // Behind it: the columns in the order and types of the plan.
-    let schema = indexed(&rel.fields);
-    let wanted = fields_of_plan(plan);
-    let columns = outputs
+    let outputs: Vec<usize> = outputs
         .iter()
-        .zip(&wanted)
-        .map(|(output, field)| {
-            let index = match output {
-                Output::Key(key) => *key,
-                Output::Aggregate(call) => key_count + call,
-                Output::Window(Attribute::WindowStart) => key_count + call_count,
-                Output::Window(Attribute::WindowEnd) => key_count + call_count + 1,
-                Output::Window(_) => key_count + call_count + 2,
-            };
-            let expr = column(index);
-            if type_of(&expr, &schema)? == *field.data_type() {
-                return Ok(expr);
-            }
-            with_flink_casts(cast(expr, field.data_type().clone()), &schema, functions)
+        .map(|output| match output {
+            Output::Key(key) => *key,
+            Output::Aggregate(call) => key_count + call,
+            Output::Window(Attribute::WindowStart) => key_count + call_count,
+            Output::Window(Attribute::WindowEnd) => key_count + call_count + 1,
+            Output::Window(_) => key_count + call_count + 2,
         })
-        .collect::<Result<Vec<_>, PlanError>>()?;
-    Ok(Rel::calc(rel, None, columns, wanted))
+        .collect();
+    as_planned(rel, &outputs, plan, functions)
 }
 
 enum Output {

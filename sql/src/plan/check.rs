@@ -1,5 +1,5 @@
-//! What a query may not contain yet, found in its syntax, where the place is known: joins, OVER, DISTINCT, ORDER BY,
-//! subqueries in expressions, unknown functions. Each refusal says what to write instead.
+//! What a query may not contain yet, found in its syntax, where the place is known: OVER, ORDER BY, subqueries that give a
+//! value, unknown functions. Each refusal says what to write instead.
 
 use std::ops::ControlFlow;
 
@@ -8,6 +8,7 @@ use sqlparser::ast::{self, Expr, SetExpr, SetOperator, Spanned, TableFactor, Vis
 
 use super::context::Functions;
 use super::error::PlanError;
+use super::ranking::window_function;
 use super::windows::is_window_function;
 use crate::parse::PARTITION_ARGUMENT;
 
@@ -69,20 +70,6 @@ impl Visitor for Check<'_> {
                 "number the rows of a key: ROW_NUMBER() OVER (PARTITION BY key ORDER BY ts) in a subquery, and keep row 1",
             );
         }
-        if let Some(second) = select.from.get(1) {
-            return refuse(
-                "joins are not supported yet",
-                second.span(),
-                "read one table, or put tables of the same columns together with UNION ALL",
-            );
-        }
-        if let Some(join) = select.from.iter().flat_map(|from| &from.joins).next() {
-            return refuse(
-                "joins are not supported yet",
-                join.relation.span(),
-                "read one table, or put tables of the same columns together with UNION ALL",
-            );
-        }
         if let Some(qualify) = &select.qualify {
             return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
         }
@@ -121,8 +108,8 @@ impl Visitor for Check<'_> {
             TableFactor::UNNEST { .. } => {
                 refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name")
             }
-            TableFactor::Derived { lateral: true, .. } | TableFactor::NestedJoin { .. } => {
-                refuse("joins are not supported yet", factor.span(), "read one table")
+            TableFactor::Derived { lateral: true, .. } => {
+                refuse("LATERAL is not supported yet", factor.span(), "join the two tables by a key")
             }
             _ => ControlFlow::Continue(()),
         }
@@ -143,10 +130,10 @@ impl Visitor for Check<'_> {
             );
         }
         match expr {
-            Expr::InSubquery { .. } | Expr::Exists { .. } => refuse(
-                "a subquery in a condition is a join, which is not supported yet",
+            Expr::InSubquery { negated: true, .. } => refuse(
+                "NOT IN with a subquery is not supported yet",
                 expr.span(),
-                "list the values: IN ('a', 'b')",
+                "write NOT EXISTS (SELECT 1 FROM t WHERE t.key = key), which does not mind NULLs",
             ),
             Expr::Function(call) => self.function(call),
             Expr::Interval(_) | Expr::TypedString(_) => {
@@ -174,10 +161,13 @@ impl Check<'_> {
         let name = name.trim_matches('`');
         let span = call.name.span();
         if call.over.is_some() {
+            if window_function(name).is_some() || self.functions.is_aggregate(name) {
+                return ControlFlow::Continue(());
+            }
             return refuse(
-                format!("{name}(…) OVER is not supported yet"),
+                format!("{name}(…) OVER is not supported"),
                 span,
-                "aggregate in a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end",
+                "with OVER there are ROW_NUMBER, LAG, and the aggregates: SUM(x) OVER (PARTITION BY key ORDER BY ts)",
             );
         }
         let internal =

@@ -15,6 +15,7 @@ use super::aggregates::{aggregates, custom};
 use super::error::PlanError;
 use super::fields::FieldPlanner;
 use super::named_casts;
+use super::ranking::window_function;
 use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
 use super::windows::WindowPlanner;
@@ -142,8 +143,8 @@ impl ContextProvider for Context<'_> {
         self.functions.aggregate.get(&name.to_ascii_lowercase()).cloned()
     }
 
-    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        window_function(name)
     }
 
     fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {

@@ -10,6 +10,7 @@ pub(crate) mod fields;
 mod intervals;
 mod literals;
 pub(crate) mod named_casts;
+pub(crate) mod ranking;
 mod rewrite;
 mod temporal;
 mod types;
@@ -23,9 +24,11 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, DataFusionError};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, LogicalPlan, TableSource};
-use datafusion_optimizer::AnalyzerRule;
 use datafusion_optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
-use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion_optimizer::{AnalyzerRule, OptimizerContext, OptimizerRule};
+use datafusion_sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast;
 
 use context::Context;
@@ -54,7 +57,7 @@ impl Planner {
         let plan = SqlToRel::new_with_options(&context, parser_options())
             .sql_statement_to_plan(ast::Statement::Query(query))
             .map_err(|error| first_error(&context, error))?;
-        let plan = type_plan(retype_plan(plan)?)?;
+        let plan = type_plan(retype_plan(without_subqueries(plan)?)?)?;
         Ok(TypeCoercion::new().analyze(plan, &self.options)?)
     }
 
@@ -74,6 +77,17 @@ impl Planner {
 /// Gives an expression's literals the types that Flink gives them.
 fn retype(expr: Expr) -> datafusion_common::Result<Transformed<Expr>> {
     literals::int_literals(expr)?.transform_data(temporal::expression)
+}
+
+/// `IN (SELECT …)`, `EXISTS (SELECT …)` and subqueries that give a value as joins.
+fn without_subqueries(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+    let mut options = ConfigOptions::new();
+    // There is no operator here that waits for a value and then goes on.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let config = OptimizerContext::new_with_config_options(Arc::new(options));
+    let (predicates, values) = (DecorrelatePredicateSubquery::new(), ScalarSubqueryToJoin::new());
+    let plan = plan.transform_down(|plan| predicates.rewrite(plan, &config)).data()?;
+    plan.transform_down(|plan| values.rewrite(plan, &config)).data()
 }
 
 /// Retypes the expressions of a whole plan; the names of columns stay.
@@ -102,5 +116,7 @@ fn parser_options() -> ParserOptions {
         .with_enable_ident_normalization(false)
         .with_parse_float_as_decimal(true)
         .with_collect_spans(true)
+        // Flink: NULL is the lowest value.
+        .with_default_null_ordering(NullOrdering::NullsMin)
         .with_map_string_types_to_utf8view(false)
 }

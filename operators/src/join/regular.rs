@@ -1,0 +1,272 @@
+//! A join of everything with everything: both sides are kept, and a row of either meets all rows of the other.
+//!
+//! Invariants: a result row holds exactly while the rows it is made of do; a row of an outer side is padded with NULLs
+//! exactly while nothing matches it, which each row counts. With a time to live a row is forgotten that long after it was
+//! written, without taking results back, as in Flink.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::{Batch, ChangeKind, Error, Firing, Operator, Output, Result};
+use std::sync::Arc;
+
+use super::side::Side;
+use super::{Changes, JoinKind, JoinSpec, Matcher, PAIRS_MAX, Pairs};
+use crate::keyed::{Keyed, state_rows};
+
+/// See the module's page.
+pub struct RegularJoin {
+    matcher: Matcher,
+    keys: Keyed,
+    sides: [Side; 2],
+}
+
+impl RegularJoin {
+    /// A join of `spec`.
+    ///
+    /// # Errors
+    /// If a column cannot be kept, or a key cannot be compared.
+    pub fn new(spec: &JoinSpec) -> Result<Self> {
+        let side = |side: usize| Side::new(&spec.inputs[side], spec.updates[side]);
+        Ok(Self {
+            matcher: Matcher::new(spec),
+            keys: Keyed::new(&spec.inputs[0], &spec.keys[0])?,
+            sides: [side(0)?, side(1)?],
+        })
+    }
+
+    /// True when the result takes rows back.
+    pub fn updates(spec: &JoinSpec) -> bool {
+        let pads = spec.kind.pads(0) || spec.kind.pads(1);
+        // A row of the left that is in the result for its match does not go while rows only come.
+        pads || spec.updates.contains(&true)
+    }
+
+    fn number(&mut self, side: usize, rows: &RecordBatch) -> Result<Vec<u32>> {
+        let columns: Vec<ArrayRef> =
+            self.matcher.spec.keys[side].iter().map(|key| Arc::clone(rows.column(*key))).collect();
+        self.keys.number_columns(&columns, rows.num_rows())?;
+        self.sides.iter_mut().for_each(|side| side.grow(self.keys.table.len()));
+        Ok(self.keys.numbers.clone())
+    }
+
+    /// Joins rows of `side` whose pairs are found, and keeps them.
+    fn join(
+        &mut self,
+        side: usize,
+        batch: &Batch,
+        range: std::ops::Range<usize>,
+        keys: &[u32],
+        pairs: &Pairs,
+        encoded: &arrow_row::Rows,
+        (matchable, now_ms): (&[bool], i64),
+    ) -> Changes {
+        let kind = self.matcher.spec.kind;
+        let (mut changes, mut pair) = (Changes::default(), 0);
+        for row in range {
+            let change = batch.changes.as_ref().map_or(ChangeKind::Insert, |kinds| kinds[row]);
+            let (back, own) = (change.takes_back(), Some(row as u32));
+            let first = pair;
+            while pairs.rows.get(pair) == own.as_ref() {
+                pair += 1;
+            }
+            let found: Vec<usize> = (first..pair).filter(|pair| pairs.is_match(*pair)).collect();
+            let pad = if back { ChangeKind::Delete } else { ChangeKind::Insert };
+            match (kind, side) {
+                (JoinKind::Semi, 0) if !found.is_empty() => changes.push(change, own, None),
+                (JoinKind::Anti, 0) if found.is_empty() => changes.push(change, own, None),
+                (JoinKind::Semi | JoinKind::Anti, 0) => {}
+                (JoinKind::Inner, _) => {
+                    found.iter().for_each(|pair| changes.push(change, own, Some(*pair as u32)));
+                }
+                _ => {
+                    if found.is_empty() && kind.pads(side) {
+                        changes.push(pad, own, None);
+                    }
+                    for pair in &found {
+                        self.matched(side, back, pairs.slots[*pair], (own, *pair as u32), &mut changes);
+                    }
+                }
+            }
+            if !matchable[row] {
+                continue;
+            }
+            let (rows, row) = (&mut self.sides[side], encoded.row(row).data());
+            if !back {
+                rows.add(keys[own.unwrap_or(0) as usize], row, found.len() as u32, now_ms);
+            } else if let Some(slot) = rows.find(keys[own.unwrap_or(0) as usize], row) {
+                rows.remove(slot);
+            }
+        }
+        changes
+    }
+
+    /// A row of `side` comes (or goes, with `back`) that matches row `slot` of the other.
+    fn matched(
+        &mut self,
+        side: usize,
+        back: bool,
+        slot: u32,
+        (own, pair): (Option<u32>, u32),
+        changes: &mut Changes,
+    ) {
+        use ChangeKind::{Delete, Insert};
+        let kind = self.matcher.spec.kind;
+        let matches = self.sides[1 - side].matches_mut(slot);
+        let before = *matches;
+        *matches = if back { before.saturating_sub(1) } else { before + 1 };
+        // The other row matches for the first time, or nothing any more.
+        let turns = if back { before == 1 } else { before == 0 };
+        let (gone, come) = if back { (Delete, Insert) } else { (Insert, Delete) };
+        if kind.is_left_only() {
+            if turns {
+                let change = if kind == JoinKind::Semi { gone } else { come };
+                changes.push(change, None, Some(pair));
+            }
+            return;
+        }
+        let pads = turns && kind.pads(1 - side);
+        if pads && !back {
+            changes.push(Delete, None, Some(pair));
+        }
+        changes.push(gone, own, Some(pair));
+        if pads && back {
+            changes.push(Insert, None, Some(pair));
+        }
+    }
+
+    fn compact(&mut self) -> Result<()> {
+        let rows = self.sides[0].len() + self.sides[1].len();
+        if !self.keys.is_stale(rows) {
+            return Ok(());
+        }
+        let live: Vec<u32> = (0..self.keys.table.len() as u32)
+            .filter(|key| self.sides.iter().any(|side| !side.is_empty(*key)))
+            .collect();
+        self.keys.table = self.keys.table.subset(&live)?;
+        self.sides.iter_mut().for_each(|side| side.renumber(&live));
+        Ok(())
+    }
+}
+
+impl Operator for RegularJoin {
+    fn process(&mut self, port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
+        let side = port.min(1);
+        let now_ms = out.now_ms();
+        let ttl_ms = self.matcher.spec.ttl_ms;
+        let keys = self.number(side, &batch.rows)?;
+        let encoded = self.sides[side].encode(batch.rows.columns())?;
+        let matchable = self.matcher.spec.matchable(side, &batch.rows);
+        let updates = Self::updates(&self.matcher.spec);
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let (mut rows, mut slots, mut end) = (Vec::new(), Vec::new(), start);
+            let other = &self.sides[1 - side];
+            while end < batch.num_rows() && slots.len() < PAIRS_MAX {
+                if matchable[end] {
+                    let lives = |slot: &u32| {
+                        ttl_ms.is_none_or(|ttl| now_ms.saturating_sub(other.time_ms(*slot)) < ttl)
+                    };
+                    slots.extend(other.list(keys[end]).filter(lives));
+                    rows.resize(slots.len(), end as u32);
+                }
+                end += 1;
+            }
+            let pairs = self.matcher.pairs(side, &batch.rows, other, rows, slots)?;
+            let changes = self.join(side, &batch, start..end, &keys, &pairs, &encoded, (&matchable, now_ms));
+            if !changes.kinds.is_empty() {
+                let mut result = self.matcher.batch(side, &batch.rows, &pairs.others, &changes)?;
+                result.changes = updates.then(|| changes.kinds.into());
+                out.emit(result)?;
+            }
+            start = end;
+        }
+        if let Some(ttl) = ttl_ms {
+            out.set_timer(now_ms.saturating_add(ttl));
+        }
+        self.compact()
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        let Some(ttl) = self.matcher.spec.ttl_ms else { return Ok(Firing::Done) };
+        let mut oldest_ms = i64::MAX;
+        for side in &mut self.sides {
+            let old = |slot: &u32, side: &Side| now_ms.saturating_sub(side.time_ms(*slot)) >= ttl;
+            let gone: Vec<u32> = side.all().map(|(_, slot)| slot).filter(|slot| old(slot, side)).collect();
+            gone.into_iter().for_each(|slot| side.remove(slot));
+            oldest_ms =
+                side.all().map(|(_, slot)| side.time_ms(slot)).min().unwrap_or(i64::MAX).min(oldest_ms);
+        }
+        if oldest_ms < i64::MAX {
+            // As in group.rs: a tenth of the time to live is soon enough to forget.
+            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+        }
+        self.compact()?;
+        Ok(Firing::Done)
+    }
+
+    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        snapshot(&self.keys, &self.sides, state)
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        let parts = restored(&self.matcher.spec, state).collect::<Result<Vec<_>>>()?;
+        for Part { side, rows, matches, times } in parts {
+            let keys = self.number(side, &rows)?;
+            let encoded = self.sides[side].encode(rows.columns())?;
+            for (row, key) in keys.iter().enumerate() {
+                let matches = matches.value(row) as u32;
+                self.sides[side].add(*key, encoded.row(row).data(), matches, times.value(row));
+            }
+        }
+        Ok(())
+    }
+
+    fn starts_with_timer(&self) -> bool {
+        self.matcher.spec.ttl_ms.is_some()
+    }
+}
+
+/// Writes the rows of both sides: per key group, a byte for the side, and rows with their matches and times.
+pub(super) fn snapshot(keys: &Keyed, sides: &[Side; 2], state: &mut StateWriter) -> Result<()> {
+    for (number, side) in (0_u8..).zip(sides) {
+        for (group, slots) in keys.by_key_group(side.all()) {
+            let mut columns = side.columns(&slots)?;
+            let matches = slots.iter().map(|slot| i64::from(side.matches(*slot)));
+            columns.push(Arc::new(Int64Array::from_iter_values(matches)));
+            let times = slots.iter().map(|slot| side.time_ms(*slot));
+            columns.push(Arc::new(Int64Array::from_iter_values(times)));
+            let rows = encode_rows(&state_rows(columns)?)?;
+            state.put_group(group, [&[number][..], &rows].concat());
+        }
+    }
+    Ok(())
+}
+
+/// Rows of one side that were in a snapshot.
+pub(super) struct Part {
+    pub side: usize,
+    pub rows: RecordBatch,
+    pub matches: Int64Array,
+    pub times: Int64Array,
+}
+
+/// What [`snapshot`] wrote.
+pub(super) fn restored<'a>(
+    spec: &'a JoinSpec,
+    state: &'a StateReader,
+) -> impl Iterator<Item = Result<Part>> + 'a {
+    state.groups().map(|(_, bytes)| {
+        let (side, bytes) = bytes.split_first().ok_or_else(|| Error::state("a join's state is empty"))?;
+        let side = usize::from(*side).min(1);
+        let rows = decode_rows(bytes)?;
+        let (columns, beside) = rows.columns().split_at(spec.inputs[side].fields().len());
+        Ok(Part {
+            side,
+            rows: RecordBatch::try_new(Arc::clone(&spec.inputs[side]), columns.to_vec())?,
+            matches: beside[0].as_primitive::<Int64Type>().clone(),
+            times: beside[1].as_primitive::<Int64Type>().clone(),
+        })
+    })
+}

@@ -1,0 +1,512 @@
+//! Aggregates with OVER: every row with what is computed over the rows before it, in order of time.
+//!
+//! Rows wait until the watermark has passed their time, so that the order is final, and leave with their results then;
+//! by the wall clock they leave at once. Peers (rows of equal time) see each other in a RANGE frame, and in order of
+//! arrival in a ROWS frame. Keys whose rows are due are done side by side: the first row of each, the second of each, …,
+//! so that each step is one call over columns.
+//!
+//! Invariants: a row is late exactly when its frame was answered by the clock it came under (Flink: unbounded frames go
+//! by the watermark, bounded ones by the last row that was answered); late rows are counted. Rows that have left a bounded
+//! frame are taken out of the aggregates and forgotten. Flink: RowTimeRangeBoundedPrecedingFunction and its kin.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::take::take;
+use millstream_engine::batch::record_batch;
+use millstream_engine::operator::LATE;
+use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
+
+use crate::aggregate::{Accumulator, AggregateCall, to_input};
+use crate::keyed::{Keyed, state_rows};
+use crate::row_store::RowStore;
+use crate::window::{TimeMode, clock_of};
+
+/// Rows done at a time, about.
+const CHUNK_ROWS: usize = 4_096;
+
+/// The rows that a row's aggregates are over: from so far back up to the row itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// All rows before it.
+    Rows,
+    /// All rows before it, and its peers.
+    Range,
+    /// So many rows before it.
+    RowsBefore(usize),
+    /// Rows that are at most so many ms older, and its peers.
+    RangeBefore(i64),
+}
+
+impl Frame {
+    fn has_peers(self) -> bool {
+        matches!(self, Self::Range | Self::RangeBefore(_))
+    }
+
+    fn is_bounded(self) -> bool {
+        matches!(self, Self::RowsBefore(_) | Self::RangeBefore(_))
+    }
+}
+
+/// Aggregates with OVER.
+#[derive(Debug, Clone)]
+pub struct OverSpec {
+    /// The rows coming in.
+    pub input: SchemaRef,
+    /// The columns of PARTITION BY.
+    pub partition: Vec<usize>,
+    /// Event time, or the wall clock.
+    pub time: TimeMode,
+    /// The event-time column; any for the wall clock.
+    pub event_time: usize,
+    /// The rows that are aggregated.
+    pub frame: Frame,
+    /// What is computed.
+    pub aggregates: Vec<AggregateCall>,
+    /// How long a partition lives that is not written, in ms.
+    pub ttl_ms: Option<i64>,
+}
+
+impl OverSpec {
+    /// Columns of the result: the input's, aggregates.
+    ///
+    /// # Errors
+    /// If an aggregate does not take its argument's type.
+    pub fn output_schema(&self) -> Result<SchemaRef> {
+        let mut fields: Vec<Field> = self.input.fields().iter().map(|field| field.as_ref().clone()).collect();
+        for call in &self.aggregates {
+            fields.push(Field::new(&call.name, call.kind.output_type(&self.argument_type(call))?, true));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    fn argument_type(&self, call: &AggregateCall) -> DataType {
+        call.argument.map_or(DataType::Int64, |column| self.input.field(column).data_type().clone())
+    }
+
+    fn accumulators(&self) -> Result<Vec<Box<dyn Accumulator>>> {
+        let of_call = |call: &AggregateCall| {
+            let kind = self.argument_type(call);
+            if self.frame.is_bounded() {
+                call.accumulator_taking_back(&kind)
+            } else {
+                call.accumulator(&kind)
+            }
+        };
+        self.aggregates.iter().map(of_call).collect()
+    }
+}
+
+/// A row by its time and number.
+type Row = (i64, u32);
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// Rows that wait for the watermark, by time, equal times as they came.
+    waiting: VecDeque<Row>,
+    /// Rows in the frame of the last row that was answered; for bounded frames.
+    frame: VecDeque<Row>,
+    /// The time of the last row that was answered.
+    answered_ms: Option<i64>,
+    /// When it was last written, by the wall clock.
+    written_ms: i64,
+}
+
+/// See the module's page.
+pub struct Over {
+    spec: OverSpec,
+    output: SchemaRef,
+    keys: Keyed,
+    rows: RowStore,
+    partitions: Vec<Partition>,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    /// The partitions with waiting rows, by the time of their first.
+    due: BTreeSet<(i64, u32)>,
+    time_ms: i64,
+    live: usize,
+}
+
+impl Over {
+    /// Aggregates of `spec`.
+    ///
+    /// # Errors
+    /// If an aggregate does not take its argument's type, or cannot take rows back where the frame is bounded.
+    pub fn new(spec: &OverSpec) -> Result<Self> {
+        Ok(Self {
+            output: spec.output_schema()?,
+            keys: Keyed::new(&spec.input, &spec.partition)?,
+            rows: RowStore::new(spec.input.fields().iter().map(|field| field.data_type().clone()))?,
+            partitions: Vec::new(),
+            accumulators: spec.accumulators()?,
+            due: BTreeSet::new(),
+            time_ms: i64::MIN,
+            live: 0,
+            spec: spec.clone(),
+        })
+    }
+
+    fn number(&mut self, rows: &RecordBatch) -> Result<Vec<u32>> {
+        self.keys.number(rows)?;
+        self.grow();
+        Ok(self.keys.numbers.clone())
+    }
+
+    fn grow(&mut self) {
+        let keys = self.keys.table.len();
+        self.partitions.resize_with(keys, Partition::default);
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(keys));
+    }
+
+    /// True when the row's frame has been answered by the clock it comes under.
+    fn is_late(&self, key: u32, time_ms: i64, clock_ms: i64) -> bool {
+        if !self.spec.frame.is_bounded() {
+            return time_ms <= clock_ms;
+        }
+        let partition = &self.partitions[key as usize];
+        let until = partition.waiting.partition_point(|(waiting, _)| *waiting <= clock_ms);
+        let answered = until.checked_sub(1).map(|last| partition.waiting[last].0).or(partition.answered_ms);
+        answered.is_some_and(|answered| time_ms <= answered)
+    }
+
+    fn wait(&mut self, key: u32, time_ms: i64, row: &[u8]) {
+        let slot = self.rows.insert(row);
+        let waiting = &mut self.partitions[key as usize].waiting;
+        let first = waiting.front().map(|(first, _)| *first);
+        let at = waiting.partition_point(|(other, _)| *other <= time_ms);
+        waiting.insert(at, (time_ms, slot));
+        if at == 0 {
+            if let Some(first) = first {
+                self.due.remove(&(first, key));
+            }
+            self.due.insert((time_ms, key));
+        }
+    }
+
+    /// Answers a chunk of the rows that are due.
+    fn answer(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        let mut due: Vec<(u32, Vec<Row>)> = Vec::new();
+        let mut count = 0;
+        while count < CHUNK_ROWS {
+            let Some(&(first_ms, key)) = self.due.first() else { break };
+            if first_ms > self.time_ms {
+                break;
+            }
+            self.due.pop_first();
+            let waiting = &mut self.partitions[key as usize].waiting;
+            let until = waiting.partition_point(|(time, _)| *time <= self.time_ms);
+            let rows: Vec<Row> = waiting.drain(..until).collect();
+            if let Some((next, _)) = waiting.front() {
+                self.due.insert((*next, key));
+            }
+            count += rows.len();
+            due.push((key, rows));
+        }
+        if due.is_empty() {
+            return Ok(Firing::Done);
+        }
+        let slots = due.iter().flat_map(|(_, rows)| rows.iter().map(|(_, slot)| *slot));
+        let columns = self.rows.columns(slots)?;
+        // Where each partition's rows begin among the columns.
+        let mut starts = Vec::with_capacity(due.len());
+        let mut start = 0;
+        for (_, rows) in &due {
+            starts.push(start);
+            start += rows.len();
+        }
+        let mut done = vec![0_usize; due.len()];
+        loop {
+            let (mut keys, mut rows) = (Vec::new(), Vec::new());
+            let mut leaving: Vec<Row> = Vec::new();
+            let mut leaving_keys = Vec::new();
+            for (at, (key, all)) in due.iter().enumerate() {
+                let Some((time_ms, _)) = all.get(done[at]) else { continue };
+                let peers = if self.spec.frame.has_peers() {
+                    all[done[at]..].iter().take_while(|(time, _)| time == time_ms).count()
+                } else {
+                    1
+                };
+                for (offset, row) in all[done[at]..done[at] + peers].iter().enumerate() {
+                    keys.push(*key);
+                    rows.push((starts[at] + done[at] + offset) as u32);
+                    self.enter(*key, *row);
+                }
+                done[at] += peers;
+                let before = leaving.len();
+                self.leave(*key, *time_ms, &mut leaving);
+                leaving_keys.resize(leaving_keys.len() + leaving.len() - before, *key);
+            }
+            if keys.is_empty() {
+                break;
+            }
+            self.round(&columns, (&keys, rows), (&leaving_keys, &leaving), out)?;
+        }
+        if !self.spec.frame.is_bounded() {
+            let gone = due.iter().flat_map(|(_, rows)| rows.iter().map(|(_, slot)| *slot));
+            gone.for_each(|slot| self.rows.remove(slot));
+        }
+        Ok(if self.due.first().is_some_and(|(first, _)| *first <= self.time_ms) {
+            Firing::More
+        } else {
+            Firing::Done
+        })
+    }
+
+    fn enter(&mut self, key: u32, row: Row) {
+        let partition = &mut self.partitions[key as usize];
+        partition.answered_ms = Some(row.0);
+        if self.spec.frame.is_bounded() {
+            partition.frame.push_back(row);
+        }
+    }
+
+    /// The rows that leave the frame of a row at `time_ms`.
+    fn leave(&mut self, key: u32, time_ms: i64, leaving: &mut Vec<Row>) {
+        let frame = &mut self.partitions[key as usize].frame;
+        match self.spec.frame {
+            Frame::RowsBefore(rows) => {
+                while frame.len() > rows + 1 {
+                    leaving.extend(frame.pop_front());
+                }
+            }
+            Frame::RangeBefore(ms) => {
+                while frame.front().is_some_and(|(time, _)| *time < time_ms.saturating_sub(ms)) {
+                    leaving.extend(frame.pop_front());
+                }
+            }
+            Frame::Rows | Frame::Range => {}
+        }
+    }
+
+    /// Adds one step's rows to their aggregates, takes out what leaves, and emits the rows with their results.
+    fn round(
+        &mut self,
+        columns: &[ArrayRef],
+        (keys, rows): (&[u32], Vec<u32>),
+        (leaving_keys, leaving): (&[u32], &[Row]),
+        out: &mut Output<'_>,
+    ) -> Result<()> {
+        let rows = UInt32Array::from(rows);
+        let mut result =
+            columns.iter().map(|column| Ok(take(column, &rows, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
+        let gone = if leaving.is_empty() {
+            None
+        } else {
+            Some(self.rows.columns(leaving.iter().map(|(_, slot)| *slot))?)
+        };
+        let mut answers = Vec::with_capacity(self.accumulators.len());
+        for (call, accumulator) in self.spec.aggregates.iter().zip(&mut self.accumulators) {
+            let argument = |columns: &[ArrayRef], accumulator: &dyn Accumulator| {
+                let column = call.argument.map(|index| to_input(&columns[index], accumulator)).transpose()?;
+                let filter = call.filter.and_then(|index| columns[index].as_boolean_opt().cloned());
+                Ok::<_, Error>((column, filter))
+            };
+            let (column, filter) = argument(&result, accumulator.as_ref())?;
+            accumulator.update(keys, column.as_ref(), filter.as_ref())?;
+            if let Some(gone) = &gone {
+                let (column, filter) = argument(gone, accumulator.as_ref())?;
+                accumulator.retract(leaving_keys, column.as_ref(), filter.as_ref())?;
+            }
+            answers.push(accumulator.evaluate(keys)?);
+        }
+        leaving.iter().for_each(|(_, slot)| self.rows.remove(*slot));
+        result.extend(answers);
+        let mut batch = Batch::new(record_batch(Arc::clone(&self.output), result, rows.len())?);
+        batch.event_time = (self.spec.time == TimeMode::Event).then_some(self.spec.event_time);
+        out.emit(batch)
+    }
+
+    /// Forgets the partitions that were not written for their time to live.
+    fn forget(&mut self, now_ms: i64, ttl_ms: i64) -> Result<Option<i64>> {
+        let mut oldest = None;
+        for (key, partition) in self.partitions.iter_mut().enumerate() {
+            if partition.answered_ms.is_none() || !partition.waiting.is_empty() {
+                continue;
+            }
+            if now_ms.saturating_sub(partition.written_ms) >= ttl_ms {
+                partition.frame.iter().for_each(|(_, slot)| self.rows.remove(*slot));
+                *partition = Partition::default();
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key));
+            } else {
+                oldest =
+                    Some(oldest.map_or(partition.written_ms, |oldest: i64| oldest.min(partition.written_ms)));
+            }
+        }
+        self.live = self.live_keys().count();
+        if self.keys.is_stale(self.live) {
+            self.compact()?;
+        }
+        Ok(oldest)
+    }
+
+    fn compact(&mut self) -> Result<()> {
+        let live: Vec<u32> = self.live_keys().collect();
+        let numbers: Vec<u32> = (0..live.len() as u32).collect();
+        self.keys.table = self.keys.table.subset(&live)?;
+        for accumulator in &mut self.accumulators {
+            let state = accumulator.state(&live)?;
+            let mut fresh = accumulator.fresh();
+            fresh.resize(live.len());
+            fresh.merge_state(&numbers, &state)?;
+            *accumulator = fresh;
+        }
+        self.partitions =
+            live.iter().map(|key| std::mem::take(&mut self.partitions[*key as usize])).collect();
+        self.due = (0_u32..)
+            .zip(&self.partitions)
+            .filter_map(|(key, partition)| Some((partition.waiting.front()?.0, key)))
+            .collect();
+        Ok(())
+    }
+
+    fn live_keys(&self) -> impl Iterator<Item = u32> {
+        let lives = |partition: &Partition| partition.answered_ms.is_some() || !partition.waiting.is_empty();
+        (0_u32..).zip(&self.partitions).filter(move |(_, partition)| lives(partition)).map(|(key, _)| key)
+    }
+}
+
+impl Operator for Over {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
+        let now_ms = out.now_ms();
+        let keys = self.number(&batch.rows)?;
+        let encoded = self.rows.encode(batch.rows.columns())?;
+        keys.iter().for_each(|key| self.partitions[*key as usize].written_ms = now_ms);
+        if let Some(ttl) = self.spec.ttl_ms {
+            out.set_timer(now_ms.saturating_add(ttl));
+        }
+        if self.spec.time == TimeMode::Processing {
+            for (row, key) in keys.iter().enumerate() {
+                self.wait(*key, now_ms, encoded.row(row).data());
+            }
+            self.time_ms = now_ms;
+            while self.answer(out)? == Firing::More {}
+            return Ok(());
+        }
+        let times = batch.event_times_ms();
+        let times = times.ok_or_else(|| Error::internal("rows without event time reached OVER"))?;
+        let mut late = vec![false; times.len()];
+        for (row, time_ms) in times.iter().enumerate() {
+            late[row] = self.is_late(keys[row], *time_ms, clock_of(&batch, row, out));
+            if !late[row] {
+                self.wait(keys[row], *time_ms, encoded.row(row).data());
+            }
+        }
+        let count = late.iter().filter(|late| **late).count();
+        if count > 0 {
+            out.metrics().rows_late.add(count as u64);
+            if out.is_connected(LATE) {
+                out.emit_to(LATE, batch.filter(&BooleanArray::from(late))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, time_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        if self.spec.time == TimeMode::Processing {
+            return Ok(Firing::Done);
+        }
+        self.time_ms = time_ms;
+        self.answer(out)
+    }
+
+    fn resume(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        self.answer(out)
+    }
+
+    fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        if let Some(ttl) = self.spec.ttl_ms
+            && let Some(oldest_ms) = self.forget(now_ms, ttl)?
+        {
+            // As in group.rs: a tenth of the time to live is soon enough to forget.
+            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+        }
+        Ok(Firing::Done)
+    }
+
+    /// Per key group a byte for what follows: 0, rows with their times, and whether they wait; 1, keys with the last time
+    /// that was answered, when written, and the aggregates' states.
+    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        let ints = |values: &mut dyn Iterator<Item = i64>| {
+            Arc::new(Int64Array::from_iter_values(values)) as ArrayRef
+        };
+        for (group, keys) in self.keys.by_key_group(self.live_keys().map(|key| (key, key))) {
+            let rows: Vec<(Row, i64)> = keys
+                .iter()
+                .flat_map(|key| {
+                    let partition = &self.partitions[*key as usize];
+                    let frame = partition.frame.iter().map(|row| (*row, 0));
+                    frame.chain(partition.waiting.iter().map(|row| (*row, 1)))
+                })
+                .collect();
+            if !rows.is_empty() {
+                let mut columns = self.rows.columns(rows.iter().map(|((_, slot), _)| *slot))?;
+                columns.push(ints(&mut rows.iter().map(|((time, _), _)| *time)));
+                columns.push(ints(&mut rows.iter().map(|(_, waits)| *waits)));
+                state.put_group(group, [&[0][..], &encode_rows(&state_rows(columns)?)?].concat());
+            }
+            let of = |key: &u32| &self.partitions[*key as usize];
+            let keys: Vec<u32> = keys.into_iter().filter(|key| of(key).answered_ms.is_some()).collect();
+            let mut columns = self.keys.table.columns(&keys)?;
+            columns.push(ints(&mut keys.iter().filter_map(|key| of(key).answered_ms)));
+            columns.push(ints(&mut keys.iter().map(|key| of(key).written_ms)));
+            for accumulator in &self.accumulators {
+                columns.extend(accumulator.state(&keys)?);
+            }
+            state.put_group(group, [&[1][..], &encode_rows(&state_rows(columns)?)?].concat());
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        for (_, bytes) in state.groups() {
+            let (what, bytes) =
+                bytes.split_first().ok_or_else(|| Error::state("the state of OVER is empty"))?;
+            let rows = decode_rows(bytes)?;
+            let int = |column: &ArrayRef| column.as_primitive::<Int64Type>().clone();
+            if *what == 0 {
+                let (columns, beside) = rows.columns().split_at(self.spec.input.fields().len());
+                let columns = RecordBatch::try_new(Arc::clone(&self.spec.input), columns.to_vec())?;
+                let (times, waits) = (int(&beside[0]), int(&beside[1]));
+                let keys = self.number(&columns)?;
+                let encoded = self.rows.encode(columns.columns())?;
+                for (row, key) in keys.iter().enumerate() {
+                    let bytes = encoded.row(row).data();
+                    if waits.value(row) == 1 {
+                        self.wait(*key, times.value(row), bytes);
+                    } else {
+                        let slot = self.rows.insert(bytes);
+                        self.partitions[*key as usize].frame.push_back((times.value(row), slot));
+                    }
+                }
+                continue;
+            }
+            let (keys, rest) = rows.columns().split_at(self.keys.width());
+            self.keys.number_columns(keys, rows.num_rows())?;
+            self.grow();
+            let (answered, written) = (int(&rest[0]), int(&rest[1]));
+            for (row, key) in self.keys.numbers.iter().enumerate() {
+                let partition = &mut self.partitions[*key as usize];
+                partition.answered_ms = Some(answered.value(row));
+                partition.written_ms = written.value(row);
+            }
+            let mut at = 2;
+            for accumulator in &mut self.accumulators {
+                let width = accumulator.state_types().len();
+                accumulator.merge_state(&self.keys.numbers, &rest[at..at + width])?;
+                at += width;
+            }
+        }
+        Ok(())
+    }
+
+    fn starts_with_timer(&self) -> bool {
+        self.spec.ttl_ms.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

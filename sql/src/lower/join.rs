@@ -1,0 +1,239 @@
+//! Joins: which equalities are keys, whether time limits the join, what is left as a condition.
+//!
+//! A join keeps its whole condition, so that a filter above an inner join can be made part of it. Conditions are over the
+//! columns of the left and then of the right; those of one side go below the join where that does not change the answer.
+
+use arrow_schema::FieldRef;
+use datafusion_common::{NullEquality, ScalarValue};
+use datafusion_expr::utils::split_conjunction_owned;
+use datafusion_expr::{BinaryExpr, Expr, JoinType, Operator};
+use millstream_operators::{JoinKind, TimeBounds};
+use sqlparser::tokenizer::Span;
+
+use super::build::{bind_all, build, filtered, span_of};
+use super::columns::{as_column, bind, column, indexed, is_infallible, paths_in, substitute, type_of};
+use super::rel::{Attribute, Join, Rel, RelKind};
+use crate::functions::FunctionContext;
+use crate::plan::error::PlanError;
+
+/// Lowers a join.
+pub(super) fn join(
+    plan: &datafusion_expr::logical_plan::Join,
+    functions: &FunctionContext,
+) -> Result<Rel, PlanError> {
+    let (left, right) = (build(&plan.left, functions)?, build(&plan.right, functions)?);
+    let place = span_of(plan.on.iter().flat_map(|(left, right)| [left, right]).chain(&plan.filter));
+    let kind = match plan.join_type {
+        JoinType::Inner => JoinKind::Inner,
+        JoinType::Left => JoinKind::Left,
+        JoinType::Right => JoinKind::Right,
+        JoinType::Full => JoinKind::Full,
+        JoinType::LeftSemi => JoinKind::Semi,
+        JoinType::LeftAnti => JoinKind::Anti,
+        _ => {
+            let mut error = PlanError::new("this condition needs a kind of join that is not supported yet");
+            error.span = place;
+            return Err(error.remedy("put IN and EXISTS next to other conditions with AND, not under OR"));
+        }
+    };
+    let width = left.fields.len();
+    let mut conditions = Vec::new();
+    for (one, other) in &plan.on {
+        let one = bind_all(std::slice::from_ref(one), &plan.left, &left, functions)?;
+        let other = bind_all(std::slice::from_ref(other), &plan.right, &right, functions)?;
+        for (one, other) in one.into_iter().zip(other) {
+            conditions.push(one.eq(substitute(&other, &|index| column(index + width))));
+        }
+    }
+    if let Some(filter) = &plan.filter {
+        let names = plan.left.schema().join(plan.right.schema())?;
+        let numbers = indexed(&both(&left, &right));
+        conditions.extend(split_conjunction_owned(bind(filter.clone(), &names, &numbers, functions)?));
+    }
+    let nulls_equal = plan.null_equality == NullEquality::NullEqualsNull;
+    joined(left, right, kind, conditions, nulls_equal, plan.schema.fields().iter().cloned().collect(), place)
+}
+
+fn both(left: &Rel, right: &Rel) -> Vec<FieldRef> {
+    left.fields.iter().chain(&right.fields).cloned().collect()
+}
+
+/// The join of `left` and `right` where all of `conditions` hold.
+pub(super) fn joined(
+    mut left: Rel,
+    mut right: Rel,
+    kind: JoinKind,
+    conditions: Vec<Expr>,
+    nulls_equal: bool,
+    fields: Vec<FieldRef>,
+    place: Option<Span>,
+) -> Result<Rel, PlanError> {
+    let width = left.fields.len();
+    // Between two conditions of times lies more than either says.
+    let conditions: Vec<Expr> = conditions.into_iter().flat_map(without_between).collect();
+    let mut on = Vec::new();
+    for condition in conditions {
+        let safe = is_infallible(&condition);
+        match side_of(&condition, width) {
+            Some(0) if safe && matches!(kind, JoinKind::Inner | JoinKind::Right | JoinKind::Semi) => {
+                left = filtered(left, vec![condition])?;
+            }
+            Some(1) if safe && kind != JoinKind::Right && kind != JoinKind::Full => {
+                right = filtered(right, vec![substitute(&condition, &|index| column(index - width))])?;
+            }
+            _ => on.push(condition),
+        }
+    }
+    let schema = indexed(&both(&left, &right));
+    let (mut keys, mut residual) = (Vec::new(), Vec::new());
+    for condition in &on {
+        match equality(condition, width) {
+            Some((one, other))
+                if type_of(&one, &schema)? == type_of(&other, &schema)?
+                    && is_infallible(&one)
+                    && is_infallible(&other) =>
+            {
+                keys.push((one, substitute(&other, &|index| column(index - width))));
+            }
+            _ => residual.push(condition.clone()),
+        }
+    }
+    let mut join =
+        Join { left, right, kind, on, keys, residual, nulls_equal, bounds: None, times: [0, 0], place };
+    if !join.left.updates() && !join.right.updates() {
+        by_window(&mut join);
+        if join.bounds.is_none() {
+            by_interval(&mut join, width);
+        }
+    }
+    Ok(Rel { kind: RelKind::Join(Box::new(join)), fields })
+}
+
+/// An inner join below a filter takes the filter's conditions as its own. Answers what is left of them.
+pub(super) fn narrowed(rel: Rel, conjuncts: Vec<Expr>) -> Result<(Rel, Vec<Expr>), PlanError> {
+    match rel.kind {
+        RelKind::Join(join) if join.kind == JoinKind::Inner && conjuncts.iter().all(is_infallible) => {
+            let Join { left, right, kind, on, nulls_equal, place, .. } = *join;
+            let all = on.into_iter().chain(conjuncts).collect();
+            Ok((joined(left, right, kind, all, nulls_equal, rel.fields, place)?, Vec::new()))
+        }
+        _ => Ok((rel, conjuncts)),
+    }
+}
+
+/// The side that all columns of `expr` are of.
+fn side_of(expr: &Expr, width: usize) -> Option<usize> {
+    let mut paths = Vec::new();
+    paths_in(expr, &mut paths);
+    let mut sides = paths.iter().map(|(index, _)| usize::from(*index >= width));
+    let first = sides.next()?;
+    sides.all(|side| side == first).then_some(first)
+}
+
+/// What must be equal, of the left and of the right.
+fn equality(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return None };
+    match (side_of(left, width), side_of(right, width)) {
+        (Some(0), Some(1)) => Some((*left.clone(), *right.clone())),
+        (Some(1), Some(0)) => Some((*right.clone(), *left.clone())),
+        _ => None,
+    }
+}
+
+fn without_between(condition: Expr) -> Vec<Expr> {
+    match condition {
+        Expr::Between(between) if !between.negated => {
+            vec![between.expr.clone().gt_eq(*between.low), between.expr.lt_eq(*between.high)]
+        }
+        other => vec![other],
+    }
+}
+
+/// A join of rows of the same windows: start and end are among the keys.
+fn by_window(join: &mut Join) {
+    let pair = |wanted: Attribute| {
+        join.keys.iter().find_map(|(one, other)| {
+            let (one, other) = (as_column(one)?, as_column(other)?);
+            let both = join.left.attribute(one) == wanted && join.right.attribute(other) == wanted;
+            both.then_some([one, other])
+        })
+    };
+    if let (Some(_), Some(ends)) = (pair(Attribute::WindowStart), pair(Attribute::WindowEnd)) {
+        join.bounds = Some(TimeBounds::Window);
+        join.times = ends;
+    }
+}
+
+/// A join whose conditions hold the two event times to bounds of each other.
+fn by_interval(join: &mut Join, width: usize) {
+    let (mut least, mut most, mut times) = (i64::MIN, i64::MAX, None);
+    let mut rest = Vec::new();
+    for condition in &join.on {
+        let Some((pair, low, high)) = time_bound(join, condition, width) else {
+            rest.push(condition.clone());
+            continue;
+        };
+        if times.is_some_and(|known| known != pair) {
+            return;
+        }
+        times = Some(pair);
+        least = least.max(low);
+        most = most.min(high);
+    }
+    let Some(pair) = times else { return };
+    if least == i64::MIN || most == i64::MAX || least > most {
+        return;
+    }
+    // What says the bounds is neither key nor condition any more.
+    join.keys.retain(|(one, other)| [as_column(one), as_column(other)] != [Some(pair[0]), Some(pair[1])]);
+    join.residual.retain(|condition| rest.contains(condition));
+    join.bounds = Some(TimeBounds::Interval { least_ms: least, most_ms: most });
+    join.times = pair;
+}
+
+/// The event times that `condition` compares, and between what their difference lies (left less right).
+fn time_bound(join: &Join, condition: &Expr, width: usize) -> Option<([usize; 2], i64, i64)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
+    let (one, by_one) = time_term(left)?;
+    let (other, by_other) = time_term(right)?;
+    let (op, one, by_one, other, by_other) = match (one < width, other < width) {
+        (true, false) => (*op, one, by_one, other, by_other),
+        (false, true) => (op.swap()?, other, by_other, one, by_one),
+        _ => return None,
+    };
+    let pair = [one, other - width];
+    let is_time = |attribute: Attribute| matches!(attribute, Attribute::EventTime | Attribute::WindowTime);
+    if !is_time(join.left.attribute(pair[0])) || !is_time(join.right.attribute(pair[1])) {
+        return None;
+    }
+    // one + by_one <op> other + by_other
+    let apart = by_other - by_one;
+    let (low, high) = match op {
+        Operator::Eq => (apart, apart),
+        Operator::GtEq => (apart, i64::MAX),
+        Operator::Gt => (apart + 1, i64::MAX),
+        Operator::LtEq => (i64::MIN, apart),
+        Operator::Lt => (i64::MIN, apart - 1),
+        _ => return None,
+    };
+    Some((pair, low, high))
+}
+
+/// `ts`, `ts + INTERVAL …` or `ts - INTERVAL …`.
+fn time_term(expr: &Expr) -> Option<(usize, i64)> {
+    if let Some(index) = as_column(expr) {
+        return Some((index, 0));
+    }
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else { return None };
+    let (index, by) = time_term(left)?;
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(more)), _) = right.as_ref() else { return None };
+    if more.months != 0 || more.nanoseconds % 1_000_000 != 0 {
+        return None;
+    }
+    let more_ms = i64::from(more.days) * 86_400_000 + more.nanoseconds / 1_000_000;
+    match op {
+        Operator::Plus => Some((index, by + more_ms)),
+        Operator::Minus => Some((index, by - more_ms)),
+        _ => None,
+    }
+}

@@ -1,0 +1,6 @@
+CREATE TABLE events (id BIGINT, device STRING, kind STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/events.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE faults (device STRING, v BIGINT, note STRING, fault_ts TIMESTAMP(3), WATERMARK FOR fault_ts AS fault_ts - INTERVAL '5' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/faults.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+EXPLAIN SELECT e.id, f.note FROM events e JOIN faults f ON e.device = f.device AND e.ts BETWEEN f.fault_ts - INTERVAL '2' SECOND AND f.fault_ts;
+EXPLAIN SELECT device, n, rn FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY kind ORDER BY n DESC) AS rn FROM (SELECT device, kind, COUNT(*) AS n FROM events WHERE device IN (SELECT device FROM faults) GROUP BY device, kind)) WHERE rn <= 2;

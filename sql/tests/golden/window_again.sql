@@ -1,0 +1,5 @@
+CREATE TABLE events (id BIGINT, device STRING, kind STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/events.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT window_start AS s, window_end AS e, kind, COUNT(*) AS devices, SUM(n) AS n FROM
+ (SELECT window_start, window_end, device, kind, COUNT(*) AS n FROM TABLE(HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND)) GROUP BY window_start, window_end, device, kind)
+GROUP BY window_start, window_end, kind;
