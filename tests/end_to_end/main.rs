@@ -11,6 +11,8 @@ mod durable;
 mod examples;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod journal_http;
 mod journal_mosquitto;
 #[cfg(feature = "kafka")]
 mod kafka;

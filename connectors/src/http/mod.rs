@@ -31,6 +31,7 @@
 mod body;
 mod columns;
 mod ingest;
+mod journaled;
 mod listener;
 mod route;
 mod serve;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError};
+use millstream_engine::journal::{JOURNAL_OPTION, bytes_max};
 use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::registry::Table;
 use millstream_engine::{Error, Result};
@@ -65,6 +66,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "256",
         "Connections that are served at a time; more wait to be accepted.",
     ),
+    JOURNAL_OPTION,
     ON_ERROR_OPTION,
 ];
 
@@ -86,6 +88,7 @@ pub(super) struct Settings {
     pub connections_max: usize,
     pub tls: Option<Tls>,
     pub on_error: OnError,
+    pub journal_bytes_max: u64,
 }
 
 impl Settings {
@@ -115,6 +118,7 @@ impl Settings {
             connections_max,
             tls: Tls::read(options)?,
             on_error: on_error(options)?,
+            journal_bytes_max: bytes_max(options)?,
         })
     }
 

@@ -1,7 +1,8 @@
 //! The worker's side: requests become rows, are emitted, and are then answered.
 //!
 //! Invariants: every payload of a request is one or more rows or a bad row that is counted and routed; a request is
-//! answered after all of its rows were emitted, never before, and [`HttpSource::answer`] is the only place. An idle
+//! answered after all of its rows were emitted, never before, and [`HttpSource::answer`] is the only place; where the
+//! job's state is on disk, when the journal has it safe too (journaled.rs). An idle
 //! worker takes a request as soon as it is there; a busy one finds many waiting and decodes them together. A large
 //! request is spread over several batches. Told to stop, the source goes on until all that were admitted have their
 //! answers.
@@ -11,8 +12,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use millstream_engine::dead_letter::RowErrors;
+use millstream_engine::element::Epoch;
 use millstream_engine::io::{InletReceiver, inlet};
 use millstream_engine::metrics::Link;
+use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{
     Batch, Codec, Decoded, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop,
 };
@@ -21,6 +24,7 @@ use crate::format::payload::over_limit;
 use crate::format::{PayloadDecoder, PayloadOptions};
 
 use super::columns::Plan;
+use super::journaled::{Journaled, Replayed};
 use super::listener::Place;
 use super::route::Route;
 use super::settings::Settings;
@@ -50,6 +54,8 @@ pub(super) struct HttpSource {
     requests: Vec<Taking>,
     /// For each payload given to the decoder its request, by number in `requests`, and its number there, from 1.
     payloads: Vec<(u32, u64)>,
+    /// Where the job's state is on disk.
+    journaled: Option<Journaled>,
 }
 
 /// What there is once the source is open.
@@ -66,6 +72,8 @@ struct Running {
 /// A request whose rows are being taken.
 struct Taking {
     posted: Posted,
+    /// Its number in the journal.
+    number: u64,
     /// Payloads found so far.
     payloads: u64,
     is_split: bool,
@@ -90,7 +98,7 @@ impl HttpSource {
         let schema = Arc::clone(&plan.payload_schema);
         let decoder = PayloadDecoder::new(schema, reading.codec.as_ref(), &reading.payload)?;
         let (requests, payloads) = Default::default();
-        Ok(Self { reading, plan, decoder, running: None, requests, payloads })
+        Ok(Self { reading, plan, decoder, running: None, requests, payloads, journaled: None })
     }
 
     /// Takes payloads, at most `batch_rows_max` and an inlet full of bytes. False when there was no request.
@@ -99,12 +107,8 @@ impl HttpSource {
         let bytes_max = self.reading.payload.bytes_max;
         while seen < running.context.batch_rows_max && bytes < self.reading.settings.inlet_bytes_max {
             if self.requests.last().is_none_or(|request| request.is_split) {
-                let Some(posted) = running.inlet.try_recv() else { break };
-                // Its sender was told, or has left: it is counted there.
-                if posted.ticket.begin() {
-                    let verdict = Verdict::default();
-                    self.requests.push(Taking { posted, payloads: 0, is_split: false, verdict });
-                }
+                let Some(request) = self.next_request(running)? else { break };
+                self.requests.push(request);
                 continue;
             }
             let number = self.requests.len() as u32 - 1;
@@ -130,6 +134,40 @@ impl HttpSource {
         metrics.bytes_in.add(bytes as u64);
         metrics.queue_bytes.store(running.inlet.queue_bytes(), Ordering::Relaxed);
         Ok(!self.requests.is_empty())
+    }
+
+    /// The next request, one of an earlier run first.
+    fn next_request(&mut self, running: &mut Running) -> Result<Option<Taking>> {
+        let taking = |posted, number| Taking {
+            posted,
+            number,
+            payloads: 0,
+            is_split: false,
+            verdict: Verdict::default(),
+        };
+        if let Some(journaled) = &mut self.journaled {
+            let now_ns = running.context.clock.monotonic_ns();
+            if let Some(Replayed { number, posted, skipped }) =
+                journaled.replayed(self.reading.codec.as_ref(), now_ns)?
+            {
+                let mut request = taking(posted, number);
+                while request.payloads < skipped && request.posted.rows.next(&request.posted.body).is_some() {
+                    request.payloads += 1;
+                }
+                return Ok(Some(request));
+            }
+            if !journaled.has_room() {
+                return Ok(None);
+            }
+        }
+        while let Some(posted) = running.inlet.try_recv() {
+            // Otherwise its sender was told, or has left: it is counted there.
+            if posted.ticket.begin() {
+                let number = self.journaled.as_ref().map_or(Ok(0), |journaled| journaled.record(&posted))?;
+                return Ok(Some(taking(posted, number)));
+            }
+        }
+        Ok(None)
     }
 
     /// Decodes and emits what was gathered.
@@ -161,14 +199,18 @@ impl HttpSource {
         })
     }
 
-    /// Answers every request that is through. This is the one place where senders are told that they may forget their
-    /// rows: here they have been taken into the pipeline. A journal would call this when it has them on disk.
-    fn answer(&mut self) {
+    /// Answers every request that is through, and in the journal where there is one. This is the one place where senders
+    /// are told that they may forget their rows.
+    fn answer(&mut self, running: &Running) -> Result<()> {
         let unfinished = self.requests.pop_if(|request| !request.is_split);
         for request in self.requests.drain(..) {
-            request.posted.ticket.answer(request.verdict);
+            match &mut self.journaled {
+                Some(journaled) => journaled.through(request.number, request.posted.ticket, request.verdict),
+                None => request.posted.ticket.answer(request.verdict),
+            }
         }
         self.requests.extend(unfinished);
+        self.journaled.as_mut().map_or(Ok(()), |journaled| journaled.answer(&running.context))
     }
 
     fn poll_running(&mut self, running: &mut Running, out: &mut Output<'_>) -> Result<SourcePoll> {
@@ -176,10 +218,11 @@ impl HttpSource {
         let all_answered = running.place.route.in_progress() == 0;
         if self.gather(running)? {
             self.emit(running, out)?;
-            self.answer();
+            self.answer(running)?;
             running.busy_ns = running.context.clock.monotonic_ns();
             return Ok(SourcePoll::Ready);
         }
+        self.answer(running)?;
         if !running.is_stopping {
             return Ok(SourcePoll::Waiting);
         }
@@ -194,6 +237,7 @@ impl HttpSource {
 impl Source for HttpSource {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
         let settings = &self.reading.settings;
+        self.journaled = Journaled::open(settings.journal_bytes_max, context)?;
         let (sender, receiver) = inlet(settings.inlet_bytes_max, Arc::clone(&context.waker));
         let route = Route::new(
             Arc::clone(settings),
@@ -219,6 +263,25 @@ impl Source for HttpSource {
             is_stopping: false,
             busy_ns: 0,
         });
+        Ok(())
+    }
+
+    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+        if let Some(journaled) = &mut self.journaled {
+            let begun = self.requests.last().map_or(0, |request| request.payloads);
+            journaled.snapshot(begun, state);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.journaled.as_mut().map_or(Ok(()), |journaled| journaled.restore(state))
+    }
+
+    fn on_checkpoint_complete(&mut self, _epoch: Epoch) -> Result<()> {
+        if let Some(journaled) = &mut self.journaled {
+            journaled.on_checkpoint_complete();
+        }
         Ok(())
     }
 

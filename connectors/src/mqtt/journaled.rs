@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use millstream_engine::journal::{Journal, Limits, Replay};
+use millstream_engine::journal::{Journal, Replay};
 use millstream_engine::keys::hash_bytes;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Error, InstanceContext, Result};
@@ -22,8 +22,6 @@ use super::settings::Link;
 
 /// The form of what a checkpoint holds.
 const STATE_VERSION: u8 = 1;
-/// A segment is this part of the whole.
-const SEGMENTS: u64 = 32;
 
 /// See the module's page.
 pub(super) struct Journaled {
@@ -32,9 +30,6 @@ pub(super) struct Journaled {
     replay: Option<Replay>,
     /// The number of the last message whose rows were emitted.
     counted: u64,
-    /// What the last snapshot says, and the complete checkpoint before it, which a person may go back to.
-    snapshot: u64,
-    complete: u64,
     /// Messages that were taken and are not recorded yet: (packet id, sum, where its record ends in `records`).
     staged: Vec<(u16, u64, usize)>,
     records: BytesMut,
@@ -60,13 +55,10 @@ impl Journaled {
     /// # Errors
     /// If its folder cannot be used.
     pub fn open(link: &Link, context: &InstanceContext) -> Result<Option<Self>> {
-        let Some(folder) = context.journal_folder.as_deref().filter(|_| link.qos > 0) else {
+        if link.qos == 0 {
             return Ok(None);
-        };
-        let bytes_max = link.journal_bytes_max;
-        let limits = Limits { bytes_max, segment_bytes: (bytes_max / SEGMENTS).max(4_096) };
-        let clock = context.clock.clone();
-        let mut journal = Journal::open(folder, limits, context.waker.clone(), clock)?;
+        }
+        let Some(mut journal) = Journal::of(context, link.journal_bytes_max)? else { return Ok(None) };
         let replay = journal.replay();
         let recent_max = match link.version {
             Version::V5 => link.receive_maximum.into(),
@@ -77,8 +69,6 @@ impl Journaled {
             journal,
             replay,
             counted: 0,
-            snapshot: 0,
-            complete: 0,
             staged: Vec::new(),
             records: BytesMut::new(),
             waiting: VecDeque::new(),
@@ -105,8 +95,7 @@ impl Journaled {
                 (bytes.try_get_u16_le().map_err(broken)?, bytes.try_get_u64_le().map_err(broken)?);
             self.remember(packet_id, sum);
         }
-        (self.snapshot, self.complete) = (self.counted, self.counted);
-        self.journal.go_on_behind(self.counted);
+        self.journal.go_on_behind(self.counted, self.counted);
         self.replay = self.replay.take().map(|replay| replay.behind(self.counted));
         Ok(())
     }
@@ -122,14 +111,12 @@ impl Journaled {
             bytes.put_u64_le(self.sums[usize::from(*packet_id)]);
         }
         state.put_blob(bytes);
-        self.snapshot = self.counted;
+        self.journal.on_snapshot(self.counted);
     }
 
-    /// The checkpoint of the last snapshot is complete. The one before it stays for a person to go back to, so its
-    /// messages do too.
+    /// The checkpoint of the last snapshot is complete.
     pub fn on_checkpoint_complete(&mut self) {
-        self.journal.release(self.complete);
-        self.complete = self.snapshot;
+        self.journal.on_checkpoint_complete();
     }
 
     fn remember(&mut self, packet_id: u16, sum: u64) {

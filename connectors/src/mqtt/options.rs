@@ -1,6 +1,7 @@
 //! The options of an MQTT table, declared once; settings.rs reads them.
 
 use millstream_engine::dead_letter::ON_ERROR_OPTION;
+use millstream_engine::journal::JOURNAL_OPTION;
 use millstream_engine::options::OptionSpec;
 
 /// All options of the connector itself, in the order a reader wants them; the format's come on top.
@@ -85,12 +86,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "4 mb",
         "Read: bytes that wait for the query before the broker must.",
     ),
-    OptionSpec::new(
-        "journal.max-bytes",
-        "size",
-        "256 mb",
-        "Read, with --state: bytes of QoS 1 messages on disk that checkpoints still need; at that the broker must wait.",
-    ),
+    JOURNAL_OPTION,
     OptionSpec::new(
         "retain",
         "boolean",

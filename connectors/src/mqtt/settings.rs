@@ -11,6 +11,7 @@ use rand::rngs::SmallRng;
 use rustls::ClientConfig;
 
 use millstream_engine::dead_letter::OnError;
+use millstream_engine::journal::bytes_max;
 use millstream_engine::options::Options;
 use millstream_engine::registry::Table;
 use millstream_engine::{Error, ErrorKind, Result};
@@ -107,9 +108,7 @@ impl Link {
             packet_bytes_max: packet_bytes_max(options, version, &brokers)?,
             will: will(options)?,
             on_error: on_error(options)?,
-            journal_bytes_max: options
-                .size_bytes("journal.max-bytes")?
-                .map_or(256 << 20, |bytes| bytes as u64),
+            journal_bytes_max: bytes_max(options)?,
             brokers,
         })
     }

@@ -27,10 +27,30 @@ use log::{CommitError, Log};
 pub use log::{Limits, Replay};
 
 use crate::clock::ClockRef;
+use crate::context::InstanceContext;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
+use crate::options::{OptionSpec, Options};
 use crate::park::Signal;
 
+/// How much of a table's messages may be on disk.
+pub const JOURNAL_OPTION: OptionSpec = OptionSpec::new(
+    "journal.max-bytes",
+    "size",
+    "256 mb",
+    "Read, with --state: bytes of acknowledged messages on disk that checkpoints still need; at that nothing more is taken in.",
+);
+
+/// Reads [`JOURNAL_OPTION`].
+///
+/// # Errors
+/// If it is not a size.
+pub fn bytes_max(options: &Options) -> Result<u64> {
+    Ok(options.size_bytes(JOURNAL_OPTION.key)?.map_or(256 << 20, |bytes| bytes as u64))
+}
+
+/// A segment is this part of the whole.
+const SEGMENTS: u64 = 32;
 /// Bytes that wait to be written.
 pub const BUFFER_BYTES_MAX: usize = 4 << 20;
 /// How soon a full disk is tried again.
@@ -55,6 +75,9 @@ pub struct Journal {
     thread: Option<JoinHandle<()>>,
     replay: Option<Replay>,
     bytes_max: u64,
+    /// The last record that the last snapshot counts, and the one that the last complete checkpoint counts.
+    snapshot: u64,
+    complete: u64,
 }
 
 struct Shared {
@@ -80,6 +103,16 @@ struct Inner {
 }
 
 impl Journal {
+    /// The journal of a source instance, where its job keeps state on disk.
+    ///
+    /// # Errors
+    /// If its folder cannot be used.
+    pub fn of(context: &InstanceContext, bytes_max: u64) -> Result<Option<Self>> {
+        let Some(folder) = &context.journal_folder else { return Ok(None) };
+        let limits = Limits { bytes_max, segment_bytes: (bytes_max / SEGMENTS).max(4_096) };
+        Self::open(folder, limits, Arc::clone(&context.waker), Arc::clone(&context.clock)).map(Some)
+    }
+
     /// Opens the journal in `folder`, of which the job holds the lock.
     ///
     /// # Errors
@@ -117,14 +150,34 @@ impl Journal {
             .name("journal".into())
             .spawn(move || own.write(log))
             .map_err(|error| Error::unavailable(format!("the journal's thread does not start: {error}")))?;
-        Ok(Self { shared, thread: Some(thread), replay: Some(replay), bytes_max: limits.bytes_max })
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+            replay: Some(replay),
+            bytes_max: limits.bytes_max,
+            snapshot: 0,
+            complete: 0,
+        })
     }
 
-    /// A checkpoint that counts records up to `number` was restored: no other record gets such a number. Before anything
-    /// is appended.
-    pub fn go_on_behind(&self, number: u64) {
+    /// A checkpoint that counts records up to `counted`, and knows of them up to `known`, was restored: no other record
+    /// gets such a number. Before anything is appended.
+    pub fn go_on_behind(&mut self, counted: u64, known: u64) {
+        (self.snapshot, self.complete) = (counted, counted);
         let mut inner = self.shared.inner.lock();
-        inner.last = inner.last.max(number);
+        inner.last = inner.last.max(known);
+    }
+
+    /// The source's state is written, and counts records up to `number`.
+    pub fn on_snapshot(&mut self, number: u64) {
+        self.snapshot = number;
+    }
+
+    /// The checkpoint of the last snapshot is complete. The one before it stays for a person to go back to, so what it
+    /// needs stays too.
+    pub fn on_checkpoint_complete(&mut self) {
+        self.release(self.complete);
+        self.complete = self.snapshot;
     }
 
     /// Records of earlier runs, the first time it is asked for.
@@ -161,7 +214,7 @@ impl Journal {
     }
 
     /// No checkpoint that may be restored needs records up to `number`.
-    pub fn release(&self, number: u64) {
+    fn release(&self, number: u64) {
         self.shared.inner.lock().released = number;
         self.shared.bell.notify_one();
     }
