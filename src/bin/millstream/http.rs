@@ -220,6 +220,12 @@ fn metrics(pipeline: &Pipeline, live: &Live) -> String {
     family("queue_bytes", "gauge", "Bytes waiting in front of the operator.", &|m| {
         Some(m.queue_bytes.load(std::sync::atomic::Ordering::Relaxed).to_string())
     });
+    if pipeline.state_folder().is_some() {
+        family("journal_bytes", "gauge", "Bytes of the source's journal on disk.", &|m| {
+            let bytes = m.journal_bytes.load(std::sync::atomic::Ordering::Relaxed);
+            (m.kind == "source").then(|| bytes.to_string())
+        });
+    }
     let now_ms = pipeline.clock().now_ms();
     family("watermark_lag_seconds", "gauge", "How far the watermark is behind the clock.", &|m| {
         m.watermark_ms().map(|watermark| format!("{:.3}", now_ms.saturating_sub(watermark) as f64 / 1e3))
