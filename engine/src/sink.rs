@@ -89,4 +89,12 @@ pub trait Sink: Send {
     fn finish(&mut self) -> Result<Ready> {
         Ok(Ready::Yes)
     }
+
+    /// It is finished: what a later run must know of that.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn last_state(&mut self, _state: &mut StateWriter) -> Result<()> {
+        Ok(())
+    }
 }

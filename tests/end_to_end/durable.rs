@@ -13,21 +13,22 @@ const IN_WINDOW: i64 = 500;
 
 /// Windows of a counting generator, appended to a file: a number is 10 ms of event time.
 fn sql(folder: &Path, window: &str) -> String {
-    sql_to(folder, window, LAST)
+    sql_to(folder, window, LAST, "sums.json', 'sink.append' = 'true")
 }
 
-fn sql_to(folder: &Path, window: &str, last: i64) -> String {
+/// Up to the number `last`, to the file `to`, options of which may follow.
+fn sql_to(folder: &Path, window: &str, last: i64, to: &str) -> String {
     let text = format!(
         "SET 'execution.checkpointing.interval' = '100 ms';
          CREATE TABLE numbers (n BIGINT, d AS MOD(n, 7), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts)
          WITH ('connector' = 'datagen', 'rows-per-second' = '10000', 'fields.n.kind' = 'sequence',
                'fields.n.start' = '0', 'fields.n.end' = '{last}');
          CREATE TABLE sums (d BIGINT, starts TIMESTAMP_LTZ(3), numbers BIGINT, total BIGINT)
-         WITH ('connector' = 'filesystem', 'path' = '{}', 'sink.append' = 'true');
+         WITH ('connector' = 'filesystem', 'path' = '{}');
          INSERT INTO sums SELECT d, window_start, COUNT(*), SUM(n)
          FROM TABLE(TUMBLE(TABLE numbers, DESCRIPTOR(ts), INTERVAL '{window}' SECOND))
          GROUP BY d, window_start, window_end;",
-        folder.join("sums.json").display()
+        folder.join(to).display()
     );
     let path = folder.join(format!("windows-of-{window}.sql"));
     std::fs::write(&path, text).unwrap();
@@ -37,7 +38,12 @@ fn sql_to(folder: &Path, window: &str, last: i64) -> String {
 /// (key, start of the window) to the (count, sum)s that were written of it, and the number of lines.
 type Written = BTreeMap<(i64, String), BTreeSet<(i64, i64)>>;
 fn written(folder: &Path) -> (Written, usize) {
-    let text = std::fs::read_to_string(folder.join("sums.json")).unwrap_or_default();
+    let mut text = std::fs::read_to_string(folder.join("sums.json")).unwrap_or_default();
+    // Files of a folder that have their names.
+    let parts = std::fs::read_dir(folder.join("sums")).into_iter().flatten().flatten();
+    for part in parts.filter(|part| part.file_name().to_string_lossy().starts_with("part-")) {
+        text += &std::fs::read_to_string(part.path()).unwrap_or_default();
+    }
     let mut all = Written::new();
     let mut lines = 0;
     for line in text.lines() {
@@ -91,6 +97,34 @@ fn killed_again_and_again_every_window_comes_with_its_right_answer() {
     assert_eq!(written(folder.path()).1, lines);
 }
 
+/// Files that nobody else writes to: each row once, whatever was killed.
+#[test]
+fn killed_again_and_again_a_file_and_a_folder_have_every_row_once() {
+    for to in ["sums.json", "sums/', 'sink.rolling-policy.file-size' = '2 kb"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (query, state) = (sql_to(folder.path(), "5", LAST, to), folder.path().join("state"));
+        let state = state.display().to_string();
+        for (kill, workers) in ["1", "3", "2", "1"].into_iter().enumerate() {
+            let mut child =
+                command(&["run", &query, "--state", &state, "--workers", workers]).spawn().unwrap();
+            let before = written(folder.path()).1;
+            wait_until("more windows", || {
+                written(folder.path()).1 > before + 20 + kill || child.try_wait().unwrap().is_some()
+            });
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let last = run(&["run", &query, "--state", &state, "--workers", "2"]);
+        assert!(last.code == Some(0) && last.err.contains("going on from checkpoint"), "{last:?}");
+        let (all, lines) = written(folder.path());
+        assert_complete(&all);
+        assert_eq!(lines, all.len(), "{to}");
+        // Run once more, with nothing to do, it leaves them as they are.
+        assert_eq!(run(&["run", &query, "--state", &state]).code, Some(0));
+        assert_eq!(written(folder.path()).1, lines, "{to}");
+    }
+}
+
 #[test]
 fn suspended_it_goes_on_with_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
@@ -114,7 +148,8 @@ fn suspended_it_goes_on_with_nothing_twice() {
 fn a_folder_in_use_or_of_another_query_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     // One that does not come to its end by itself, however slow the machine is.
-    let (query, state) = (sql_to(folder.path(), "5", 1_000_000_000), folder.path().join("state"));
+    let (query, state) =
+        (sql_to(folder.path(), "5", 1_000_000_000, "sums.json"), folder.path().join("state"));
     let state = state.display().to_string();
     let mut first = command(&["run", &query, "--state", &state]).spawn().unwrap();
     wait_until("windows", || written(folder.path()).1 > 30);
@@ -124,7 +159,7 @@ fn a_folder_in_use_or_of_another_query_is_refused() {
     let mut err = BufReader::new(first.stderr.take().unwrap());
     assert_eq!(err.read_line(&mut String::new()).unwrap(), 0, "a killed process says nothing");
     first.wait().unwrap();
-    let other = sql_to(folder.path(), "60", 1);
+    let other = sql_to(folder.path(), "60", 1, "sums.json");
     let refused = run(&["run", &other, "--state", &state]);
     assert!(
         refused.code == Some(1)

@@ -6,7 +6,8 @@
 //! behind a lock.
 //!
 //! A barrier closes all files; their paths are the state, and they get their names when it is complete, or when a
-//! later run restores it. Files that a dead run left behind: after a restore they are removed, for their rows come
+//! later run restores it. Where the job's state is on disk, files that are rolled in between wait for it too, so that
+//! what has its name never comes again: exactly once. Files that a dead run left behind: after a restore they are removed, for their rows come
 //! again; otherwise their rows would be lost, so plain lines are cut after the last whole one and published, while
 //! compressed and parquet files, which cannot be read without their end, are removed with a warning.
 
@@ -59,8 +60,10 @@ pub(super) struct RollingSink {
 struct Parts {
     settings: Arc<Rolling>,
     open: HashMap<String, Part>,
-    /// Closed by a barrier, not yet named.
-    pending: Vec<(Epoch, PathBuf)>,
+    /// Closed and not yet named, with the barrier that names them when its checkpoint is complete; the next one if none.
+    pending: Vec<(Option<Epoch>, PathBuf)>,
+    /// Names wait for checkpoints.
+    is_durable: bool,
     instance: usize,
     next_number: u64,
     failure: Option<Error>,
@@ -81,6 +84,7 @@ impl RollingSink {
             settings: Arc::clone(&settings),
             open: HashMap::new(),
             pending: Vec::new(),
+            is_durable: false,
             instance: 0,
             next_number: 0,
             failure: None,
@@ -108,7 +112,11 @@ impl Sink for RollingSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
         std::fs::create_dir_all(&self.settings.folder)
             .map_err(|error| failed(&self.settings.folder, &error))?;
-        self.parts.lock().instance = context.instance;
+        {
+            let mut parts = self.parts.lock();
+            parts.instance = context.instance;
+            parts.is_durable = context.journal_folder.is_some();
+        }
         let (parts, interval) = (Arc::downgrade(&self.parts), self.settings.check_interval);
         let (clock, waker) = (Arc::clone(&context.clock), Arc::clone(&context.waker));
         self.clock = Some(Arc::clone(&clock));
@@ -159,8 +167,9 @@ impl Sink for RollingSink {
         parts.check()?;
         for (_, part) in std::mem::take(&mut parts.open) {
             let path = part.close()?;
-            parts.pending.push((epoch, path));
+            parts.pending.push((None, path));
         }
+        parts.pending.iter_mut().for_each(|(closed, _)| *closed = closed.or(Some(epoch)));
         // One blob even where nothing is pending: it tells the next run that there was a checkpoint.
         let paths: Vec<String> =
             parts.pending.iter().map(|(_, path)| path.to_string_lossy().into_owned()).collect();
@@ -239,6 +248,11 @@ impl Parts {
 
     fn roll(&mut self, folder: &str) -> Result<()> {
         match self.open.remove(folder) {
+            Some(part) if self.is_durable => {
+                let path = part.close()?;
+                self.pending.push((None, path));
+                Ok(())
+            }
             Some(part) => publish(&part.close()?),
             None => Ok(()),
         }
@@ -254,7 +268,9 @@ impl Parts {
     }
 
     fn publish_until(&mut self, epoch: Epoch) -> Result<()> {
-        for (_, path) in self.pending.extract_if(.., |(closed, _)| *closed <= epoch) {
+        let is_safe =
+            |closed: Option<Epoch>| closed.is_some_and(|closed| closed <= epoch) || epoch == Epoch::MAX;
+        for (_, path) in self.pending.extract_if(.., |(closed, _)| is_safe(*closed)) {
             publish(&path)?;
         }
         Ok(())

@@ -1,4 +1,6 @@
-//! Writes lines into one file, in place and visible at once. A path that is a folder (or ends with `/`), or options
+//! Writes lines into one file, in place and visible at once. Where the job's state is on disk, a checkpoint holds how long
+//! the file was, and a later run cuts it to that before it goes on, so every line is there once; not with 'sink.append',
+//! where others may write too. A path that is a folder (or ends with `/`), or options
 //! that only make sense for one, get files that are rolled (rolling.rs).
 
 use std::fs::{File, OpenOptions};
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use millstream_engine::element::Epoch;
-use millstream_engine::state::StateWriter;
+use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{
     Batch, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink, SinkProvider, Table,
 };
@@ -90,6 +92,8 @@ impl SinkProvider for FileSink {
             Self::Plain { path, append, codec, schema } => Ok(Box::new(Writer {
                 path: path.clone(),
                 append: *append,
+                is_durable: false,
+                begin: Begin::Anew,
                 file: None,
                 encoder: codec.encoder(Arc::clone(schema))?,
                 buffer: Vec::new(),
@@ -110,9 +114,24 @@ impl SinkProvider for FileSink {
     }
 }
 
+/// What a file has in it when the first line is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// Nothing.
+    Anew,
+    /// What it had at the restored checkpoint, in bytes.
+    At(u64),
+    /// What is there.
+    Behind,
+    Begun,
+}
+
 struct Writer {
     path: PathBuf,
     append: bool,
+    /// The job's state is on disk.
+    is_durable: bool,
+    begin: Begin,
     file: Option<File>,
     encoder: Box<dyn Encoder>,
     buffer: Vec<u8>,
@@ -124,7 +143,30 @@ impl Writer {
             .remedy("check that the folder may be written to and has room")
     }
 
+    /// Cuts the file to where lines go on; once, when it is known whether there was a restore.
+    fn begin(&mut self) -> Result<()> {
+        let begin = std::mem::replace(&mut self.begin, Begin::Begun);
+        let Some(file) = self.file.as_ref().filter(|_| !self.append) else { return Ok(()) };
+        let cut = |bytes| file.set_len(bytes).map_err(|error| self.failed(&error));
+        match begin {
+            Begin::Anew => cut(0),
+            Begin::At(bytes) => {
+                let found = file.metadata().map_err(|error| self.failed(&error))?.len();
+                if found < bytes {
+                    tracing::warn!(
+                        "{} has {found} bytes and had {bytes} at the checkpoint: lines were taken out of it; going on behind",
+                        self.path.display()
+                    );
+                    return Ok(());
+                }
+                cut(bytes)
+            }
+            Begin::Behind | Begin::Begun => Ok(()),
+        }
+    }
+
     fn flush(&mut self) -> Result<()> {
+        self.begin()?;
         if let Some(mut file) = self.file.as_ref().filter(|_| !self.buffer.is_empty()) {
             file.write_all(&self.buffer).map_err(|error| self.failed(&error))?;
             self.buffer.clear();
@@ -134,15 +176,14 @@ impl Writer {
 }
 
 impl Sink for Writer {
-    fn open(&mut self, _context: &InstanceContext) -> Result<()> {
+    fn open(&mut self, context: &InstanceContext) -> Result<()> {
+        self.is_durable = context.journal_folder.is_some();
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| self.failed(&error))?;
         }
         let file = OpenOptions::new()
             .create(true)
-            .write(true)
-            .append(self.append)
-            .truncate(!self.append)
+            .append(true)
             .open(&self.path)
             .map_err(|error| self.failed(&error))?;
         self.file = Some(file);
@@ -159,8 +200,26 @@ impl Sink for Writer {
         self.flush()
     }
 
-    fn on_barrier(&mut self, _epoch: Epoch, _state: &mut StateWriter) -> Result<Ready> {
-        self.flush().map(|()| Ready::Yes)
+    fn on_barrier(&mut self, _epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        self.flush()?;
+        self.last_state(state)?;
+        Ok(Ready::Yes)
+    }
+
+    fn last_state(&mut self, state: &mut StateWriter) -> Result<()> {
+        if let Some(file) = self.file.as_ref().filter(|_| self.is_durable) {
+            // The checkpoint must not count lines that a power cut takes away.
+            file.sync_data().map_err(|error| self.failed(&error))?;
+            let bytes = file.metadata().map_err(|error| self.failed(&error))?.len();
+            state.put_blob(bytes.to_le_bytes().to_vec());
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        let bytes = state.blobs().next().and_then(|blob| blob.try_into().ok()).map(u64::from_le_bytes);
+        self.begin = bytes.map_or(Begin::Behind, Begin::At);
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<Ready> {
