@@ -96,7 +96,8 @@ impl Group {
     pub fn new(spec: &GroupSpec) -> Result<Self> {
         let output = spec.output_schema()?;
         let results = output.fields()[spec.keys.len()..].iter();
-        let results: Vec<SortField> = results.map(|field| SortField::new(field.data_type().clone())).collect();
+        let results: Vec<SortField> =
+            results.map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self {
             keys: Keyed::new(&spec.input, &spec.keys)?,
             accumulators: spec.accumulators()?,
@@ -129,7 +130,8 @@ impl Group {
                 continue;
             }
             self.touched_in[key] = self.batches;
-            let expired = self.spec.ttl_ms.is_some_and(|ttl| now_ms.saturating_sub(self.written_ms[key]) >= ttl);
+            let expired =
+                self.spec.ttl_ms.is_some_and(|ttl| now_ms.saturating_sub(self.written_ms[key]) >= ttl);
             if self.rows[key] > 0 && expired {
                 self.rows[key] = 0;
                 self.live -= 1;
@@ -143,9 +145,10 @@ impl Group {
 
     fn add(&mut self, batch: &Batch) -> Result<()> {
         let groups = &self.keys.numbers;
-        let back = batch.changes.as_ref().map(|kinds| {
-            kinds.iter().map(|kind| kind.takes_back()).collect::<Vec<bool>>()
-        });
+        let back = batch
+            .changes
+            .as_ref()
+            .map(|kinds| kinds.iter().map(|kind| kind.takes_back()).collect::<Vec<bool>>());
         match &back {
             None => groups.iter().for_each(|key| self.rows[*key as usize] += 1),
             Some(back) => groups
@@ -335,7 +338,8 @@ impl Operator for Group {
             let (keys, rest) = rows.columns().split_at(self.keys.width());
             self.keys.number_columns(keys, rows.num_rows())?;
             self.grow();
-            let (counts, written) = (rest[0].as_primitive::<Int64Type>(), rest[1].as_primitive::<Int64Type>());
+            let (counts, written) =
+                (rest[0].as_primitive::<Int64Type>(), rest[1].as_primitive::<Int64Type>());
             for (row, key) in self.keys.numbers.iter().enumerate() {
                 self.rows[*key as usize] = counts.value(row);
                 self.written_ms[*key as usize] = written.value(row);

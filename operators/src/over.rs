@@ -92,7 +92,11 @@ impl OverSpec {
     fn accumulators(&self) -> Result<Vec<Box<dyn Accumulator>>> {
         let of_call = |call: &AggregateCall| {
             let kind = self.argument_type(call);
-            if self.frame.is_bounded() { call.accumulator_taking_back(&kind) } else { call.accumulator(&kind) }
+            if self.frame.is_bounded() {
+                call.accumulator_taking_back(&kind)
+            } else {
+                call.accumulator(&kind)
+            }
         };
         self.aggregates.iter().map(of_call).collect()
     }
@@ -328,7 +332,8 @@ impl Over {
                 *partition = Partition::default();
                 self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key));
             } else {
-                oldest = Some(oldest.map_or(partition.written_ms, |oldest: i64| oldest.min(partition.written_ms)));
+                oldest =
+                    Some(oldest.map_or(partition.written_ms, |oldest: i64| oldest.min(partition.written_ms)));
             }
         }
         self.live = self.live_keys().count();
@@ -349,7 +354,8 @@ impl Over {
             fresh.merge_state(&numbers, &state)?;
             *accumulator = fresh;
         }
-        self.partitions = live.iter().map(|key| std::mem::take(&mut self.partitions[*key as usize])).collect();
+        self.partitions =
+            live.iter().map(|key| std::mem::take(&mut self.partitions[*key as usize])).collect();
         self.due = (0_u32..)
             .zip(&self.partitions)
             .filter_map(|(key, partition)| Some((partition.waiting.front()?.0, key)))
@@ -424,7 +430,9 @@ impl Operator for Over {
     /// Per key group a byte for what follows: 0, rows with their times, and whether they wait; 1, keys with the last time
     /// that was answered, when written, and the aggregates' states.
     fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        let ints = |values: &mut dyn Iterator<Item = i64>| Arc::new(Int64Array::from_iter_values(values)) as ArrayRef;
+        let ints = |values: &mut dyn Iterator<Item = i64>| {
+            Arc::new(Int64Array::from_iter_values(values)) as ArrayRef
+        };
         for (group, keys) in self.keys.by_key_group(self.live_keys().map(|key| (key, key))) {
             let rows: Vec<(Row, i64)> = keys
                 .iter()
@@ -455,7 +463,8 @@ impl Operator for Over {
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
         for (_, bytes) in state.groups() {
-            let (what, bytes) = bytes.split_first().ok_or_else(|| Error::state("the state of OVER is empty"))?;
+            let (what, bytes) =
+                bytes.split_first().ok_or_else(|| Error::state("the state of OVER is empty"))?;
             let rows = decode_rows(bytes)?;
             let int = |column: &ArrayRef| column.as_primitive::<Int64Type>().clone();
             if *what == 0 {

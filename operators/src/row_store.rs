@@ -100,7 +100,6 @@ impl RowStore {
         self.spans.len() - self.free.len()
     }
 
-
     /// The columns of rows `slots`, in that order.
     ///
     /// # Errors

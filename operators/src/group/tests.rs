@@ -46,7 +46,8 @@ type Row = (i64, Option<i64>, bool);
 fn batch(rows: &[Row], updates: bool) -> Batch {
     let keys: Int64Array = rows.iter().map(|row| Some(row.0)).collect();
     let values: Int64Array = rows.iter().map(|row| row.1).collect();
-    let mut batch = Batch::new(RecordBatch::try_new(input(), vec![Arc::new(keys), Arc::new(values)]).unwrap());
+    let mut batch =
+        Batch::new(RecordBatch::try_new(input(), vec![Arc::new(keys), Arc::new(values)]).unwrap());
     let kind = |back: bool| if back { ChangeKind::Delete } else { ChangeKind::Insert };
     batch.changes = updates.then(|| rows.iter().map(|row| kind(row.2)).collect());
     batch

@@ -146,7 +146,14 @@ impl Matcher {
     }
 
     /// Evaluates the filter over pairs of rows of `batch`, which come from side `side`, with rows of `other`.
-    fn pairs(&self, side: usize, batch: &RecordBatch, other: &Side, rows: Vec<u32>, slots: Vec<u32>) -> Result<Pairs> {
+    fn pairs(
+        &self,
+        side: usize,
+        batch: &RecordBatch,
+        other: &Side,
+        rows: Vec<u32>,
+        slots: Vec<u32>,
+    ) -> Result<Pairs> {
         let others = other.columns(&slots)?;
         let matches = match &self.spec.filter {
             None => None,
@@ -166,7 +173,13 @@ impl Matcher {
     }
 
     /// The result rows of `changes`.
-    fn batch(&self, side: usize, batch: &RecordBatch, others: &[ArrayRef], changes: &Changes) -> Result<Batch> {
+    fn batch(
+        &self,
+        side: usize,
+        batch: &RecordBatch,
+        others: &[ArrayRef],
+        changes: &Changes,
+    ) -> Result<Batch> {
         let pick = |columns: &[ArrayRef], from: &[Option<u32>]| {
             let from: UInt32Array = from.iter().copied().collect();
             columns.iter().map(|column| Ok(take(column, &from, None)?)).collect::<Result<Vec<ArrayRef>>>()
@@ -189,7 +202,8 @@ impl Matcher {
             own
         } else {
             let nulls = self.spec.inputs[1 - side].fields().iter();
-            let nulls = nulls.map(|field| arrow_array::new_null_array(field.data_type(), slots.len())).collect();
+            let nulls =
+                nulls.map(|field| arrow_array::new_null_array(field.data_type(), slots.len())).collect();
             if side == 0 { [own, nulls].concat() } else { [nulls, own].concat() }
         };
         Ok(Batch::new(record_batch(Arc::clone(&self.output), columns, slots.len())?))

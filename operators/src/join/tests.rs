@@ -11,14 +11,8 @@ use super::*;
 use crate::expr::Expression;
 use crate::folded::Folded;
 
-const KINDS: [JoinKind; 6] = [
-    JoinKind::Inner,
-    JoinKind::Left,
-    JoinKind::Right,
-    JoinKind::Full,
-    JoinKind::Semi,
-    JoinKind::Anti,
-];
+const KINDS: [JoinKind; 6] =
+    [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::Semi, JoinKind::Anti];
 
 fn schema(side: usize) -> SchemaRef {
     let name = |column: &str| format!("{}{column}", ["l", "r"][side]);
@@ -120,7 +114,8 @@ fn oracle(rows: &[Row], kind: JoinKind, matches: &dyn Fn(&Row, &Row) -> bool) ->
 }
 
 fn streams(updates: bool) -> impl Strategy<Value = Vec<Row>> {
-    let row = (0_usize..2, prop::option::weighted(0.9, 0_i64..4), 0_i64..3, 0_i64..20, prop::bool::weighted(0.35));
+    let row =
+        (0_usize..2, prop::option::weighted(0.9, 0_i64..4), 0_i64..3, 0_i64..20, prop::bool::weighted(0.35));
     prop::collection::vec(row, 0..80).prop_map(move |rows| {
         let (mut there, mut all): (Vec<Row>, Vec<Row>) = (Vec::new(), Vec::new());
         for (at, (side, key, value, step, back)) in rows.into_iter().enumerate() {
@@ -140,7 +135,14 @@ fn streams(updates: bool) -> impl Strategy<Value = Vec<Row>> {
 }
 
 /// Feeds rows in batches of one side each, with a restore in the middle.
-fn run(make: &dyn Fn() -> Box<dyn Operator>, rows: &[Row], batch_rows: usize, restart_at: usize, timed: bool, updates: bool) -> Folded {
+fn run(
+    make: &dyn Fn() -> Box<dyn Operator>,
+    rows: &[Row],
+    batch_rows: usize,
+    restart_at: usize,
+    timed: bool,
+    updates: bool,
+) -> Folded {
     let mut harness = OperatorHarness::new(make()).unwrap();
     let mut folded = Folded::default();
     let (mut done, mut restarted) = (0, false);

@@ -82,7 +82,12 @@ impl TimedJoin {
     ///
     /// # Errors
     /// If a column cannot be kept, or a key cannot be compared.
-    pub fn new(spec: &JoinSpec, bounds: TimeBounds, times: [usize; 2], event_time: Option<usize>) -> Result<Self> {
+    pub fn new(
+        spec: &JoinSpec,
+        bounds: TimeBounds,
+        times: [usize; 2],
+        event_time: Option<usize>,
+    ) -> Result<Self> {
         Ok(Self {
             matcher: Matcher::new(spec),
             bounds,
@@ -150,7 +155,9 @@ impl TimedJoin {
                     match (kind, side) {
                         (JoinKind::Anti, _) => {}
                         // A row of the left is given with its first match.
-                        (JoinKind::Semi, 0) if found == 1 => changes.push(ChangeKind::Insert, Some(own), None),
+                        (JoinKind::Semi, 0) if found == 1 => {
+                            changes.push(ChangeKind::Insert, Some(own), None)
+                        }
                         (JoinKind::Semi, 1) if *matches == 1 => {
                             changes.push(ChangeKind::Insert, None, Some(pair as u32));
                         }

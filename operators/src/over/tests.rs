@@ -45,12 +45,16 @@ fn batch(rows: &[Row]) -> Batch {
     Batch::with_event_time(RecordBatch::try_new(input(), columns).unwrap(), 2).unwrap()
 }
 
-fn oracle(rows: &[Row], frame: Frame) -> Vec<(i64, i64, Option<i64>, Option<i64>, i64)> {
+/// Key, time, sum, greatest, count.
+type Answer = (i64, i64, Option<i64>, Option<i64>, i64);
+
+fn oracle(rows: &[Row], frame: Frame) -> Vec<Answer> {
     let mut sorted: Vec<Row> = rows.to_vec();
     sorted.sort_by_key(|row| row.2);
     let mut all = Vec::new();
     for (at, row) in sorted.iter().enumerate() {
-        let mine: Vec<(usize, &Row)> = sorted.iter().enumerate().filter(|(_, other)| other.0 == row.0).collect();
+        let mine: Vec<(usize, &Row)> =
+            sorted.iter().enumerate().filter(|(_, other)| other.0 == row.0).collect();
         let place = mine.iter().position(|(index, _)| *index == at).unwrap();
         let in_frame = |(nth, (_, other)): &(usize, &(usize, &Row))| match frame {
             Frame::Rows => *nth <= place,
@@ -60,7 +64,13 @@ fn oracle(rows: &[Row], frame: Frame) -> Vec<(i64, i64, Option<i64>, Option<i64>
         };
         let values: Vec<i64> =
             mine.iter().enumerate().filter(in_frame).filter_map(|(_, (_, other))| other.1).collect();
-        all.push((row.0, row.2, values.iter().copied().reduce(|a, b| a + b), values.iter().max().copied(), values.len() as i64));
+        all.push((
+            row.0,
+            row.2,
+            values.iter().copied().reduce(|a, b| a + b),
+            values.iter().max().copied(),
+            values.len() as i64,
+        ));
     }
     all.sort_unstable();
     all

@@ -181,7 +181,8 @@ impl Lists {
     pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
         let keys = (0_u32..).zip(&self.lists).filter(|(_, list)| !list.is_empty());
         for (group, keys) in self.keys.by_key_group(keys.map(|(key, _)| (key, key))) {
-            let slots: Vec<u32> = keys.iter().flat_map(|key| self.lists[*key as usize].iter().copied()).collect();
+            let slots: Vec<u32> =
+                keys.iter().flat_map(|key| self.lists[*key as usize].iter().copied()).collect();
             let mut columns = self.columns(&slots)?;
             let written = keys.iter().flat_map(|key| {
                 std::iter::repeat_n(self.written_ms[*key as usize], self.lists[*key as usize].len())

@@ -128,8 +128,12 @@ impl TopN {
     fn changes_of(&self, old: &[u32], new: &[u32], changes: &mut Changes) {
         let places = self.spec.number.is_some() || self.spec.to == self.spec.from;
         if !places {
-            old.iter().filter(|slot| !new.contains(slot)).for_each(|slot| changes.push(*slot, 0, ChangeKind::Delete));
-            new.iter().filter(|slot| !old.contains(slot)).for_each(|slot| changes.push(*slot, 0, ChangeKind::Insert));
+            old.iter()
+                .filter(|slot| !new.contains(slot))
+                .for_each(|slot| changes.push(*slot, 0, ChangeKind::Delete));
+            new.iter()
+                .filter(|slot| !old.contains(slot))
+                .for_each(|slot| changes.push(*slot, 0, ChangeKind::Insert));
             return;
         }
         for at in 0..old.len().max(new.len()) {
@@ -151,7 +155,13 @@ impl TopN {
 }
 
 /// The rows `slots` with their numbers as a batch.
-fn batch_of(spec: &TopSpec, output: &SchemaRef, lists: &Lists, slots: &[u32], numbers: Vec<i64>) -> Result<Batch> {
+fn batch_of(
+    spec: &TopSpec,
+    output: &SchemaRef,
+    lists: &Lists,
+    slots: &[u32],
+    numbers: Vec<i64>,
+) -> Result<Batch> {
     let mut columns = lists.columns(slots)?;
     if spec.number.is_some() {
         columns.push(Arc::new(Int64Array::from(numbers)) as ArrayRef);

@@ -120,7 +120,8 @@ impl AttachedWindows {
         };
         let starts = start.as_primitive_opt::<TimestampMillisecondType>();
         let starts = starts.ok_or_else(|| Error::internal("the start of a window is no TIMESTAMP(3)"))?;
-        let of = |times: TimestampMillisecondArray| Arc::new(times.with_timezone_opt(zone.clone())) as ArrayRef;
+        let of =
+            |times: TimestampMillisecondArray| Arc::new(times.with_timezone_opt(zone.clone())) as ArrayRef;
         let rows = starts.len();
         Ok([
             of(starts.clone()),

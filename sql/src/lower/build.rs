@@ -191,9 +191,8 @@ fn windowed(node: &WindowNode, functions: &FunctionContext) -> Result<Rel, PlanE
         }
     };
     if input.updates() {
-        return Err(PlanError::new("windows are over rows that stay, and these are updated later").remedy(
-            "put the window over the table, and aggregate without a window in the query around it",
-        ));
+        return Err(PlanError::new("windows are over rows that stay, and these are updated later")
+            .remedy("put the window over the table, and aggregate without a window in the query around it"));
     }
     let mut fields = input.fields.clone();
     for name in ["window_start", "window_end", "window_time"] {

@@ -12,8 +12,8 @@ use millstream_operators::window::{
     TimeMode, WindowAggregateSpec, WindowTvf, attached, global, local, per_key, single,
 };
 use millstream_operators::{
-    self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin, SortKey, TimeBounds,
-    TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec, WindowTopN,
+    self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin,
+    SortKey, TimeBounds, TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec, WindowTopN,
 };
 
 use super::columns::{as_column, column, is_trivial, substitute};
@@ -466,13 +466,7 @@ impl Emitter<'_> {
         Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1), mode: "" })
     }
 
-    fn group(
-        &mut self,
-        rel: &Rel,
-        group: &Group,
-        need: &[Need],
-        before: bool,
-    ) -> Result<Stream, PlanError> {
+    fn group(&mut self, rel: &Rel, group: &Group, need: &[Need], before: bool) -> Result<Stream, PlanError> {
         let below_need = input_need(rel, need);
         let below = self.rel(&group.input, &below_need, true)?;
         let below = self.materialized(below, &below_need, &group.input.fields)?;
@@ -519,7 +513,9 @@ impl Emitter<'_> {
         let Some((from, to)) = rank.bounds else {
             let mut error = PlanError::new("ROW_NUMBER without a bound would number every row for ever");
             error.span = rank.place;
-            return Err(error.remedy("keep the first ones in the query around it: SELECT … FROM (…) WHERE rn <= 10"));
+            return Err(
+                error.remedy("keep the first ones in the query around it: SELECT … FROM (…) WHERE rn <= 10")
+            );
         };
         let below_need = input_need(rel, need);
         let below = self.rel(&rank.input, &below_need, true)?;
@@ -530,9 +526,14 @@ impl Emitter<'_> {
         let order: Vec<SortKey> = order.collect::<Result<_, PlanError>>()?;
         let partition = rank.partition.iter().map(|key| below.at(*key)).collect::<Result<Vec<_>, _>>()?;
         let width = below.schema.fields().len();
-        let number = need.last().is_some_and(Need::is_any).then(|| rel.fields[rank.input.fields.len()].name().clone());
+        let number =
+            need.last().is_some_and(Need::is_any).then(|| rel.fields[rank.input.fields.len()].name().clone());
         let names = |columns: &[usize]| {
-            columns.iter().map(|column| below.schema.field(*column).name().as_str()).collect::<Vec<_>>().join(", ")
+            columns
+                .iter()
+                .map(|column| below.schema.field(*column).name().as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let sorted: Vec<String> = order
             .iter()
@@ -642,7 +643,9 @@ impl Emitter<'_> {
         let residual = join
             .residual
             .iter()
-            .map(|expr| substitute(expr, &|index| columns[index].clone().unwrap_or_else(|| column(usize::MAX))))
+            .map(|expr| {
+                substitute(expr, &|index| columns[index].clone().unwrap_or_else(|| column(usize::MAX)))
+            })
             .reduce(Expr::and);
         let filter = residual.as_ref().map(|residual| compile(residual, &pair)).transpose()?;
         let spec = JoinSpec {

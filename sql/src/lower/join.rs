@@ -142,10 +142,9 @@ fn equality(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
 
 fn without_between(condition: Expr) -> Vec<Expr> {
     match condition {
-        Expr::Between(between) if !between.negated => vec![
-            between.expr.clone().gt_eq(*between.low),
-            between.expr.lt_eq(*between.high),
-        ],
+        Expr::Between(between) if !between.negated => {
+            vec![between.expr.clone().gt_eq(*between.low), between.expr.lt_eq(*between.high)]
+        }
         other => vec![other],
     }
 }

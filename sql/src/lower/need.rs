@@ -115,10 +115,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         RelKind::Table(entry) => table(entry, need, time, tables),
         RelKind::Calc { .. } | RelKind::Windowed { .. } => {
             if let RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } = &rel.kind {
-                let windows = matches!(
-                    &rel.kind,
-                    RelKind::Windowed { mode: TimeMode::Event, .. }
-                );
+                let windows = matches!(&rel.kind, RelKind::Windowed { mode: TimeMode::Event, .. });
                 visit(input, &input_need(rel, need), time.or(windows.then_some(None)), tables);
             }
         }

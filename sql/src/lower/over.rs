@@ -78,9 +78,14 @@ pub(super) fn over(
         }
         let (kind, frame) = match fun {
             WindowFunctionDefinition::AggregateUDF(function) => {
-                let kind = kind_of(function)
-                    .ok_or_else(|| placed(format!("'{}' cannot stand with OVER", function.name()), "use SUM, COUNT, …"))?;
-                (kind, frame(&params.window_frame).map_err(|(message, remedy)| placed(message.into(), remedy))?)
+                let kind = kind_of(function).ok_or_else(|| {
+                    placed(format!("'{}' cannot stand with OVER", function.name()), "use SUM, COUNT, …")
+                })?;
+                (
+                    kind,
+                    frame(&params.window_frame)
+                        .map_err(|(message, remedy)| placed(message.into(), remedy))?,
+                )
             }
             WindowFunctionDefinition::WindowUDF(function) if function.name() == ROW_NUMBER => {
                 (AggregateKind::Count, Frame::Rows)
@@ -97,7 +102,10 @@ pub(super) fn over(
                 (AggregateKind::Lag(rows), Frame::Range)
             }
             WindowFunctionDefinition::WindowUDF(function) => {
-                return Err(placed(format!("'{}' is not supported", function.name()), "use ROW_NUMBER or LAG"));
+                return Err(placed(
+                    format!("'{}' is not supported", function.name()),
+                    "use ROW_NUMBER or LAG",
+                ));
             }
         };
         let arguments = match &kind {
@@ -118,10 +126,16 @@ pub(super) fn over(
                 .transpose()?,
         };
         if window.as_ref().is_some_and(|known| *known != (partition.clone(), time, mode)) {
-            return Err(placed("one query has one PARTITION BY for all OVER".into(), "write one query for each"));
+            return Err(placed(
+                "one query has one PARTITION BY for all OVER".into(),
+                "write one query for each",
+            ));
         }
         window = Some((partition, time, mode));
-        calls.push((frame, AggregateCall { kind, argument, filter, distinct: params.distinct, name: String::new() }));
+        calls.push((
+            frame,
+            AggregateCall { kind, argument, filter, distinct: params.distinct, name: String::new() },
+        ));
     }
     let Some((partition, time, mode)) = window else { return Ok(input) };
     let mut rel = pool.into_rel();
@@ -174,7 +188,9 @@ fn frame(frame: &WindowFrame) -> Result<Frame, (&'static str, &'static str)> {
         (WindowFrameBound::Preceding(bound), _) if bound.is_null() => {
             Ok(if rows { Frame::Rows } else { Frame::Range })
         }
-        (WindowFrameBound::CurrentRow, _) => Ok(if rows { Frame::RowsBefore(0) } else { Frame::RangeBefore(0) }),
+        (WindowFrameBound::CurrentRow, _) => {
+            Ok(if rows { Frame::RowsBefore(0) } else { Frame::RangeBefore(0) })
+        }
         (WindowFrameBound::Preceding(bound), WindowFrameUnits::Rows) => match bound {
             ScalarValue::UInt64(Some(count)) => Ok(Frame::RowsBefore(*count as usize)),
             _ => Err(("a frame of rows has a number of rows", REMEDY)),
@@ -207,7 +223,8 @@ pub(crate) fn settle(rel: Rel) -> Result<Rel, PlanError> {
                     let name = String::new();
                     let kind = AggregateKind::Count;
                     let call = AggregateCall { kind, argument: None, filter: None, distinct: false, name };
-                    let rel = with_calls(rank.input, rank.partition, time, Frame::Rows, vec![call], rank.place)?;
+                    let rel =
+                        with_calls(rank.input, rank.partition, time, Frame::Rows, vec![call], rank.place)?;
                     Rel { fields, ..rel }
                 }
                 None => Rel { kind: RelKind::Rank(rank), fields },

@@ -211,12 +211,10 @@ impl Rel {
                 }
             }
             RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
-            RelKind::Join(join) if join.bounds.is_some() => {
-                match index.checked_sub(join.left.fields.len()) {
-                    None => join.left.attribute(index),
-                    Some(index) => join.right.attribute(index),
-                }
-            }
+            RelKind::Join(join) if join.bounds.is_some() => match index.checked_sub(join.left.fields.len()) {
+                None => join.left.attribute(index),
+                Some(index) => join.right.attribute(index),
+            },
             RelKind::Over(_) | RelKind::Join(_) | RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
         }
     }
