@@ -309,7 +309,7 @@ impl Rel {
 pub(crate) fn unbounded_state(rel: &Rel) -> Option<(&'static str, Option<Span>)> {
     match &rel.kind {
         RelKind::Group(group) if !group.keys.is_empty() => {
-            let what = if group.calls.is_empty() { "DISTINCT" } else { "GROUP BY without a window" };
+            let what = if group.calls.is_empty() { "DISTINCT" } else { "this aggregate has no window, and" };
             Some((what, group.place))
         }
         RelKind::Rank(rank) if rank.window_end().is_none() && !rank.partition.is_empty() => {
