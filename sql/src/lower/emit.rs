@@ -13,7 +13,8 @@ use millstream_operators::window::{
 };
 use millstream_operators::{
     self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin,
-    SortKey, TimeBounds, TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec, WindowTopN,
+    SortKey, TemporalJoin, TimeBounds, TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec,
+    WindowTopN,
 };
 
 use super::changes::Into;
@@ -709,6 +710,12 @@ impl Emitter<'_> {
         };
         let schema = spec.output_schema();
         let (kind, factory): (_, OperatorFactory) = match join.bounds {
+            None if join.versions => {
+                let times = [left.at(join.times[0])?, right.at(join.times[1])?];
+                let make = move || TemporalJoin::new(&spec, times, Some(times[0]));
+                make()?;
+                ("temporal join", Arc::new(move || Ok(Box::new(make()?) as _)))
+            }
             None => ("join", Arc::new(move || Ok(Box::new(RegularJoin::new(&spec)?) as _))),
             Some(bounds) => {
                 let times = [left.at(join.times[0])?, right.at(join.times[1])?];
@@ -720,7 +727,8 @@ impl Emitter<'_> {
         let node = self.graph.operator("join", kind, format!("{what}{mode}"), inputs, factory);
         self.graph.state_of(node, what);
         columns.truncate(rel.fields.len());
-        Ok(Stream { node, schema, columns, time: None, mode })
+        let time = if join.versions { Some(left.at(join.times[0])?) } else { None };
+        Ok(Stream { node, schema, columns, time, mode })
     }
 
     /// The needed columns as columns of the rows, and `keys` over them, computed where they are no columns. Answers where
