@@ -26,8 +26,8 @@ pub(crate) fn as_version(condition: &Expr) -> Option<&Expr> {
     }
 }
 
-/// The version that `factor` asks for, and where it can stand: in a join with a condition.
-pub(super) fn misplaced<'a>(from: &'a [TableWithJoins]) -> Option<(&'a TableFactor, PlanError)> {
+/// A table of `from` with a version that stands where none can: anywhere but in a join with a condition.
+pub(super) fn misplaced(from: &[TableWithJoins]) -> Option<(&TableFactor, PlanError)> {
     let versioned = |factor: &TableFactor| matches!(factor, TableFactor::Table { version: Some(_), .. });
     let has_condition = |operator: &JoinOperator| constraint(operator).is_some();
     let first = from.iter().map(|from| &from.relation).find(|factor| versioned(factor));
