@@ -66,7 +66,7 @@ fn every_recorded_case_agrees_with_flink() {
 }
 
 /// The rows of a text, or its error as a person sees it.
-fn run(text: &str, workers: usize) -> Result<Vec<String>, String> {
+fn run(text: &str, workers: usize, batch_rows_max: usize) -> Result<Vec<String>, String> {
     let written: Arc<Mutex<Vec<u8>>> = Arc::default();
     let writer = Arc::clone(&written);
     let data = folder().join("data").display().to_string();
@@ -85,7 +85,7 @@ fn run(text: &str, workers: usize) -> Result<Vec<String>, String> {
         let text = program.explanations.concat().replace(&folder().display().to_string(), "golden");
         return Ok(text.lines().map(str::to_owned).collect());
     }
-    let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() })
+    let job = Job::start(&program.graph, JobConfig { workers, batch_rows_max, ..JobConfig::default() })
         .map_err(|error| error.to_string())?;
     let ended = job.wait();
     if let Err(error) = ended {
@@ -132,7 +132,7 @@ fn every_case_gives_its_rows() {
     for case in cases {
         let text = std::fs::read_to_string(&case).unwrap();
         for workers in [1, 2] {
-            let (extension, found) = match run(&text, workers) {
+            let (extension, found) = match run(&text, workers, JobConfig::default().batch_rows_max) {
                 Ok(rows) => ("out", rows.join("\n") + "\n"),
                 Err(error) => ("err", error),
             };
@@ -154,5 +154,35 @@ fn every_case_gives_its_rows() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// The same rows for any number of workers and size of batches: every case that has rows.
+#[test]
+fn answers_depend_on_neither_workers_nor_batches() {
+    let mut wrong = Vec::new();
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let is_case =
+            path.extension().is_some_and(|extension| extension == "sql") && !name.starts_with("explain");
+        let Some(expected) =
+            is_case.then(|| std::fs::read_to_string(path.with_extension("out")).ok()).flatten()
+        else {
+            continue;
+        };
+        compared += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (workers, batch_rows) in [(1, 1), (2, 7), (4, 3)] {
+            let found = run(&text, workers, batch_rows).unwrap().join("\n") + "\n";
+            if found != expected {
+                wrong.push(format!(
+                    "{name} at {workers} workers, {batch_rows} rows a batch:\n--- expected\n{expected}--- found\n{found}"
+                ));
+            }
+        }
+    }
+    assert!(compared > 0);
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

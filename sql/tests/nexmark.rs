@@ -1,6 +1,6 @@
-//! nexmark-flink's table and views through SQL: a pass-through, and a windowed count against one made by hand.
+//! nexmark-flink's table and views through SQL: pass-through, windows, joins, Top-N, against answers made by hand.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,8 +38,12 @@ CREATE VIEW bid AS SELECT bid.auction, bid.bidder, bid.price, bid.channel, bid.u
 
 const EVENTS: u64 = 10_000;
 
-/// The rows of a query over the views.
+/// The rows of a query over the views; of one that updates, those that its changes come to.
 fn run(query: &str, workers: usize) -> Vec<Value> {
+    try_run(query, workers).unwrap()
+}
+
+fn try_run(query: &str, workers: usize) -> Result<Vec<Value>, String> {
     let written: Arc<Mutex<Vec<u8>>> = Arc::default();
     let writer = Arc::clone(&written);
     let options = CompileOptions {
@@ -57,15 +61,28 @@ fn run(query: &str, workers: usize) -> Vec<Value> {
         ..CompileOptions::default()
     };
     let registry = millstream_connectors::registry();
-    let program = compile(&format!("{TABLES}{query}"), &registry, &options)
-        .map_err(|error| error.render("query"))
-        .unwrap();
-    let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() }).unwrap();
-    job.wait().unwrap();
+    let program =
+        compile(&format!("{TABLES}{query}"), &registry, &options).map_err(|error| error.render("query"))?;
+    let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() })
+        .map_err(|error| error.to_string())?;
+    job.wait().map_err(|error| error.to_string())?;
     let text = String::from_utf8(written.lock().clone()).unwrap();
-    let mut rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    rows.sort_by_cached_key(ToString::to_string);
-    rows
+    let mut rows: BTreeMap<String, i64> = BTreeMap::new();
+    for line in text.lines() {
+        let (back, row) = match line.strip_prefix("{\"op\":\"") {
+            Some(rest) => (rest.starts_with('-'), format!("{{{}", rest.get(4..).unwrap())),
+            None => (false, line.to_owned()),
+        };
+        *rows.entry(row).or_default() += if back { -1 } else { 1 };
+    }
+    let mut all = Vec::new();
+    for (row, times) in rows {
+        assert!(times >= 0, "taken back and never given: {row}");
+        let row: Value = serde_json::from_str(&row).unwrap();
+        all.extend(std::iter::repeat_n(row, times as usize));
+    }
+    all.sort_by_cached_key(ToString::to_string);
+    Ok(all)
 }
 
 fn time_ms(value: &Value) -> i64 {
@@ -130,4 +147,130 @@ fn bids_are_counted_in_hopping_windows() {
         assert_eq!(found.len(), counts.len());
         assert!(found == expected, "{workers} workers: {} of {} windows", found.len(), expected.len());
     }
+}
+
+fn int(row: &Value, name: &str) -> i64 {
+    row[name].as_i64().unwrap()
+}
+
+/// Each auction with its bids that came while it was open.
+fn auctions_with_bids() -> Vec<(Value, Vec<Value>)> {
+    let bids = run("SELECT auction, bidder, price, `dateTime` FROM bid", 1);
+    let auctions = run("SELECT id, seller, category, `dateTime`, expires FROM auction", 1);
+    let of = |auction: &Value| {
+        let open = time_ms(&auction["dateTime"])..=time_ms(&auction["expires"]);
+        let mine =
+            |bid: &&Value| bid["auction"] == auction["id"] && open.contains(&time_ms(&bid["dateTime"]));
+        bids.iter().filter(mine).cloned().collect::<Vec<_>>()
+    };
+    auctions.iter().map(|auction| (auction.clone(), of(auction))).collect()
+}
+
+#[test]
+fn the_mean_of_winning_prices_follows_every_bid() {
+    let mut prices: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for (auction, bids) in auctions_with_bids() {
+        if let Some(most) = bids.iter().map(|bid| int(bid, "price")).max() {
+            prices.entry(int(&auction, "category")).or_default().push(most);
+        }
+    }
+    let mean = |prices: Vec<i64>| prices.iter().sum::<i64>() / prices.len() as i64;
+    let expected: BTreeMap<i64, i64> =
+        prices.into_iter().map(|(category, prices)| (category, mean(prices))).collect();
+    for workers in [1, 2, 3] {
+        let rows = run(
+            "SELECT category, AVG(winning) AS mean FROM (
+                 SELECT MAX(price) AS winning, a.category
+                 FROM auction a, bid b
+                 WHERE a.id = b.auction AND b.`dateTime` BETWEEN a.`dateTime` AND a.expires
+                 GROUP BY a.id, a.category)
+             GROUP BY category",
+            workers,
+        );
+        let found: BTreeMap<i64, i64> =
+            rows.iter().map(|row| (int(row, "category"), int(row, "mean"))).collect();
+        assert_eq!(found, expected, "{workers} workers");
+    }
+}
+
+#[test]
+fn the_first_bids_of_each_auction_are_its_highest() {
+    let mut expected: Vec<(i64, i64, i64)> = Vec::new();
+    for (auction, bids) in auctions_with_bids() {
+        let mut prices: Vec<i64> = bids.iter().map(|bid| int(bid, "price")).collect();
+        prices.sort_unstable_by(|one, other| other.cmp(one));
+        expected.extend((1..).zip(prices).take(3).map(|(place, price)| (int(&auction, "id"), place, price)));
+    }
+    expected.sort_unstable();
+    for workers in [1, 2, 3] {
+        let rows = run(
+            "SELECT id, price, place FROM (
+                 SELECT a.id, b.price, ROW_NUMBER() OVER (PARTITION BY a.id ORDER BY b.price DESC) AS place
+                 FROM auction a JOIN bid b ON a.id = b.auction
+                 WHERE b.`dateTime` BETWEEN a.`dateTime` AND a.expires)
+             WHERE place <= 3",
+            workers,
+        );
+        let mut found: Vec<_> =
+            rows.iter().map(|row| (int(row, "id"), int(row, "place"), int(row, "price"))).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{workers} workers");
+    }
+}
+
+#[test]
+fn windows_of_two_streams_meet() {
+    let window = |row: &Value| time_ms(&row["dateTime"]).div_euclid(10_000);
+    let people = run("SELECT id, `dateTime` FROM person", 1);
+    let sellers: std::collections::BTreeSet<(i64, i64)> = run("SELECT seller, `dateTime` FROM auction", 1)
+        .iter()
+        .map(|row| (int(row, "seller"), window(row)))
+        .collect();
+    let mut expected: Vec<(i64, i64)> =
+        people.iter().map(|row| (int(row, "id"), window(row))).filter(|row| sellers.contains(row)).collect();
+    expected.sort_unstable();
+    assert!(!expected.is_empty());
+    for workers in [1, 2, 3] {
+        let rows = run(
+            "SELECT p.id, p.window_start FROM
+                 (SELECT id, window_start, window_end FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(`dateTime`),
+                      INTERVAL '10' SECOND)) GROUP BY id, window_start, window_end) p
+             JOIN (SELECT seller, window_start, window_end FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(`dateTime`),
+                      INTERVAL '10' SECOND)) GROUP BY seller, window_start, window_end) a
+             ON p.id = a.seller AND p.window_start = a.window_start AND p.window_end = a.window_end",
+            workers,
+        );
+        let start = |row: &Value| time_ms(&row["window_start"]).div_euclid(10_000);
+        let mut found: Vec<(i64, i64)> = rows.iter().map(|row| (int(row, "id"), start(row))).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{workers} workers");
+    }
+}
+
+/// Files that want what is not there: OVER ordered by no time attribute, files in folders that a variable names, group
+/// windows, a lookup join, a function in Java.
+const NOT_YET: [u32; 5] = [6, 10, 11, 13, 14];
+
+/// The benchmark's own files, whose folder (nexmark-flink/src/main/resources/queries) MILLSTREAM_NEXMARK names: each
+/// compiles as it is, and gives the same rows for any number of workers.
+#[test]
+#[ignore = "needs the benchmark's files"]
+fn the_benchmarks_queries_run() {
+    let folder = std::path::PathBuf::from(std::env::var("MILLSTREAM_NEXMARK").unwrap());
+    let mut wrong = Vec::new();
+    for number in (0..24).filter(|number| !NOT_YET.contains(number)) {
+        let Ok(text) = std::fs::read_to_string(folder.join(format!("q{number}.sql"))) else { continue };
+        let text: String = text.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+        let query = text.replace(&format!("INSERT INTO nexmark_q{number}\n"), "");
+        let started = std::time::Instant::now();
+        let result = try_run(&text, 1).and_then(|_| Ok((try_run(&query, 1)?, try_run(&query, 3)?)));
+        match result {
+            Ok((one, three)) if one == three => {
+                eprintln!("q{number}: {} rows, {:?}", one.len(), started.elapsed());
+            }
+            Ok((one, three)) => wrong.push(format!("q{number}: {} and {} rows", one.len(), three.len())),
+            Err(error) => wrong.push(format!("q{number}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -88,12 +88,18 @@ fn bytes_that_are_no_text_and_ten_megabytes_in_one_line() {
 fn wrong_sql_says_what_to_write_instead() {
     let table = "CREATE TABLE t (ts TIMESTAMP(3), k STRING, n BIGINT, WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');\n";
     for (sql, parts) in [
-        ("SELECT k, COUNT(*) FROM t GROUP BY k", &["without a window", "TUMBLE", "^"][..]),
+        ("SELECT k, COUNT(*) FROM t GROUP BY k", &["no window", "table.exec.state.ttl", "TUMBLE", "^"][..]),
         ("SELECT UPER(k) FROM t", &["no function UPER", "did you mean UPPER?", "^"]),
         ("SELECT kk FROM t", &["kk", "^"]),
         ("SELECT * FROM tt", &["no table 'tt'", "did you mean 't'?", "^"]),
-        ("SELECT a.n FROM t a JOIN t b ON a.k = b.k", &["a join that no time limits", "^"]),
-        ("SELECT SUM(n) OVER (PARTITION BY k ORDER BY ts) FROM t", &["OVER keeps state for every key", "^"]),
+        (
+            "SELECT a.n FROM t a JOIN t b ON a.k = b.k",
+            &["a join that no time limits", "table.exec.state.ttl", "^"],
+        ),
+        (
+            "SELECT SUM(n) OVER (PARTITION BY k ORDER BY n) FROM t",
+            &["OVER goes by a time attribute", "WATERMARK", "^"],
+        ),
         ("SELECT * FROM t ORDER BY n", &["ORDER BY", "^"]),
         ("SELECT n FROM t WHERE", &["^"]),
         (

@@ -207,7 +207,7 @@ impl Seen {
     fn in_order(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
         if self.by_arrival.is_empty() {
             let times = |(value, numbers): (_, &VecDeque<u64>)| std::iter::repeat_n(value, numbers.len());
-            return Box::new(self.by_value.iter().flat_map(times).map(|value: &Box<[u8]>| value.as_ref()));
+            return Box::new(self.by_value.iter().flat_map(times).map(AsRef::<[u8]>::as_ref));
         }
         Box::new(self.by_arrival.values().map(AsRef::as_ref))
     }

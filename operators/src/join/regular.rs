@@ -22,6 +22,15 @@ pub struct RegularJoin {
     sides: [Side; 2],
 }
 
+/// A batch on its way in: the numbers of its rows' keys, the rows' bytes, which can match anything, and when.
+struct Incoming<'a> {
+    batch: &'a Batch,
+    keys: Vec<u32>,
+    encoded: arrow_row::Rows,
+    matchable: Vec<bool>,
+    now_ms: i64,
+}
+
 impl RegularJoin {
     /// A join of `spec`.
     ///
@@ -55,17 +64,14 @@ impl RegularJoin {
     fn join(
         &mut self,
         side: usize,
-        batch: &Batch,
+        rows: &Incoming<'_>,
         range: std::ops::Range<usize>,
-        keys: &[u32],
         pairs: &Pairs,
-        encoded: &arrow_row::Rows,
-        (matchable, now_ms): (&[bool], i64),
     ) -> Changes {
         let kind = self.matcher.spec.kind;
         let (mut changes, mut pair) = (Changes::default(), 0);
         for row in range {
-            let change = batch.changes.as_ref().map_or(ChangeKind::Insert, |kinds| kinds[row]);
+            let change = rows.batch.changes.as_ref().map_or(ChangeKind::Insert, |kinds| kinds[row]);
             let (back, own) = (change.takes_back(), Some(row as u32));
             let first = pair;
             while pairs.rows.get(pair) == own.as_ref() {
@@ -89,14 +95,14 @@ impl RegularJoin {
                     }
                 }
             }
-            if !matchable[row] {
+            if !rows.matchable[row] {
                 continue;
             }
-            let (rows, row) = (&mut self.sides[side], encoded.row(row).data());
+            let (kept, key, bytes) = (&mut self.sides[side], rows.keys[row], rows.encoded.row(row).data());
             if !back {
-                rows.add(keys[own.unwrap_or(0) as usize], row, found.len() as u32, now_ms);
-            } else if let Some(slot) = rows.find(keys[own.unwrap_or(0) as usize], row) {
-                rows.remove(slot);
+                kept.add(key, bytes, found.len() as u32, rows.now_ms);
+            } else if let Some(slot) = kept.find(key, bytes) {
+                kept.remove(slot);
             }
         }
         changes
@@ -155,26 +161,30 @@ impl Operator for RegularJoin {
         let side = port.min(1);
         let now_ms = out.now_ms();
         let ttl_ms = self.matcher.spec.ttl_ms;
-        let keys = self.number(side, &batch.rows)?;
-        let encoded = self.sides[side].encode(batch.rows.columns())?;
-        let matchable = self.matcher.spec.matchable(side, &batch.rows);
+        let rows = Incoming {
+            batch: &batch,
+            keys: self.number(side, &batch.rows)?,
+            encoded: self.sides[side].encode(batch.rows.columns())?,
+            matchable: self.matcher.spec.matchable(side, &batch.rows),
+            now_ms,
+        };
         let updates = Self::updates(&self.matcher.spec);
         let mut start = 0;
         while start < batch.num_rows() {
-            let (mut rows, mut slots, mut end) = (Vec::new(), Vec::new(), start);
+            let (mut own, mut slots, mut end) = (Vec::new(), Vec::new(), start);
             let other = &self.sides[1 - side];
             while end < batch.num_rows() && slots.len() < PAIRS_MAX {
-                if matchable[end] {
+                if rows.matchable[end] {
                     let lives = |slot: &u32| {
                         ttl_ms.is_none_or(|ttl| now_ms.saturating_sub(other.time_ms(*slot)) < ttl)
                     };
-                    slots.extend(other.list(keys[end]).filter(lives));
-                    rows.resize(slots.len(), end as u32);
+                    slots.extend(other.list(rows.keys[end]).filter(lives));
+                    own.resize(slots.len(), end as u32);
                 }
                 end += 1;
             }
-            let pairs = self.matcher.pairs(side, &batch.rows, other, rows, slots)?;
-            let changes = self.join(side, &batch, start..end, &keys, &pairs, &encoded, (&matchable, now_ms));
+            let pairs = self.matcher.pairs(side, &batch.rows, other, own, slots)?;
+            let changes = self.join(side, &rows, start..end, &pairs);
             if !changes.kinds.is_empty() {
                 let mut result = self.matcher.batch(side, &batch.rows, &pairs.others, &changes)?;
                 result.changes = updates.then(|| changes.kinds.into());

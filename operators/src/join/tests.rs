@@ -219,3 +219,68 @@ fn rows_leave_when_their_time_to_live_is_over() {
     harness.advance(200).unwrap();
     assert!(harness.snapshot().unwrap().1.groups.is_empty());
 }
+
+/// The last version that is not younger than the row, found by looking at all of them.
+fn versions_oracle(rows: &[Row], kind: JoinKind) -> Vec<(i64, Option<i64>)> {
+    let (left, right): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.0 == 0);
+    let mut all: Vec<(i64, Option<i64>)> = left
+        .iter()
+        .map(|l| {
+            let held = right.iter().filter(|r| r.1.is_some() && r.1 == l.1 && r.3 <= l.3);
+            // Of equal times the last to come.
+            let last = held.max_by_key(|r| r.3).map(|r| r.3 * 100 + r.2);
+            (l.3 * 100 + l.2, last)
+        })
+        .filter(|(_, version)| kind == JoinKind::Left || version.is_some())
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_row_meets_the_version_of_its_time(
+        rows in streams(false),
+        left in any::<bool>(),
+        batch_rows in prop::sample::select(vec![1_usize, 7, 4_096]),
+        restart_at in 0_usize..80,
+    ) {
+        let kind = if left { JoinKind::Left } else { JoinKind::Inner };
+        let spec = spec(kind, false, false);
+        let make = || Box::new(TemporalJoin::new(&spec, [2, 2], None).unwrap());
+        let mut harness = OperatorHarness::new(make()).unwrap();
+        let mut found = Vec::new();
+        let mut collect = |emitted: &[millstream_engine::harness::Emitted]| {
+            use arrow_array::types::{Int64Type, TimestampMillisecondType};
+            for rows in millstream_engine::harness::rows(emitted) {
+                let int = |column: usize| rows.column(column).as_primitive::<Int64Type>();
+                let time = |column: usize| rows.column(column).as_primitive::<TimestampMillisecondType>();
+                for row in 0..rows.num_rows() {
+                    let version = time(5).is_valid(row).then(|| time(5).value(row) * 100 + int(4).value(row));
+                    found.push((time(2).value(row) * 100 + int(1).value(row), version));
+                }
+            }
+        };
+        let (mut done, mut restarted) = (0, false);
+        for chunk in rows.chunks(batch_rows) {
+            if !restarted && done >= restart_at {
+                restarted = true;
+                let state = OperatorHarness::gather_all(&[harness.snapshot().unwrap().1]);
+                harness = OperatorHarness::instance_of(make(), 0, 1, &state).unwrap();
+            }
+            for side in [0, 1] {
+                let part: Vec<Row> = chunk.iter().filter(|row| row.0 == side).copied().collect();
+                if !part.is_empty() {
+                    collect(&harness.batch_on(side, batch(side, &part, false)).unwrap());
+                }
+            }
+            done += chunk.len();
+            collect(&harness.watermark(done as i64 * 3 - 1).unwrap());
+        }
+        collect(&harness.watermark(i64::MAX).unwrap());
+        found.sort_unstable();
+        prop_assert_eq!(found, versions_oracle(&rows, kind));
+    }
+}

@@ -45,7 +45,10 @@ fn batch(rows: &[Row]) -> Batch {
     Batch::with_event_time(RecordBatch::try_new(input(), columns).unwrap(), 2).unwrap()
 }
 
-fn oracle(rows: &[Row], frame: Frame) -> Vec<(i64, i64, Option<i64>, Option<i64>, i64)> {
+/// Key, time, sum, greatest, count.
+type Answer = (i64, i64, Option<i64>, Option<i64>, i64);
+
+fn oracle(rows: &[Row], frame: Frame) -> Vec<Answer> {
     let mut sorted: Vec<Row> = rows.to_vec();
     sorted.sort_by_key(|row| row.2);
     let mut all = Vec::new();

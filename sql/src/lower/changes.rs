@@ -9,13 +9,25 @@ use millstream_engine::SinkProvider;
 use super::rel::Rel;
 use crate::plan::error::PlanError;
 
-/// Whether a sink wants the rows of `rel` with what they were before.
+/// How the rows of a query go into its sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Into {
+    /// As they are, with what they were before.
+    AsTheyAre,
+    /// Without what they were before: the sink goes by the same key as the operator that holds them.
+    ByKey,
+    /// By the sink's key, which is not the query's: rows of several keys may meet in one of the sink's, whose newest
+    /// counts. Flink: SinkUpsertMaterializer.
+    Newest,
+}
+
+/// How the rows of `rel` go into a sink.
 ///
 /// # Errors
 /// If the rows change and the sink cannot take that.
-pub(super) fn before_wanted(rel: &Rel, table: &str, sink: &dyn SinkProvider) -> Result<bool, PlanError> {
+pub(super) fn into_sink(rel: &Rel, table: &str, sink: &dyn SinkProvider) -> Result<Into, PlanError> {
     if !rel.updates() {
-        return Ok(true);
+        return Ok(Into::AsTheyAre);
     }
     if !sink.accepts_updates() {
         return Err(PlanError::new(format!(
@@ -30,7 +42,12 @@ pub(super) fn before_wanted(rel: &Rel, table: &str, sink: &dyn SinkProvider) -> 
     let same = rel.unique_key().is_some_and(|unique| {
         !keys.is_empty() && unique.len() == keys.len() && unique.iter().all(|column| keys.contains(column))
     });
-    Ok(!(same && rel.replaces_by_key()))
+    Ok(match (keys.is_empty(), same) {
+        (true, _) => Into::AsTheyAre,
+        (false, false) => Into::Newest,
+        (false, true) if rel.replaces_by_key() => Into::ByKey,
+        (false, true) => Into::AsTheyAre,
+    })
 }
 
 /// How EXPLAIN shows the rows that leave a node; nothing for insert-only.

@@ -13,9 +13,11 @@ use millstream_operators::window::{
 };
 use millstream_operators::{
     self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin,
-    SortKey, TimeBounds, TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec, WindowTopN,
+    SortKey, TemporalJoin, TimeBounds, TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec,
+    WindowTopN,
 };
 
+use super::changes::Into;
 use super::columns::{as_column, column, is_trivial, substitute};
 use super::expression::compile;
 use super::need::{Need, TableNeed, input_need, join_needs, needs};
@@ -94,9 +96,12 @@ impl Emitter<'_> {
                 Arc::clone(provider),
             ),
         };
-        let before = changes::before_wanted(rel, &name, provider.as_ref())?;
-        let stream = self.rel(rel, &vec![Need::All; rel.fields.len()], before)?;
-        let stream = self.exactly(stream, &rel.fields)?;
+        let into = changes::into_sink(rel, &name, provider.as_ref())?;
+        let stream = self.rel(rel, &vec![Need::All; rel.fields.len()], into != Into::ByKey)?;
+        let mut stream = self.exactly(stream, &rel.fields)?;
+        if into == Into::Newest {
+            stream = self.newest(stream, provider.order_keys())?;
+        }
         let input = match &statement.target {
             Target::Result(..) => Input::gather(stream.node),
             Target::Table(_) => match provider.order_keys() {
@@ -110,6 +115,32 @@ impl Emitter<'_> {
             Target::Table(entry) => self.sides.dead_letters(entry, node, self.graph),
             Target::Result(..) => Ok(()),
         }
+    }
+
+    /// The newest row of each of the sink's keys.
+    fn newest(&mut self, stream: Stream, keys: Vec<usize>) -> Result<Stream, PlanError> {
+        let spec = TopSpec {
+            input: Arc::clone(&stream.schema),
+            partition: keys.clone(),
+            order: Vec::new(),
+            newest_first: true,
+            from: 1,
+            to: 1,
+            number: None,
+            updates: true,
+            is_insert_only: false,
+            before: false,
+            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+        };
+        let names: Vec<&str> = keys.iter().map(|key| stream.schema.field(*key).name().as_str()).collect();
+        let what = format!("by {}", names.join(", "));
+        let mode = changes::mode(true, false);
+        TopN::new(&spec)?;
+        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(TopN::new(&spec)?) as _));
+        let inputs = vec![Input::keyed(stream.node, keys)];
+        let node = self.graph.operator("newest", "newest", format!("{what}{mode}"), inputs, factory);
+        self.graph.state_of(node, what);
+        Ok(Stream { node, mode, ..stream })
     }
 
     /// Adds the nodes of `rel`. With `before`, updates come with the row as it was before (`-U`).
@@ -679,6 +710,12 @@ impl Emitter<'_> {
         };
         let schema = spec.output_schema();
         let (kind, factory): (_, OperatorFactory) = match join.bounds {
+            None if join.versions => {
+                let times = [left.at(join.times[0])?, right.at(join.times[1])?];
+                let make = move || TemporalJoin::new(&spec, times, Some(times[0]));
+                make()?;
+                ("temporal join", Arc::new(move || Ok(Box::new(make()?) as _)))
+            }
             None => ("join", Arc::new(move || Ok(Box::new(RegularJoin::new(&spec)?) as _))),
             Some(bounds) => {
                 let times = [left.at(join.times[0])?, right.at(join.times[1])?];
@@ -690,7 +727,8 @@ impl Emitter<'_> {
         let node = self.graph.operator("join", kind, format!("{what}{mode}"), inputs, factory);
         self.graph.state_of(node, what);
         columns.truncate(rel.fields.len());
-        Ok(Stream { node, schema, columns, time: None, mode })
+        let time = if join.versions { Some(left.at(join.times[0])?) } else { None };
+        Ok(Stream { node, schema, columns, time, mode })
     }
 
     /// The needed columns as columns of the rows, and `keys` over them, computed where they are no columns. Answers where

@@ -12,9 +12,10 @@ use sqlparser::tokenizer::Span;
 
 use super::build::{bind_all, build, filtered, span_of};
 use super::columns::{as_column, bind, column, indexed, is_infallible, paths_in, substitute, type_of};
-use super::rel::{Attribute, Join, Rel, RelKind};
+use super::rel::{Attribute, Join, Rank, Rel, RelKind};
 use crate::functions::FunctionContext;
 use crate::plan::error::PlanError;
+use crate::plan::versions::as_version;
 
 /// Lowers a join.
 pub(super) fn join(
@@ -49,6 +50,12 @@ pub(super) fn join(
         let names = plan.left.schema().join(plan.right.schema())?;
         let numbers = indexed(&both(&left, &right));
         conditions.extend(split_conjunction_owned(bind(filter.clone(), &names, &numbers, functions)?));
+    }
+    if let Some(at) = conditions.iter().position(|condition| as_version(condition).is_some()) {
+        let version = conditions.remove(at);
+        let fields = plan.schema.fields().iter().cloned().collect();
+        let time = as_version(&version).and_then(as_column);
+        return versioned(left, right, kind, (conditions, time), fields, place);
     }
     let nulls_equal = plan.null_equality == NullEquality::NullEqualsNull;
     joined(left, right, kind, conditions, nulls_equal, plan.schema.fields().iter().cloned().collect(), place)
@@ -98,8 +105,19 @@ pub(super) fn joined(
             _ => residual.push(condition.clone()),
         }
     }
-    let mut join =
-        Join { left, right, kind, on, keys, residual, nulls_equal, bounds: None, times: [0, 0], place };
+    let mut join = Join {
+        left,
+        right,
+        kind,
+        on,
+        keys,
+        residual,
+        nulls_equal,
+        bounds: None,
+        times: [0, 0],
+        versions: false,
+        place,
+    };
     if !join.left.updates() && !join.right.updates() {
         by_window(&mut join);
         if join.bounds.is_none() {
@@ -109,10 +127,117 @@ pub(super) fn joined(
     Ok(Rel { kind: RelKind::Join(Box::new(join)), fields })
 }
 
+/// A join with a table as it was at the time in column `time` of the left.
+fn versioned(
+    left: Rel,
+    right: Rel,
+    kind: JoinKind,
+    (conditions, time): (Vec<Expr>, Option<usize>),
+    fields: Vec<FieldRef>,
+    place: Option<Span>,
+) -> Result<Rel, PlanError> {
+    let refuse = |message: &str, remedy: &str| {
+        let mut error = PlanError::new(message).remedy(remedy);
+        error.span = place;
+        error
+    };
+    let width = left.fields.len();
+    let attribute = time.filter(|time| *time < width).map(|time| left.attribute(time));
+    let time = match (time, attribute) {
+        (Some(time), Some(Attribute::EventTime | Attribute::WindowTime)) => time,
+        (_, Some(Attribute::ProcessingTime)) => {
+            return Err(refuse(
+                "FOR SYSTEM_TIME AS OF a processing time looks rows up, which is not supported yet",
+                "go by event time: a table with WATERMARK and PRIMARY KEY, AS OF the left's time column",
+            ));
+        }
+        _ => {
+            return Err(refuse(
+                "FOR SYSTEM_TIME AS OF goes by a time attribute of the table at the left",
+                "write FOR SYSTEM_TIME AS OF a.ts, with WATERMARK FOR ts in the table a",
+            ));
+        }
+    };
+    if left.updates() || !matches!(kind, JoinKind::Inner | JoinKind::Left) {
+        return Err(refuse(
+            "FOR SYSTEM_TIME AS OF joins rows that stay, inner or left",
+            "write FROM a [LEFT] JOIN t FOR SYSTEM_TIME AS OF a.ts ON a.key = t.key, with a table a of new rows",
+        ));
+    }
+    let Some(key) = version_key(&right) else {
+        return Err(refuse(
+            "the table at the right has no key that its versions are of",
+            "declare PRIMARY KEY (key) NOT ENFORCED, or number its rows by key and time in a view, and keep the last",
+        ));
+    };
+    let right = history(right);
+    let Some(right_time) =
+        (0..right.fields.len()).find(|column| right.attribute(*column) == Attribute::EventTime)
+    else {
+        return Err(refuse("the table at the right has no event time", "declare WATERMARK FOR ts AS ts"));
+    };
+    let rel = joined(left, right, kind, conditions, false, fields, place)?;
+    match rel.kind {
+        RelKind::Join(join) => {
+            let equal: Vec<usize> = join.keys.iter().filter_map(|(_, other)| as_column(other)).collect();
+            if !key.iter().all(|column| equal.contains(column)) {
+                return Err(refuse(
+                    "the key of the table at the right must be among what is equal",
+                    "write ON a.key = t.key",
+                ));
+            }
+            let join = Join { bounds: None, times: [time, right_time], versions: true, ..*join };
+            Ok(Rel { kind: RelKind::Join(Box::new(join)), ..rel })
+        }
+        _ => Ok(rel),
+    }
+}
+
+/// The columns whose values `rel` has one row for at a time.
+fn version_key(rel: &Rel) -> Option<Vec<usize>> {
+    match &rel.kind {
+        RelKind::Table(entry) if !entry.table.primary_key.is_empty() => {
+            let name = |column: &usize| entry.table.schema.field(*column).name().clone();
+            let declared = |name: String| entry.schema.index_of(&name).ok();
+            entry.table.primary_key.iter().map(name).map(declared).collect()
+        }
+        RelKind::Calc { input, filter: None, columns } => {
+            let of = |below: usize| columns.iter().position(|expr| as_column(expr) == Some(below));
+            version_key(input)?.into_iter().map(of).collect()
+        }
+        RelKind::Rank(rank) if keeps_last(rank) => Some(rank.partition.clone()),
+        _ => None,
+    }
+}
+
+/// A view of the last rows by time is a table of versions: all rows of it, which the join picks from.
+fn history(rel: Rel) -> Rel {
+    let Rel { kind, fields } = rel;
+    match kind {
+        RelKind::Rank(rank) if keeps_last(&rank) => {
+            let width = rank.input.fields.len();
+            let number = Expr::Literal(ScalarValue::Int64(Some(1)), None);
+            let columns = (0..width).map(column).chain([number]).collect();
+            Rel::calc(rank.input, None, columns, fields)
+        }
+        RelKind::Calc { input, filter, columns } => {
+            Rel { kind: RelKind::Calc { input: Box::new(history(*input)), filter, columns }, fields }
+        }
+        kind => Rel { kind, fields },
+    }
+}
+
+fn keeps_last(rank: &Rank) -> bool {
+    let last = rank.order.first().is_some_and(|key| key.descending);
+    last && rank.keeps_by_time() == Some(Attribute::EventTime) && !rank.input.updates()
+}
+
 /// An inner join below a filter takes the filter's conditions as its own. Answers what is left of them.
 pub(super) fn narrowed(rel: Rel, conjuncts: Vec<Expr>) -> Result<(Rel, Vec<Expr>), PlanError> {
     match rel.kind {
-        RelKind::Join(join) if join.kind == JoinKind::Inner && conjuncts.iter().all(is_infallible) => {
+        RelKind::Join(join)
+            if join.kind == JoinKind::Inner && !join.versions && conjuncts.iter().all(is_infallible) =>
+        {
             let Join { left, right, kind, on, nulls_equal, place, .. } = *join;
             let all = on.into_iter().chain(conjuncts).collect();
             Ok((joined(left, right, kind, all, nulls_equal, rel.fields, place)?, Vec::new()))

@@ -145,6 +145,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         }
         RelKind::Join(join) => {
             let time = join.bounds.map(|bounds| (bounds == TimeBounds::Window).then_some(Cut::Keys));
+            let time = time.or(join.versions.then_some(None));
             let [left, right] = join_needs(join, need);
             visit(&join.left, &left, time, tables);
             visit(&join.right, &right, time, tables);
@@ -220,7 +221,7 @@ pub(super) fn join_needs(join: &Join, need: &[Need]) -> [Vec<Need>; 2] {
         add_expr(&mut left, one, &Need::All);
         add_expr(&mut right, other, &Need::All);
     }
-    if join.bounds.is_some() {
+    if join.bounds.is_some() || join.versions {
         left[join.times[0]] = Need::All;
         right[join.times[1]] = Need::All;
     }

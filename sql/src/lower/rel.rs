@@ -112,6 +112,8 @@ pub(crate) struct Join {
     /// What time says of it, if anything, and by which column of each side.
     pub bounds: Option<TimeBounds>,
     pub times: [usize; 2],
+    /// Rows of the left meet what the right held at their time.
+    pub versions: bool,
     /// Where it stands in the text.
     pub place: Option<Span>,
 }
@@ -211,6 +213,9 @@ impl Rel {
                 }
             }
             RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
+            RelKind::Join(join) if join.versions && index < join.left.fields.len() => {
+                join.left.attribute(index)
+            }
             RelKind::Join(join) if join.bounds.is_some() => match index.checked_sub(join.left.fields.len()) {
                 None => join.left.attribute(index),
                 Some(index) => join.right.attribute(index),
@@ -252,7 +257,7 @@ impl Rel {
         match &self.kind {
             RelKind::Group(group) => !group.calls.is_empty() || group.input.updates(),
             RelKind::Rank(rank) => rank.window_end().is_none() && !rank.keeps_first_arrival(),
-            RelKind::Join(join) if join.bounds.is_some() => false,
+            RelKind::Join(join) if join.bounds.is_some() || join.versions => false,
             RelKind::Join(join) => {
                 let pads = join.kind.pads(0) || join.kind.pads(1);
                 pads || join.left.updates() || join.right.updates()
@@ -309,13 +314,14 @@ impl Rel {
 pub(crate) fn unbounded_state(rel: &Rel) -> Option<(&'static str, Option<Span>)> {
     match &rel.kind {
         RelKind::Group(group) if !group.keys.is_empty() => {
-            let what = if group.calls.is_empty() { "DISTINCT" } else { "GROUP BY without a window" };
+            let what = if group.calls.is_empty() { "DISTINCT" } else { "this aggregate has no window, and" };
             Some((what, group.place))
         }
         RelKind::Rank(rank) if rank.window_end().is_none() && !rank.partition.is_empty() => {
             Some(("ROW_NUMBER without a window", rank.place))
         }
         RelKind::Over(over) if !over.partition.is_empty() => Some(("OVER", over.place)),
+        RelKind::Join(join) if join.versions => Some(("a table of versions", join.place)),
         RelKind::Join(join) if join.bounds.is_none() => Some(("a join that no time limits", join.place)),
         _ => None,
     }

@@ -114,8 +114,8 @@ pub(super) fn aggregate(
         _ => DataType::Timestamp(TimeUnit::Millisecond, None),
     };
     let input = front.into_rel(windows.input.clone());
-    let windows = (windows.window, time, time_type);
-    finish(input, keys, calls, (Some(windows), None), &outputs, plan, functions)
+    let windows = Source::Function { window: windows.window, time, time_type };
+    finish(input, keys, calls, windows, &outputs, plan, functions)
 }
 
 /// Columns `outputs` of `rel` in the order and types of the plan.
@@ -181,7 +181,15 @@ fn attached(
     for call in &mut calls {
         call.name = show::call(call, &|index| front.fields[index].name().clone());
     }
-    finish(front.into_rel(input), keys, calls, (None, Some(columns)), &outputs, plan, functions)
+    finish(front.into_rel(input), keys, calls, Source::Columns(columns), &outputs, plan, functions)
+}
+
+/// Where the windows of rows come from.
+enum Source {
+    /// A window function, by a time column of the input; none for processing time.
+    Function { window: WindowAssigner, time: Option<usize>, time_type: DataType },
+    /// Columns of the input: the start and the end.
+    Columns([usize; 2]),
 }
 
 /// The node of a windowed aggregation over `input`, and what the plan makes of its columns.
@@ -189,17 +197,21 @@ fn finish(
     input: Rel,
     keys: Vec<usize>,
     calls: Vec<AggregateCall>,
-    (windows, attached): (Option<(WindowAssigner, Option<usize>, DataType)>, Option<[usize; 2]>),
+    source: Source,
     outputs: &[Output],
     plan: &datafusion_expr::logical_plan::Aggregate,
     functions: &FunctionContext,
 ) -> Result<Rel, PlanError> {
-    let (window, time, time_type) = windows.unwrap_or((
-        // Nobody looks at it: the rows say their windows.
-        WindowAssigner::Tumble { size_ms: 1, offset_ms: 0 },
-        attached.map(|[_, end]| end),
-        DataType::Timestamp(TimeUnit::Millisecond, None),
-    ));
+    let (window, time, time_type, attached) = match source {
+        Source::Function { window, time, time_type } => (window, time, time_type, None),
+        Source::Columns(columns) => (
+            // Nobody looks at it: the rows say their windows.
+            WindowAssigner::Tumble { size_ms: 1, offset_ms: 0 },
+            Some(columns[1]),
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            Some(columns),
+        ),
+    };
     let mut fields: Vec<FieldRef> = keys.iter().map(|key| Arc::clone(&input.fields[*key])).collect();
     for call in &calls {
         let argument = call.argument.map_or(DataType::Int64, |index| input.fields[index].data_type().clone());

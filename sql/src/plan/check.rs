@@ -9,6 +9,7 @@ use sqlparser::ast::{self, Expr, SetExpr, SetOperator, Spanned, TableFactor, Vis
 use super::context::Functions;
 use super::error::PlanError;
 use super::ranking::window_function;
+use super::versions::misplaced;
 use super::windows::is_window_function;
 use crate::parse::PARTITION_ARGUMENT;
 
@@ -70,6 +71,9 @@ impl Visitor for Check<'_> {
                 "number the rows of a key: ROW_NUMBER() OVER (PARTITION BY key ORDER BY ts) in a subquery, and keep row 1",
             );
         }
+        if let Some((factor, error)) = misplaced(&select.from) {
+            return ControlFlow::Break(PlanError { span: Some(factor.span()), ..error });
+        }
         if let Some(qualify) = &select.qualify {
             return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
         }
@@ -97,11 +101,18 @@ impl Visitor for Check<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         match factor {
-            TableFactor::Table { version: Some(_), .. } => refuse(
-                "FOR SYSTEM_TIME AS OF is not supported yet",
-                factor.span(),
-                "read the table without a version",
-            ),
+            TableFactor::Table { version: Some(version), .. }
+                if !matches!(version, ast::TableVersion::ForSystemTimeAsOf(_)) =>
+            {
+                refuse(
+                    "this version of a table is not Flink's",
+                    factor.span(),
+                    "write FOR SYSTEM_TIME AS OF a.ts",
+                )
+            }
+            TableFactor::NestedJoin { .. } => {
+                refuse("joins in parentheses are not supported", factor.span(), "leave the parentheses out")
+            }
             TableFactor::MatchRecognize { .. } => {
                 refuse("MATCH_RECOGNIZE is not supported yet", factor.span(), "aggregate in a window instead")
             }

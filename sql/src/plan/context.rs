@@ -18,6 +18,7 @@ use super::named_casts;
 use super::ranking::window_function;
 use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
+use super::versions;
 use super::windows::WindowPlanner;
 use crate::functions::{FunctionContext, OperatorPlanner, planned, scalar_functions};
 use crate::program::CompileOptions;
@@ -131,6 +132,9 @@ impl ContextProvider for Context<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if name == named_casts::NAME {
             return Some(Arc::new(named_casts::function()));
+        }
+        if name == versions::NAME {
+            return Some(Arc::new(versions::function()));
         }
         self.functions.scalar(name)
     }

@@ -14,6 +14,7 @@ pub(crate) mod ranking;
 mod rewrite;
 mod temporal;
 mod types;
+pub(crate) mod versions;
 pub(crate) mod windows;
 
 use std::collections::HashMap;

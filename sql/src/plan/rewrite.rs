@@ -12,6 +12,7 @@ use sqlparser::tokenizer::Span;
 
 use super::context::Functions;
 use super::named_casts::{self, name_casts};
+use super::versions::{self, constraint_mut, take_version};
 
 /// Rewrites `node` in place.
 pub(super) fn rewrite<V: VisitMut>(node: &mut V, functions: &Functions) {
@@ -51,6 +52,17 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         name_columns(&mut select.projection);
+        for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+            let Some(time) = take_version(&mut join.relation) else { continue };
+            let span = time.span();
+            if let Some(on) = constraint_mut(&mut join.join_operator) {
+                *on = Expr::BinaryOp {
+                    left: Box::new(Expr::Nested(Box::new(take(on)))),
+                    op: BinaryOperator::And,
+                    right: Box::new(call(versions::NAME, vec![time], span)),
+                };
+            }
+        }
         ControlFlow::Continue(())
     }
 

@@ -26,8 +26,11 @@ pub fn results(format: Format, output: Output) -> ResultSinks {
         Format::Json => Arc::new(JsonLines { writer: Arc::clone(&output) as _, prefix: String::new() })
             as Arc<dyn SinkProvider>,
         Format::Table => {
-            let names = query.schema.fields().iter().map(|field| field.name().clone()).collect();
-            Arc::new(Tables { output: Arc::clone(&output), names })
+            let names = query.schema.fields().iter().map(|field| field.name().clone());
+            // Of rows that update, how they do comes first.
+            let op = query.updates.then(|| "op".to_owned());
+            let names = op.into_iter().chain(names).collect();
+            Arc::new(Tables { output: Arc::clone(&output), names, updates: query.updates })
         }
     })
 }
@@ -35,6 +38,7 @@ pub fn results(format: Format, output: Output) -> ResultSinks {
 struct Tables {
     output: Output,
     names: Vec<String>,
+    updates: bool,
 }
 
 impl SinkProvider for Tables {
@@ -48,7 +52,7 @@ impl SinkProvider for Tables {
             names: self.names.clone(),
             widths: self.names.iter().map(|name| name.chars().count()).collect(),
             rows: 0,
-            encoder: JsonEncoder::new(false),
+            encoder: JsonEncoder::new(self.updates),
         }))
     }
 }

@@ -1,0 +1,5 @@
+CREATE TABLE events (id BIGINT, device STRING, kind STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/events.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE faults (device STRING, v BIGINT, note STRING, fault_ts TIMESTAMP(3), WATERMARK FOR fault_ts AS fault_ts - INTERVAL '5' SECOND, PRIMARY KEY (device) NOT ENFORCED)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/versions.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT e.id, e.v, f.note, f.v AS fault_v FROM events e LEFT JOIN faults FOR SYSTEM_TIME AS OF e.ts AS f ON e.device = f.device AND e.v >= f.v;
