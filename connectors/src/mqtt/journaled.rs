@@ -133,7 +133,7 @@ impl Journaled {
     /// If the journal cannot be read.
     pub fn replayed(&mut self) -> Result<Option<Message>> {
         let Some(replay) = &mut self.replay else { return Ok(None) };
-        let Some((number, record)) = replay.next()? else {
+        let Some((number, record)) = replay.next().transpose()? else {
             self.replay = None;
             return Ok(None);
         };

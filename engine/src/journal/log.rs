@@ -315,11 +315,7 @@ impl Replay {
         self
     }
 
-    /// The next record's number and payload.
-    ///
-    /// # Errors
-    /// If a segment cannot be read any more.
-    pub fn next(&mut self) -> Result<Option<(u64, Bytes)>> {
+    fn record(&mut self) -> Result<Option<(u64, Bytes)>> {
         loop {
             for record in self.records.by_ref() {
                 if record.number > self.last {
@@ -336,5 +332,14 @@ impl Replay {
             let salt = segment::salt(&self.bytes).map_err(unreadable)?;
             self.records = segment::look_through(&self.bytes, salt, first).records.into_iter();
         }
+    }
+}
+
+/// Numbers and payloads; an error is that a segment cannot be read any more.
+impl Iterator for Replay {
+    type Item = Result<(u64, Bytes)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.record().transpose()
     }
 }

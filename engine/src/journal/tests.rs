@@ -20,11 +20,10 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 fn all(log: &Log, behind: u64) -> Vec<(u64, Vec<u8>)> {
-    let (mut replay, mut all) = (log.replay(behind), Vec::new());
-    while let Some((number, payload)) = replay.next().unwrap() {
-        all.push((number, payload.strip_prefix(b"payload of ").unwrap().to_vec()));
-    }
-    all
+    let record = |(number, payload): (u64, bytes::Bytes)| {
+        (number, payload.strip_prefix(b"payload of ").unwrap().to_vec())
+    };
+    log.replay(behind).map(|found| record(found.unwrap())).collect()
 }
 
 fn expected(numbers: impl Iterator<Item = u64>) -> Vec<(u64, Vec<u8>)> {
@@ -165,7 +164,7 @@ fn records_become_safe_and_ring_and_their_room_comes_back() {
         journal
     };
     let mut journal = open(0);
-    assert!(journal.replay().unwrap().next().unwrap().is_none() && journal.replay().is_none());
+    assert!(journal.replay().unwrap().next().is_none() && journal.replay().is_none());
     let mut last = 0;
     while journal.has_room() {
         last = journal.appending().push(&[b"device/1", &[0; 40]]);
@@ -183,7 +182,7 @@ fn records_become_safe_and_ring_and_their_room_comes_back() {
     drop(journal);
     let mut replay = open(last).replay().unwrap().behind(last);
     assert_eq!(replay.next().unwrap().unwrap(), (more, bytes::Bytes::from_static(b"one more")));
-    assert!(replay.next().unwrap().is_none());
+    assert!(replay.next().is_none());
 }
 
 #[test]
