@@ -8,11 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray,
@@ -27,172 +23,35 @@ use millstream_engine::state::StateWriter;
 use millstream_engine::{
     Batch, ChangeKind, Clock, ErrorKind, InstanceContext, Ready, Result, Sink, SystemClock, Table,
 };
-use tempfile::TempDir;
+
+#[path = "postgres/server.rs"]
+mod server;
+
+use server::{Server, free_port, wait_until};
 
 use ChangeKind::{Delete, Insert, UpdateAfter, UpdateBefore};
 
-/// How long a test waits for what should be there at once.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let clock = SystemClock::default();
-    while !is_so() {
-        assert!(u128::from(clock.monotonic_ns()) < PATIENCE.as_nanos(), "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+fn table_of(server: &Server, schema: Schema, key: &[usize], more: &[(&str, &str)]) -> Table {
+    let mut values: BTreeMap<String, String> = [
+        ("connector", "postgres".to_owned()),
+        ("url", format!("postgresql://postgres@127.0.0.1:{}/postgres", server.port)),
+        ("password", "hunter2".to_owned()),
+        ("table-name", "t".to_owned()),
+        ("reconnect.backoff.initial", "20 ms".to_owned()),
+        ("reconnect.backoff.max", "200 ms".to_owned()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect();
+    values.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    Table {
+        name: "out".to_owned(),
+        schema: Arc::new(schema),
+        metadata: Vec::new(),
+        primary_key: key.to_vec(),
+        options: Options::new("table out", values),
+        formats: registry().formats().clone(),
     }
-}
-
-/// A port that nobody listens on, different at each call, below those that the system gives to clients.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 12_000 + (number % 18_000) as u16;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// The folder of PostgreSQL's programs.
-fn programs() -> PathBuf {
-    if let Some(given) = std::env::var_os("MILLSTREAM_POSTGRES") {
-        return PathBuf::from(given);
-    }
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
-        .unwrap_or_default();
-    found.retain(|folder| folder.join("initdb").exists());
-    found.sort();
-    found.pop().expect("PostgreSQL is not installed: apt-get install postgresql, or set MILLSTREAM_POSTGRES")
-}
-
-/// A running server with user `postgres`, password `hunter2`.
-struct Server {
-    port: u16,
-    folder: TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let server = Self { port: free_port(), folder: tempfile::tempdir().unwrap() };
-        if is_root() {
-            assert!(
-                Command::new("chown").arg("postgres").arg(server.folder.path()).status().unwrap().success()
-            );
-        }
-        let password = server.folder.path().join("password");
-        std::fs::write(&password, "hunter2\n").unwrap();
-        let (data, password) = (server.data(), password.display().to_string());
-        server.run(
-            "initdb",
-            &[
-                "-D",
-                &data,
-                "-U",
-                "postgres",
-                "-A",
-                "scram-sha-256",
-                "--pwfile",
-                &password,
-                "--no-sync",
-                "-E",
-                "UTF8",
-            ],
-        );
-        server.start_again();
-        server
-    }
-
-    fn data(&self) -> String {
-        self.folder.path().join("data").display().to_string()
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let path = programs().join(program);
-        let mut command = if is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(path);
-            command
-        } else {
-            Command::new(path)
-        };
-        let command = command.args(arguments).current_dir("/").stdin(Stdio::null());
-        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        assert!(status.success(), "{program} {arguments:?}");
-    }
-
-    fn start_again(&self) {
-        let more = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off",
-            self.port,
-            self.folder.path().display()
-        );
-        self.run(
-            "pg_ctl",
-            &["-w", "-D", &self.data(), "-o", &more, "-l", &format!("{}.log", self.data()), "start"],
-        );
-    }
-
-    fn stop(&self) {
-        self.run("pg_ctl", &["-w", "-D", &self.data(), "-m", "immediate", "stop"]);
-    }
-
-    /// What `psql` answers, columns apart by `|`.
-    fn ask(&self, sql: &str) -> String {
-        let output = Command::new(programs().join("psql"))
-            .args(["-h", "127.0.0.1", "-U", "postgres", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-p"])
-            .args([&self.port.to_string(), "-c", sql])
-            .env("PGPASSWORD", "hunter2")
-            .env("PGTZ", "UTC")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-    }
-
-    fn count(&self, table: &str) -> usize {
-        self.ask(&format!("SELECT count(*) FROM {table}")).parse().unwrap()
-    }
-
-    fn table(&self, schema: Schema, key: &[usize], more: &[(&str, &str)]) -> Table {
-        let mut values: BTreeMap<String, String> = [
-            ("connector", "postgres".to_owned()),
-            ("url", format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)),
-            ("password", "hunter2".to_owned()),
-            ("table-name", "t".to_owned()),
-            ("reconnect.backoff.initial", "20 ms".to_owned()),
-            ("reconnect.backoff.max", "200 ms".to_owned()),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
-        values.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        Table {
-            name: "out".to_owned(),
-            schema: Arc::new(schema),
-            metadata: Vec::new(),
-            primary_key: key.to_vec(),
-            options: Options::new("table out", values),
-            formats: registry().formats().clone(),
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let path = programs().join("pg_ctl");
-        let mut command = if is_root() { Command::new("runuser") } else { Command::new(&path) };
-        if is_root() {
-            command.args(["-u", "postgres", "--"]).arg(&path);
-        }
-        let command = command.args(["-D", &self.data(), "-m", "immediate", "stop"]).current_dir("/");
-        let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    }
-}
-
-fn is_root() -> bool {
-    std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(Path::new("/proc/self")).unwrap()) == 0
 }
 
 /// A sink as its worker drives it.
@@ -305,7 +164,7 @@ fn every_type_arrives_as_it_was() {
         ("Odd \"name", Arc::new(StringArray::from(vec![Some("12345"), None]))),
     ];
     let rows = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer = Writer::start(&server.table(rows.schema().as_ref().clone(), &[], &[]));
+    let mut writer = Writer::start(&table_of(&server, rows.schema().as_ref().clone(), &[], &[]));
     writer.write(Batch::new(rows));
     writer.finish().unwrap();
     assert_eq!(writer.dead_letters(), []);
@@ -326,7 +185,7 @@ fn an_updating_stream_leaves_the_last_rows() {
         .ask("CREATE SCHEMA plant; CREATE TABLE plant.t (id bigint PRIMARY KEY, v text, more int DEFAULT 7)");
     let url = format!("jdbc:postgresql://127.0.0.1:{}/postgres", server.port);
     let options = [("connector", "jdbc"), ("url", &url), ("username", "postgres"), ("table-name", "plant.t")];
-    let mut writer = Writer::start(&server.table(pairs_schema(), &[0], &options));
+    let mut writer = Writer::start(&table_of(&server, pairs_schema(), &[0], &options));
     writer.write(changes(&[Insert, Insert, Insert], vec![1, 2, 3], vec!["a", "b", "c"]));
     // Several rows of one key in one statement, a removal with them, and what is removed before it is there.
     writer.write(changes(
@@ -352,7 +211,7 @@ fn an_updating_stream_leaves_the_last_rows() {
 fn refused_rows_are_found_and_the_others_written() {
     let server = Server::start();
     server.ask("CREATE TABLE t (id smallint UNIQUE, v varchar(4) NOT NULL)");
-    let mut writer = Writer::start(&server.table(pairs_schema(), &[], &[]));
+    let mut writer = Writer::start(&table_of(&server, pairs_schema(), &[], &[]));
     let mut ids: Vec<i64> = (0..1_000).collect();
     let mut values = vec![Some("good"); 1_000];
     (ids[17], values[18], ids[500], values[999]) = (40_000, None, 499, Some("too long"));
@@ -366,7 +225,7 @@ fn refused_rows_are_found_and_the_others_written() {
     let parts = ["22003", "23502", "23505", "22001"];
     assert!(letters.iter().zip(parts).all(|(letter, part)| letter.1.contains(part)), "{letters:?}");
 
-    let mut strict = Writer::start(&server.table(pairs_schema(), &[], &[("on-error", "fail")]));
+    let mut strict = Writer::start(&table_of(&server, pairs_schema(), &[], &[("on-error", "fail")]));
     strict.write(pairs(vec![2_000, 2_001], vec![Some("good"), None]));
     let error = strict.finish().unwrap_err();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("23502"), "{error}");
@@ -377,7 +236,7 @@ fn refused_rows_are_found_and_the_others_written() {
 fn a_server_that_goes_and_comes_back_gets_every_row() {
     let server = Server::start();
     server.ask("CREATE TABLE t (id bigint PRIMARY KEY, v text)");
-    let mut writer = Writer::start(&server.table(pairs_schema(), &[0], &[]));
+    let mut writer = Writer::start(&table_of(&server, pairs_schema(), &[0], &[]));
     let metrics = Arc::clone(&writer.context.metrics);
     for part in 0..10 {
         writer.write(numbered(part * 1_000, (part + 1) * 1_000));
@@ -404,7 +263,7 @@ fn what_is_wrong_is_named_at_the_start_and_the_password_is_not() {
     let server = Server::start();
     server.ask("CREATE TABLE t (id bigint, v text, flag boolean); CREATE ROLE guest LOGIN PASSWORD 'g'");
     let fails = |key: &[usize], schema: Schema, options: &[(&str, &str)]| {
-        let mut writer = Writer::start(&server.table(schema, key, options));
+        let mut writer = Writer::start(&table_of(&server, schema, key, options));
         let mut found = None;
         wait_until("the failure", || {
             found = writer.sink.on_quiet().and_then(|()| writer.finish()).err();
@@ -431,12 +290,12 @@ fn what_is_wrong_is_named_at_the_start_and_the_password_is_not() {
     assert!(text.contains("3D000"), "{text}");
 
     // These show with the first row.
-    let mut writer = Writer::start(&server.table(pairs_schema(), &[0], &[]));
+    let mut writer = Writer::start(&table_of(&server, pairs_schema(), &[0], &[]));
     writer.write(numbered(0, 3));
     let error = writer.finish().unwrap_err().to_string();
     assert!(error.contains("42P10") && error.contains("UNIQUE"), "{error}");
     let url = format!("postgresql://guest:g@127.0.0.1:{}/postgres", server.port);
-    let mut table = server.table(pairs_schema(), &[], &[("url", &url), ("password", "g")]);
+    let mut table = table_of(&server, pairs_schema(), &[], &[("url", &url), ("password", "g")]);
     table.options.set("url", url);
     let mut writer = Writer::start(&table);
     writer.write(numbered(0, 3));
@@ -451,7 +310,7 @@ fn retries_end_where_the_table_says() {
     let server = Server::start();
     let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
     let mut writer =
-        Writer::start(&server.table(pairs_schema(), &[], &[("url", &url), ("sink.max-retries", "2")]));
+        Writer::start(&table_of(&server, pairs_schema(), &[], &[("url", &url), ("sink.max-retries", "2")]));
     writer.write(numbered(0, 3));
     let error = writer.finish().unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("2 retries"), "{error}");
@@ -463,7 +322,7 @@ fn a_hundred_thousand_rows_arrive() {
     let server = Server::start();
     server.ask("CREATE TABLE t (id bigint, v text); CREATE TABLE k (id bigint PRIMARY KEY, v text)");
     for (key, name) in [(&[][..], "t"), (&[0][..], "k")] {
-        let mut writer = Writer::start(&server.table(pairs_schema(), key, &[("table-name", name)]));
+        let mut writer = Writer::start(&table_of(&server, pairs_schema(), key, &[("table-name", name)]));
         let clock = SystemClock::default();
         for part in 0..25 {
             writer.write(numbered(part * 4_000, (part + 1) * 4_000));

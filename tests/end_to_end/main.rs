@@ -1,7 +1,7 @@
 //! Millstream as its users see it: the command, the library, whole pipelines. One binary, one module a subject.
 //!
-//! Nothing here needs anything installed, except `mosquitto` and `kafka`, which run where MILLSTREAM_MOSQUITTO and
-//! MILLSTREAM_KAFKA say that there is one.
+//! Nothing here needs anything installed, except what runs against a real Mosquitto, Kafka or PostgreSQL, whose tests are
+//! ignored until scripts/test asks for them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,6 +20,8 @@ mod kafka;
 mod kafka_secure;
 mod layering;
 mod mosquitto;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod promises;
 mod side_outputs;
 mod support;
