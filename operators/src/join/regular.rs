@@ -69,7 +69,7 @@ impl RegularJoin {
         pairs: &Pairs,
     ) -> Changes {
         let kind = self.matcher.spec.kind;
-        let (mut changes, mut pair) = (Changes::default(), 0);
+        let (mut changes, mut pair, mut found) = (Changes::default(), 0, Vec::new());
         for row in range {
             let change = rows.batch.changes.as_ref().map_or(ChangeKind::Insert, |kinds| kinds[row]);
             let (back, own) = (change.takes_back(), Some(row as u32));
@@ -77,7 +77,8 @@ impl RegularJoin {
             while pairs.rows.get(pair) == own.as_ref() {
                 pair += 1;
             }
-            let found: Vec<usize> = (first..pair).filter(|pair| pairs.is_match(*pair)).collect();
+            found.clear();
+            found.extend((first..pair).filter(|pair| pairs.is_match(*pair)));
             let pad = if back { ChangeKind::Delete } else { ChangeKind::Insert };
             match (kind, side) {
                 (JoinKind::Semi, 0) if !found.is_empty() => changes.push(change, own, None),

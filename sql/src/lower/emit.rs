@@ -1,5 +1,9 @@
 //! From the relational tree to graph nodes: sources that give only what is needed, each read once; event time and
-//! watermarks before anything else; fused projections; windows in one operator or two around an exchange.
+//! watermarks before anything else; fused projections; windows in one operator or two around an exchange. Other nodes that
+//! keep state are in emit/keyed.rs and emit/join.rs.
+
+mod join;
+mod keyed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,16 +16,14 @@ use millstream_operators::window::{
     TimeMode, WindowAggregateSpec, WindowTvf, attached, global, local, per_key, single,
 };
 use millstream_operators::{
-    self as operators, AggregateCall, ExpressionRef, GroupSpec, JoinSpec, OverSpec, Project, RegularJoin,
-    SortKey, TemporalJoin, TimeBounds, TimedJoin, TopN, TopSpec, Union, WatermarkAssigner, WatermarkSpec,
-    WindowTopN,
+    self as operators, AggregateCall, ExpressionRef, Project, Union, WatermarkAssigner, WatermarkSpec,
 };
 
 use super::changes::Into;
 use super::columns::{as_column, column, is_trivial, substitute};
 use super::expression::compile;
-use super::need::{Need, TableNeed, input_need, join_needs, needs};
-use super::rel::{Aggregate, Attribute, Group, Join, Over, Rank, Rel, RelKind};
+use super::need::{Need, TableNeed, input_need, needs};
+use super::rel::{Aggregate, Rel, RelKind};
 use super::sides::Sides;
 use super::{changes, show, values};
 use crate::plan::error::PlanError;
@@ -115,32 +117,6 @@ impl Emitter<'_> {
             Target::Table(entry) => self.sides.dead_letters(entry, node, self.graph),
             Target::Result(..) => Ok(()),
         }
-    }
-
-    /// The newest row of each of the sink's keys.
-    fn newest(&mut self, stream: Stream, keys: Vec<usize>) -> Result<Stream, PlanError> {
-        let spec = TopSpec {
-            input: Arc::clone(&stream.schema),
-            partition: keys.clone(),
-            order: Vec::new(),
-            newest_first: true,
-            from: 1,
-            to: 1,
-            number: None,
-            updates: true,
-            is_insert_only: false,
-            before: false,
-            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
-        };
-        let names: Vec<&str> = keys.iter().map(|key| stream.schema.field(*key).name().as_str()).collect();
-        let what = format!("by {}", names.join(", "));
-        let mode = changes::mode(true, false);
-        TopN::new(&spec)?;
-        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(TopN::new(&spec)?) as _));
-        let inputs = vec![Input::keyed(stream.node, keys)];
-        let node = self.graph.operator("newest", "newest", format!("{what}{mode}"), inputs, factory);
-        self.graph.state_of(node, what);
-        Ok(Stream { node, mode, ..stream })
     }
 
     /// Adds the nodes of `rel`. With `before`, updates come with the row as it was before (`-U`).
@@ -497,278 +473,6 @@ impl Emitter<'_> {
         Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1), mode: "" })
     }
 
-    fn group(&mut self, rel: &Rel, group: &Group, need: &[Need], before: bool) -> Result<Stream, PlanError> {
-        let below_need = input_need(rel, need);
-        let below = self.rel(&group.input, &below_need, true)?;
-        let below = self.materialized(below, &below_need, &group.input.fields)?;
-        let at = |index: usize| below.at(index);
-        let call = |call: &AggregateCall| {
-            Ok(AggregateCall {
-                argument: call.argument.map(at).transpose()?,
-                filter: call.filter.map(at).transpose()?,
-                ..call.clone()
-            })
-        };
-        let spec = GroupSpec {
-            input: Arc::clone(&below.schema),
-            keys: group.keys.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
-            aggregates: group.calls.iter().map(call).collect::<Result<_, PlanError>>()?,
-            updates: group.input.updates(),
-            before,
-            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
-        };
-        let schema = spec.output_schema()?;
-        let by: Vec<&str> = spec.keys.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
-        let calls: Vec<&str> = spec.aggregates.iter().map(|call| call.name.as_str()).collect();
-        let what = match (by.is_empty(), calls.is_empty()) {
-            (true, _) => calls.join(", "),
-            (false, true) => format!("by {}", by.join(", ")),
-            (false, false) => format!("by {}: {}", by.join(", "), calls.join(", ")),
-        };
-        let input = if spec.keys.is_empty() {
-            Input::gather(below.node)
-        } else {
-            Input::keyed(below.node, spec.keys.clone())
-        };
-        let mode = changes::mode(rel.updates(), before);
-        let detail = format!("{what}{mode}");
-        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(operators::Group::new(&spec)?) as _));
-        let node = self.graph.operator("group", "group", detail, vec![input], factory);
-        // How changes are told does not matter to what is kept.
-        self.graph.state_of(node, what);
-        let columns = (0..schema.fields().len()).map(|index| Some(column(index))).collect();
-        Ok(Stream { node, schema, columns, time: None, mode })
-    }
-
-    fn rank(&mut self, rel: &Rel, rank: &Rank, need: &[Need], before: bool) -> Result<Stream, PlanError> {
-        let Some((from, to)) = rank.bounds else {
-            let mut error = PlanError::new("ROW_NUMBER without a bound would number every row for ever");
-            error.span = rank.place;
-            return Err(
-                error.remedy("keep the first ones in the query around it: SELECT … FROM (…) WHERE rn <= 10")
-            );
-        };
-        let below_need = input_need(rel, need);
-        let below = self.rel(&rank.input, &below_need, true)?;
-        let below = self.materialized(below, &below_need, &rank.input.fields)?;
-        let window_end = rank.window_end();
-        let time = rank.keeps_by_time();
-        let order = rank.order.iter().map(|key| Ok(SortKey { column: below.at(key.column)?, ..*key }));
-        let order: Vec<SortKey> = order.collect::<Result<_, PlanError>>()?;
-        let partition = rank.partition.iter().map(|key| below.at(*key)).collect::<Result<Vec<_>, _>>()?;
-        let width = below.schema.fields().len();
-        let number =
-            need.last().is_some_and(Need::is_any).then(|| rel.fields[rank.input.fields.len()].name().clone());
-        let names = |columns: &[usize]| {
-            columns
-                .iter()
-                .map(|column| below.schema.field(*column).name().as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let sorted: Vec<String> = order
-            .iter()
-            .map(|key| format!("{}{}", names(&[key.column]), if key.descending { " DESC" } else { "" }))
-            .collect();
-        let by = if partition.is_empty() { String::new() } else { format!(" by {}", names(&partition)) };
-        let places = if from == to { from.to_string() } else { format!("{from} to {to}") };
-        let what = format!("rows {places}{by} in order of {}", sorted.join(", "));
-        // The wall clock's order is that of arrival.
-        let arrival = time == Some(Attribute::ProcessingTime);
-        let spec = TopSpec {
-            input: Arc::clone(&below.schema),
-            newest_first: time.is_some() && rank.order.first().is_some_and(|key| key.descending),
-            order: if arrival { Vec::new() } else { order },
-            from,
-            to,
-            number,
-            updates: rank.input.updates(),
-            is_insert_only: !rel.updates(),
-            before,
-            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
-            partition,
-        };
-        let input = if spec.partition.is_empty() {
-            Input::gather(below.node)
-        } else {
-            Input::keyed(below.node, spec.partition.clone())
-        };
-        let schema = spec.output_schema();
-        let mut columns = below.columns;
-        columns.push(spec.number.is_some().then(|| column(width)));
-        let (kind, factory): (_, OperatorFactory) = match window_end.map(|end| rank_at(&columns, end)) {
-            Some(end) => {
-                let (end, time) = (end?, below.time);
-                ("window rank", Arc::new(move || Ok(Box::new(WindowTopN::new(&spec, end, time)?) as _)))
-            }
-            None => ("rank", Arc::new(move || Ok(Box::new(TopN::new(&spec)?) as _))),
-        };
-        let mode = changes::mode(rel.updates(), before);
-        let node = self.graph.operator("rank", kind, format!("{what}{mode}"), vec![input], factory);
-        self.graph.state_of(node, what);
-        let time = below.time.filter(|_| !rel.updates());
-        Ok(Stream { node, schema, columns, time, mode })
-    }
-
-    fn over(&mut self, rel: &Rel, over: &Over, need: &[Need]) -> Result<Stream, PlanError> {
-        let below_need = input_need(rel, need);
-        let below = self.rel(&over.input, &below_need, true)?;
-        let mut below = self.materialized(below, &below_need, &over.input.fields)?;
-        let mut event_time = 0;
-        if over.mode == TimeMode::Event {
-            event_time = below.at(over.time)?;
-            below = self.timed(below, event_time)?;
-        }
-        let at = |index: usize| below.at(index);
-        let call = |call: &AggregateCall| {
-            Ok(AggregateCall {
-                argument: call.argument.map(at).transpose()?,
-                filter: call.filter.map(at).transpose()?,
-                ..call.clone()
-            })
-        };
-        let spec = OverSpec {
-            input: Arc::clone(&below.schema),
-            partition: over.partition.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
-            time: over.mode,
-            event_time,
-            frame: over.frame,
-            aggregates: over.calls.iter().map(call).collect::<Result<_, PlanError>>()?,
-            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
-        };
-        let by: Vec<&str> =
-            spec.partition.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
-        let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
-        let calls: Vec<&str> = spec.aggregates.iter().map(|call| call.name.as_str()).collect();
-        let what = format!("{:?}{by}: {}", over.frame, calls.join(", "));
-        let schema = spec.output_schema()?;
-        operators::Over::new(&spec)?;
-        let input = if spec.partition.is_empty() {
-            Input::gather(below.node)
-        } else {
-            Input::keyed(below.node, spec.partition.clone())
-        };
-        let factory: OperatorFactory = Arc::new(move || Ok(Box::new(operators::Over::new(&spec)?) as _));
-        let node = self.graph.operator("over", "over", what, vec![input], factory);
-        let width = below.schema.fields().len();
-        let mut columns = below.columns;
-        columns.extend((width..schema.fields().len()).map(|index| Some(column(index))));
-        Ok(Stream { node, schema, columns, time: below.time, mode: "" })
-    }
-
-    fn join(&mut self, rel: &Rel, join: &Join, need: &[Need]) -> Result<Stream, PlanError> {
-        let [left_need, right_need] = join_needs(join, need);
-        let left = self.rel(&join.left, &left_need, true)?;
-        let right = self.rel(&join.right, &right_need, true)?;
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = join.keys.iter().cloned().unzip();
-        let (left, left_keys) = self.with_keys(left, &left_need, &join.left.fields, &left_keys)?;
-        let (right, right_keys) = self.with_keys(right, &right_need, &join.right.fields, &right_keys)?;
-        let width = left.schema.fields().len();
-        let (left_columns, right_columns) = (left.columns.clone(), right.columns.clone());
-        let shifted = right_columns
-            .iter()
-            .map(|expr| expr.as_ref().map(|expr| substitute(expr, &|index| column(index + width))));
-        let mut columns: Vec<Option<Expr>> = left_columns.into_iter().chain(shifted).collect();
-        let pair: Vec<FieldRef> =
-            left.schema.fields().iter().chain(right.schema.fields().iter()).cloned().collect();
-        let residual = join
-            .residual
-            .iter()
-            .map(|expr| {
-                substitute(expr, &|index| columns[index].clone().unwrap_or_else(|| column(usize::MAX)))
-            })
-            .reduce(Expr::and);
-        let filter = residual.as_ref().map(|residual| compile(residual, &pair)).transpose()?;
-        let spec = JoinSpec {
-            inputs: [Arc::clone(&left.schema), Arc::clone(&right.schema)],
-            keys: [left_keys.clone(), right_keys.clone()],
-            filter,
-            kind: join.kind,
-            nulls_equal: join.nulls_equal,
-            updates: [join.left.updates(), join.right.updates()],
-            ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
-        };
-        let keys = left_keys.iter().zip(&right_keys);
-        let mut on: Vec<String> = keys
-            .map(|(one, other)| {
-                format!("{} = {}", left.schema.field(*one).name(), right.schema.field(*other).name())
-            })
-            .collect();
-        if let Some(TimeBounds::Interval { least_ms, most_ms }) = join.bounds {
-            on.push(format!(
-                "{} - {} from {least_ms} to {most_ms} ms",
-                join.left.fields[join.times[0]].name(),
-                join.right.fields[join.times[1]].name()
-            ));
-        }
-        on.extend(residual.map(|residual| show::expression(&residual, &pair)));
-        let what = format!("{:?} on {}", join.kind, on.join(" AND "));
-        let inputs = if left_keys.is_empty() {
-            vec![Input::gather(left.node), Input::gather(right.node)]
-        } else {
-            vec![Input::keyed(left.node, left_keys), Input::keyed(right.node, right_keys)]
-        };
-        let schema = spec.output_schema();
-        let (kind, factory): (_, OperatorFactory) = match join.bounds {
-            None if join.versions => {
-                let times = [left.at(join.times[0])?, right.at(join.times[1])?];
-                let make = move || TemporalJoin::new(&spec, times, Some(times[0]));
-                make()?;
-                ("temporal join", Arc::new(move || Ok(Box::new(make()?) as _)))
-            }
-            None => ("join", Arc::new(move || Ok(Box::new(RegularJoin::new(&spec)?) as _))),
-            Some(bounds) => {
-                let times = [left.at(join.times[0])?, right.at(join.times[1])?];
-                let kind = if bounds == TimeBounds::Window { "window join" } else { "interval join" };
-                (kind, Arc::new(move || Ok(Box::new(TimedJoin::new(&spec, bounds, times, None)?) as _)))
-            }
-        };
-        let mode = changes::mode(rel.updates(), true);
-        let node = self.graph.operator("join", kind, format!("{what}{mode}"), inputs, factory);
-        self.graph.state_of(node, what);
-        columns.truncate(rel.fields.len());
-        let time = if join.versions { Some(left.at(join.times[0])?) } else { None };
-        Ok(Stream { node, schema, columns, time, mode })
-    }
-
-    /// The needed columns as columns of the rows, and `keys` over them, computed where they are no columns. Answers where
-    /// the keys are.
-    fn with_keys(
-        &mut self,
-        stream: Stream,
-        need: &[Need],
-        fields: &[FieldRef],
-        keys: &[Expr],
-    ) -> Result<(Stream, Vec<usize>), PlanError> {
-        let of = |index: usize| stream.columns[index].clone().unwrap_or_else(|| column(usize::MAX));
-        let mut exprs: Vec<Expr> = Vec::new();
-        let mut kept: Vec<FieldRef> = Vec::new();
-        let mut columns: Vec<Option<Expr>> = vec![None; stream.columns.len()];
-        for index in (0..need.len()).filter(|index| need[*index].is_any()) {
-            columns[index] = Some(column(exprs.len()));
-            exprs.push(of(index));
-            kept.push(Arc::clone(&fields[index]));
-        }
-        let mut places = Vec::new();
-        for key in keys {
-            let bound = substitute(key, &of);
-            let place = exprs.iter().position(|expr| *expr == bound);
-            places.push(place.unwrap_or_else(|| {
-                exprs.push(bound);
-                let name = show::expression(key, fields);
-                kept.push(Arc::new(arrow_schema::Field::new(name, arrow_schema::DataType::Null, true)));
-                exprs.len() - 1
-            }));
-        }
-        let as_is = exprs.len() == stream.schema.fields().len()
-            && exprs.iter().enumerate().all(|(index, expr)| as_column(expr) == Some(index));
-        if as_is {
-            return Ok((Stream { columns, ..stream }, places));
-        }
-        let projected = self.project(&stream, None, &exprs, kept, "project".into())?;
-        Ok((Stream { columns, ..projected }, places))
-    }
-
     /// The same rows, going by the time in column `time` of the rows.
     fn timed(&mut self, stream: Stream, time: usize) -> Result<Stream, PlanError> {
         if stream.time == Some(time) {
@@ -829,11 +533,6 @@ impl Emitter<'_> {
             self.graph.operator("window", "window", detail, vec![input], Arc::new(move || single(&spec)));
         Ok((node, node))
     }
-}
-
-fn rank_at(columns: &[Option<Expr>], index: usize) -> Result<usize, PlanError> {
-    let found = columns[index].as_ref().and_then(as_column);
-    found.ok_or_else(|| PlanError::new("the end of a window is missing"))
 }
 
 fn source_detail(connector: &str, schema: &SchemaRef) -> String {

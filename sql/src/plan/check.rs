@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use millstream_engine::suggest::did_you_mean;
-use sqlparser::ast::{self, Expr, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor};
+use sqlparser::ast::{self, Expr, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor};
 
 use super::context::Functions;
 use super::error::PlanError;
@@ -157,11 +157,18 @@ impl Visitor for Check<'_> {
 
 impl Check<'_> {
     fn set_expr(&self, body: &SetExpr) -> Flow {
-        let SetExpr::SetOperation { op, left, right, .. } = body else {
+        let SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
             return ControlFlow::Continue(());
         };
-        if *op != SetOperator::Union {
-            return refuse(format!("{op} is not supported yet"), right.span(), "join the two, or use UNION");
+        let distinct = *set_quantifier != SetQuantifier::All;
+        let known = matches!(op, SetOperator::Union)
+            || (distinct && matches!(op, SetOperator::Intersect | SetOperator::Except));
+        if !known {
+            return refuse(
+                format!("{op} {set_quantifier} is not supported"),
+                right.span(),
+                "leave ALL out: INTERSECT and EXCEPT give each row once",
+            );
         }
         self.set_expr(left)?;
         self.set_expr(right)
