@@ -1,8 +1,8 @@
 //! A folder of files as checkpoints and journals need it, so that a simulation can take a disk's place.
 //!
 //! Invariants of every implementation: bytes are safe once [`DiskFile::sync`] answers, names once [`Disk::sync`] does; a
-//! rename is whole or not there; what was not synced may be lost, torn or reordered by a power cut. [`Folder`] in
-//! folder.rs and the journal are written against this and nothing else.
+//! rename is whole or not there; what was not synced may be lost, torn or reordered by a power cut. The folder of
+//! checkpoints (folder.rs) and the journal are written against this and nothing else.
 
 pub(crate) mod folder;
 mod real;
