@@ -7,7 +7,6 @@
 //! after a reconnect. A record is how many bytes the payload had (u32), and the message as an MQTT 5 PUBLISH.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -201,7 +200,7 @@ impl Journaled {
             taken.acknowledge(connection, &self.acknowledged);
             self.acknowledged.clear();
         }
-        context.metrics.journal_bytes.store(self.journal.disk_bytes(), Ordering::Relaxed);
+        self.journal.report(&context.metrics);
         Ok(())
     }
 }
