@@ -72,6 +72,10 @@ pub struct OperatorMetrics {
     pub duplicates: Counter,
     /// Bytes of the journal on disk.
     pub journal_bytes: AtomicU64,
+    /// Times the journal's disk was made to sync.
+    pub journal_syncs: AtomicU64,
+    /// Damaged pieces of the journal that were set aside when it was opened.
+    pub journal_damaged: AtomicU64,
     /// Bytes waiting in the queues in front of this operator.
     pub queue_bytes: AtomicU64,
     watermark_ms: AtomicI64,
@@ -98,6 +102,8 @@ impl OperatorMetrics {
             reconnects: Counter::default(),
             duplicates: Counter::default(),
             journal_bytes: AtomicU64::new(0),
+            journal_syncs: AtomicU64::new(0),
+            journal_damaged: AtomicU64::new(0),
             queue_bytes: AtomicU64::new(0),
             watermark_ms: AtomicI64::new(WATERMARK_MIN_MS),
             link: AtomicU8::new(0),

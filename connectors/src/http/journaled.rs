@@ -6,7 +6,6 @@
 //! those. A record is its origin as JSON with its length (u32) in front, and the body.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -160,7 +159,7 @@ impl Journaled {
         while let Some((_, ticket, verdict)) = self.waiting.pop_front_if(|(number, ..)| *number <= safe) {
             ticket.answer(verdict);
         }
-        context.metrics.journal_bytes.store(self.journal.disk_bytes(), Ordering::Relaxed);
+        self.journal.report(&context.metrics);
         Ok(())
     }
 }

@@ -7,7 +7,6 @@
 //! after a reconnect. A record is how many bytes the payload had (u32), and the message as an MQTT 5 PUBLISH.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -18,6 +17,7 @@ use millstream_engine::{Error, InstanceContext, Result};
 
 use super::packets::{Incoming, Message, Publication, Version};
 use super::receive::Taken;
+use super::recent::Recent;
 use super::settings::Link;
 
 /// The form of what a checkpoint holds.
@@ -36,17 +36,13 @@ pub(super) struct Journaled {
     /// Recorded, and not acknowledged: (number, connection, packet id).
     waiting: VecDeque<(u64, u64, u16)>,
     acknowledged: Vec<u16>,
-    /// Packet ids that the broker may not know to be acknowledged, in order, at most `recent_max`.
-    recent: VecDeque<u16>,
-    recent_max: usize,
-    /// By packet id, the sum of the message that came with it; 0 is none.
-    sums: Vec<u64>,
+    /// Messages that the broker may not know to be acknowledged.
+    recent: Recent,
 }
 
 /// Topic and payload in one number.
 fn sum_of(message: &Message) -> u64 {
-    // Never 0, which stands for none.
-    (hash_bytes(&message.topic).rotate_left(1) ^ hash_bytes(&message.payload)) | 1
+    hash_bytes(&message.topic).rotate_left(1) ^ hash_bytes(&message.payload)
 }
 
 impl Journaled {
@@ -60,7 +56,7 @@ impl Journaled {
         }
         let Some(mut journal) = Journal::of(context, link.journal_bytes_max)? else { return Ok(None) };
         let replay = journal.replay();
-        let recent_max = match link.version {
+        let unacknowledged_max = match link.version {
             Version::V5 => link.receive_maximum.into(),
             // The broker does not say how many it sends ahead.
             Version::V311 => usize::from(u16::MAX),
@@ -73,9 +69,7 @@ impl Journaled {
             records: BytesMut::new(),
             waiting: VecDeque::new(),
             acknowledged: Vec::new(),
-            recent: VecDeque::new(),
-            recent_max,
-            sums: vec![0; usize::from(u16::MAX) + 1],
+            recent: Recent::new(unacknowledged_max),
         }))
     }
 
@@ -93,7 +87,7 @@ impl Journaled {
         for _ in 0..bytes.try_get_u32_le().map_err(broken)? {
             let (packet_id, sum) =
                 (bytes.try_get_u16_le().map_err(broken)?, bytes.try_get_u64_le().map_err(broken)?);
-            self.remember(packet_id, sum);
+            self.recent.remember(packet_id, sum);
         }
         self.journal.go_on_behind(self.counted, self.counted);
         self.replay = self.replay.take().map(|replay| replay.behind(self.counted));
@@ -106,9 +100,9 @@ impl Journaled {
         bytes.put_u8(STATE_VERSION);
         bytes.put_u64_le(self.counted);
         bytes.put_u32_le(self.recent.len() as u32);
-        for packet_id in &self.recent {
-            bytes.put_u16_le(*packet_id);
-            bytes.put_u64_le(self.sums[usize::from(*packet_id)]);
+        for (packet_id, sum) in self.recent.all() {
+            bytes.put_u16_le(packet_id);
+            bytes.put_u64_le(sum);
         }
         state.put_blob(bytes);
         self.journal.on_snapshot(self.counted);
@@ -117,14 +111,6 @@ impl Journaled {
     /// The checkpoint of the last snapshot is complete.
     pub fn on_checkpoint_complete(&mut self) {
         self.journal.on_checkpoint_complete();
-    }
-
-    fn remember(&mut self, packet_id: u16, sum: u64) {
-        if self.recent.len() >= self.recent_max {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(packet_id);
-        self.sums[usize::from(packet_id)] = sum;
     }
 
     /// The next message of an earlier run.
@@ -139,7 +125,7 @@ impl Journaled {
         };
         let message = read(&record)
             .ok_or_else(|| Error::state(format!("record {number} of the journal is no message")))?;
-        self.remember(message.packet_id, sum_of(&message));
+        self.recent.remember(message.packet_id, sum_of(&message));
         self.counted = number;
         Ok(Some(Message { packet_id: 0, ..message }))
     }
@@ -151,7 +137,7 @@ impl Journaled {
 
     /// True if the broker sends again what was taken already: its rows must not be emitted once more.
     pub fn knows(&mut self, message: &Message, connection: u64) -> bool {
-        let is_known = message.duplicate && self.sums[usize::from(message.packet_id)] == sum_of(message);
+        let is_known = message.duplicate && self.recent.knows(message.packet_id, sum_of(message));
         if is_known {
             // Safe at the latest when all that was recorded by now is.
             self.waiting.push_back((self.counted, connection, message.packet_id));
@@ -191,7 +177,7 @@ impl Journaled {
         }
         drop(journal);
         for (packet_id, sum, _) in &staged {
-            self.remember(*packet_id, *sum);
+            self.recent.remember(*packet_id, *sum);
         }
         self.records.clear();
         self.staged = staged;
@@ -214,7 +200,7 @@ impl Journaled {
             taken.acknowledge(connection, &self.acknowledged);
             self.acknowledged.clear();
         }
-        context.metrics.journal_bytes.store(self.journal.disk_bytes(), Ordering::Relaxed);
+        self.journal.report(&context.metrics);
         Ok(())
     }
 }

@@ -70,6 +70,7 @@ mod prepare;
 mod properties;
 mod publish;
 mod receive;
+mod recent;
 mod refusal;
 mod settings;
 mod sink;

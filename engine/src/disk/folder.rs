@@ -64,6 +64,8 @@ impl Folder {
                 self.remove(&name)?;
             }
         }
+        // A killed run may have renamed and not synced: what is gone on from must be there after a power cut too.
+        self.disk.sync().map_err(|error| self.failed("sync", "", &error))?;
         Ok(self)
     }
 

@@ -18,9 +18,21 @@ impl RealDisk {
     /// # Errors
     /// The system's.
     pub fn open(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path)?;
+        make(path)?;
         Ok(Self { path: path.to_owned() })
     }
+}
+
+/// Makes a folder and those above it; their names are safe afterwards.
+fn make(path: &Path) -> Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().unwrap_or(Path::new(""));
+    make(above)?;
+    fs::create_dir_all(path)?;
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    File::open(above)?.sync_all()
 }
 
 impl Disk for RealDisk {

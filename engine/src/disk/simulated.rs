@@ -2,11 +2,13 @@
 //!
 //! Bytes and names are safe only after their sync. At a [`SimulatedDisk::cut_power`] of what was not synced any part may
 //! stay: of a file's new bytes sectors in any order, the others as zeros or as noise; of the changes of names any. One seed
-//! makes all of it, so a run is repeated by its seed. Faults: a sync that fails once (and keeps nothing of what it was for),
-//! a full disk that takes half of what is appended.
+//! makes all of it, so a run is repeated by its seed. Faults: a sync that fails once (bytes it was for are read as they
+//! should be, and no later sync makes them safe, as Linux does it), a full disk that takes half of what is appended. A
+//! process that is killed without a power cut finds everything as it was, safe or not.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -41,6 +43,25 @@ impl Random {
 struct Inode {
     safe: Vec<u8>,
     now: Vec<u8>,
+    /// Bytes of `now` that a failed sync was for.
+    lost: Vec<Range<usize>>,
+}
+
+impl Inode {
+    fn sync(&mut self, done: Result<()>) -> Result<()> {
+        if done.is_err() {
+            self.lost.push(self.safe.len().min(self.now.len())..self.now.len());
+            return done;
+        }
+        self.safe.clone_from(&self.now);
+        self.lost.iter().for_each(|lost| self.safe[lost.clone()].fill(0));
+        Ok(())
+    }
+
+    fn truncate(&mut self, bytes: usize) {
+        self.now.truncate(bytes);
+        self.lost.iter_mut().for_each(|lost| *lost = lost.start.min(bytes)..lost.end.min(bytes));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +104,17 @@ impl SimulatedDisk {
         Self { state: Arc::new(Mutex::new(after)) }
     }
 
+    /// What a process that was killed finds, with the power cut or not; without faults.
+    pub fn restart(self, random: &mut Random) -> Self {
+        if random.one_in(2) {
+            return self.cut_power(random);
+        }
+        let mut state = self.state.lock();
+        (state.room, state.fails_in) = (None, None);
+        drop(state);
+        self
+    }
+
     /// Only `bytes` more can be appended; `None` is room enough.
     pub fn set_room(&self, bytes: Option<usize>) {
         self.state.lock().room = bytes;
@@ -123,7 +155,7 @@ fn torn(inode: &Inode, random: &mut Random) -> Inode {
             at = end;
         }
     }
-    Inode { now: left.clone(), safe: left }
+    Inode { now: left.clone(), safe: left, lost: Vec::new() }
 }
 
 fn missing(name: &str) -> Error {
@@ -194,10 +226,9 @@ impl Disk for SimulatedDisk {
     fn truncate(&self, name: &str, bytes: u64) -> Result<()> {
         let mut state = self.state.lock();
         let inode = *state.names.get(name).ok_or_else(|| missing(name))?;
-        state.inodes[inode].now.truncate(bytes as usize);
-        state.sync()?;
-        state.inodes[inode].safe = state.inodes[inode].now.clone();
-        Ok(())
+        state.inodes[inode].truncate(bytes as usize);
+        let done = state.sync();
+        state.inodes[inode].sync(done)
     }
 
     fn sync(&self) -> Result<()> {
@@ -226,15 +257,13 @@ impl DiskFile for SimulatedFile {
     }
 
     fn truncate(&mut self, bytes: u64) -> Result<()> {
-        self.state.lock().inodes[self.inode].now.truncate(bytes as usize);
+        self.state.lock().inodes[self.inode].truncate(bytes as usize);
         Ok(())
     }
 
     fn sync(&mut self) -> Result<()> {
         let mut state = self.state.lock();
-        state.sync()?;
-        let now = state.inodes[self.inode].now.clone();
-        state.inodes[self.inode].safe = now;
-        Ok(())
+        let done = state.sync();
+        state.inodes[self.inode].sync(done)
     }
 }

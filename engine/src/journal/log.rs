@@ -1,8 +1,10 @@
 //! The journal's files: segments that are written one after the other and taken away as a whole.
 //!
 //! Invariants: a record counts as safe only after its segment, and the name of it, were synced. What a power cut left
-//! half written at the end of the last segment is cut off: it never counted. Damage to what was safe is none of a power
-//! cut: the segment goes aside as it is (`damaged-…`), its good records stay, and it is said and counted. A full disk
+//! half written at the end of the last segment is cut off: it never counted. What a killed run wrote may be in memory
+//! only, and after a failed sync no later one tells; so the last segment is written anew when it is opened, before what it
+//! holds counts as safe. Damage to what was safe is none of a power cut: the segment goes aside as it is
+//! (`damaged-…`), its good records stay, and it is said and counted. A full disk
 //! leaves everything as it was, to be tried again; a failed sync ends it. No thread, no clock: journal/mod.rs has them,
 //! and a simulation drives this as it likes.
 
@@ -123,13 +125,15 @@ impl Log {
         } else if !found.gaps.is_empty() {
             self.set_aside(&name, &bytes, &found.records, "its end was written in part")?;
             good = HEAD_BYTES + found.records.iter().map(|record| record.frame.len()).sum::<usize>();
-        } else if found.tail.is_some() {
+        } else if found.tail.is_some() || next.is_none() {
             let cut = bytes.len() - good;
-            tracing::warn!(
-                "the journal {} ended in {cut} bytes that are no record: cut off",
-                self.disk.place(&name)
-            );
-            self.disk.truncate(&name, good as u64).map_err(|error| self.failed("cut", &name, &error))?;
+            if cut > 0 {
+                tracing::warn!(
+                    "the journal {} ended in {cut} bytes that are no record: cut off",
+                    self.disk.place(&name)
+                );
+            }
+            self.renew(&name, &bytes[..good]).map_err(|error| self.failed("renew", &name, &error))?;
         }
         match found.records.last() {
             None => self.disk.remove(&name).map_err(|error| self.failed("remove", &name, &error))?,
@@ -150,20 +154,11 @@ impl Log {
             self.disk.place(&aside),
             good.len()
         );
-        let write = |name: &str, parts: &mut dyn Iterator<Item = &[u8]>| {
-            let temporary = format!("{name}{TEMPORARY}");
-            let mut file = self.disk.create(&temporary)?;
-            for part in parts {
-                file.append(part)?;
-            }
-            file.sync()?;
-            self.disk.rename(&temporary, name)
-        };
-        let done = write(&aside, &mut std::iter::once(bytes)).and_then(|()| match good {
+        let done = self.write(&aside, &mut std::iter::once(bytes)).and_then(|()| match good {
             [] => self.disk.remove(name),
             _ => {
                 let head = std::iter::once(&bytes[..HEAD_BYTES]);
-                write(name, &mut head.chain(good.iter().map(|record| &bytes[record.frame.clone()])))
+                self.write(name, &mut head.chain(good.iter().map(|record| &bytes[record.frame.clone()])))
             }
         });
         done.and_then(|()| self.disk.sync()).map_err(|error| self.failed("set aside", name, &error))?;
@@ -174,6 +169,30 @@ impl Log {
             self.disk.remove(oldest).map_err(|error| self.failed("remove", oldest, &error))?;
         }
         Ok(())
+    }
+
+    /// Makes a segment hold `good` and nothing else, safely.
+    fn renew(&self, name: &str, good: &[u8]) -> io::Result<()> {
+        match self.write(name, &mut std::iter::once(good)) {
+            // Its own bytes can be synced without room for a second copy, which is as good unless an earlier sync failed.
+            Err(error) if !is_lasting(&error) => {
+                self.disk.remove(&format!("{name}{TEMPORARY}"))?;
+                self.disk.truncate(name, good.len() as u64)?;
+            }
+            done => done?,
+        }
+        self.disk.sync()
+    }
+
+    /// Makes `name` a file of `parts`; its name is safe after the next sync of names.
+    fn write(&self, name: &str, parts: &mut dyn Iterator<Item = &[u8]>) -> io::Result<()> {
+        let temporary = format!("{name}{TEMPORARY}");
+        let mut file = self.disk.create(&temporary)?;
+        for part in parts {
+            file.append(part)?;
+        }
+        file.sync()?;
+        self.disk.rename(&temporary, name)
     }
 
     /// The highest number that was given.
@@ -255,6 +274,11 @@ impl Log {
     /// # Errors
     /// If a segment cannot be taken away.
     pub fn release(&mut self, number: u64) -> Result<bool> {
+        // One that is full and wholly released may be all that takes the room a next commit waits for.
+        let limit = self.limits.segment_bytes;
+        if self.open.as_ref().is_some_and(|open| open.last <= number && open.bytes >= limit) {
+            self.close();
+        }
         let mut is_less = false;
         while self.closed.front().is_some_and(|closed| closed.last <= number) {
             let Some(closed) = self.closed.pop_front() else { break };
@@ -267,14 +291,14 @@ impl Log {
 
     /// Reads what an earlier run left behind `number`, in order.
     pub fn replay(&self, number: u64) -> Replay {
-        let segments = self.closed.iter().filter(|closed| closed.last > number).map(|closed| closed.first);
         Replay {
             disk: Arc::clone(&self.disk),
-            segments: segments.collect(),
+            segments: self.closed.clone(),
             records: Vec::new().into_iter(),
             bytes: Bytes::new(),
-            last: number,
+            last: 0,
         }
+        .behind(number)
     }
 
     fn failed(&self, what: &str, name: &str, error: &io::Error) -> Error {
@@ -301,7 +325,7 @@ fn is_lasting(error: &io::Error) -> bool {
 /// Records of an earlier run, a segment in memory at a time.
 pub struct Replay {
     disk: Arc<dyn Disk>,
-    segments: VecDeque<u64>,
+    segments: VecDeque<Closed>,
     bytes: Bytes,
     records: std::vec::IntoIter<Record>,
     last: u64,
@@ -312,6 +336,8 @@ impl Replay {
     #[must_use]
     pub fn behind(mut self, number: u64) -> Self {
         self.last = self.last.max(number);
+        // Not read: they may be released, and so be away, before their turn comes.
+        self.segments.retain(|closed| closed.last > number);
         self
     }
 
@@ -323,7 +349,7 @@ impl Replay {
                     return Ok(Some((record.number, self.bytes.slice(record.payload()))));
                 }
             }
-            let Some(first) = self.segments.pop_front() else { return Ok(None) };
+            let Some(Closed { first, .. }) = self.segments.pop_front() else { return Ok(None) };
             let name = name_of(first);
             let unreadable = |why: String| {
                 Error::state(format!("the journal {} cannot be read: {why}", self.disk.place(&name)))

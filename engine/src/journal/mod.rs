@@ -30,6 +30,7 @@ use crate::clock::ClockRef;
 use crate::context::InstanceContext;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
+use crate::metrics::OperatorMetrics;
 use crate::options::{OptionSpec, Options};
 use crate::park::Signal;
 
@@ -49,8 +50,9 @@ pub fn bytes_max(options: &Options) -> Result<u64> {
     Ok(options.size_bytes(JOURNAL_OPTION.key)?.map_or(256 << 20, |bytes| bytes as u64))
 }
 
-/// A segment is this part of the whole.
+/// A segment is this part of the whole, at most [`SEGMENT_BYTES_MAX`]: one is in memory while it is replayed.
 const SEGMENTS: u64 = 32;
+const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 /// Bytes that wait to be written.
 pub const BUFFER_BYTES_MAX: usize = 4 << 20;
 /// How soon a full disk is tried again.
@@ -85,7 +87,9 @@ struct Shared {
     bell: Condvar,
     safe: AtomicU64,
     disk_bytes: AtomicU64,
+    /// Damaged segments that were set aside when it was opened.
     damaged: AtomicU64,
+    /// How often the disk was made to sync.
     syncs: AtomicU64,
     worker: Arc<Signal>,
     clock: ClockRef,
@@ -109,7 +113,7 @@ impl Journal {
     /// If its folder cannot be used.
     pub fn of(context: &InstanceContext, bytes_max: u64) -> Result<Option<Self>> {
         let Some(folder) = &context.journal_folder else { return Ok(None) };
-        let limits = Limits { bytes_max, segment_bytes: (bytes_max / SEGMENTS).max(4_096) };
+        let limits = Limits { bytes_max, segment_bytes: (bytes_max / SEGMENTS).min(SEGMENT_BYTES_MAX) };
         Self::open(folder, limits, Arc::clone(&context.waker), Arc::clone(&context.clock)).map(Some)
     }
 
@@ -161,9 +165,11 @@ impl Journal {
     }
 
     /// A checkpoint that counts records up to `counted`, and knows of them up to `known`, was restored: no other record
-    /// gets such a number. Before anything is appended.
+    /// gets such a number, and those that it counts are safe in it, though a kill may have kept them from the journal.
+    /// Before anything is appended.
     pub fn go_on_behind(&mut self, counted: u64, known: u64) {
         (self.snapshot, self.complete) = (counted, counted);
+        self.shared.safe.fetch_max(counted, Ordering::AcqRel);
         let mut inner = self.shared.inner.lock();
         inner.last = inner.last.max(known);
     }
@@ -219,19 +225,15 @@ impl Journal {
         self.shared.bell.notify_one();
     }
 
-    /// Bytes on disk.
-    pub fn disk_bytes(&self) -> u64 {
-        self.shared.disk_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Damaged segments that were set aside when it was opened.
-    pub fn damaged(&self) -> u64 {
-        self.shared.damaged.load(Ordering::Relaxed)
-    }
-
-    /// How often the disk was made to sync.
-    pub fn syncs(&self) -> u64 {
-        self.shared.syncs.load(Ordering::Relaxed)
+    /// Shows in `metrics` how it stands.
+    pub fn report(&self, metrics: &OperatorMetrics) {
+        for (shown, own) in [
+            (&metrics.journal_bytes, &self.shared.disk_bytes),
+            (&metrics.journal_syncs, &self.shared.syncs),
+            (&metrics.journal_damaged, &self.shared.damaged),
+        ] {
+            shown.store(own.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }
 

@@ -109,7 +109,7 @@ pub fn record_at(segment: &[u8], salt: u32, at: usize, last: u64) -> Option<Reco
     let head = segment.get(at..at + FRAME_BYTES)?;
     let (length, number) = (u32_at(head, 0) as usize, u64_at(head, 8));
     // So few numbers are possible that a search costs next to nothing.
-    let is_near = number > last && number - last <= segment.len() as u64 || last == 0;
+    let is_near = number > last && number - last <= segment.len() as u64;
     let frame = at..at.checked_add(FRAME_BYTES + length.min(PAYLOAD_BYTES_MAX + 1))?;
     let bytes = segment.get(frame.clone()).filter(|_| is_near && length <= PAYLOAD_BYTES_MAX)?;
     (sum(bytes, salt) == u32_at(head, 4)).then_some(Record {

@@ -99,7 +99,8 @@ fn no_bit_changes_unseen() {
     }
 }
 
-/// Random lives of a journal: appended to, released, its disk full, its syncs failing, its power cut, again and again.
+/// Random lives of a journal: appended to, released, its disk full, its syncs failing, its process killed, its power cut,
+/// again and again.
 /// What was said to be safe is there after each cut, as it was written and in order, and nothing that never was.
 #[test]
 fn power_cuts_lose_nothing_that_was_safe() {
@@ -147,7 +148,7 @@ fn power_cuts_lose_nothing_that_was_safe() {
                     }
                 }
             }
-            disk = disk.cut_power(&mut random);
+            disk = disk.restart(&mut random);
         }
     }
 }
@@ -172,7 +173,11 @@ fn records_become_safe_and_ring_and_their_room_comes_back() {
             std::thread::yield_now();
         }
     }
-    assert!(journal.disk_bytes() >= 2_000 && journal.syncs() >= 1 && last > 20);
+    let metrics = OperatorMetrics::new("source", "memory", 0);
+    journal.report(&metrics);
+    let [bytes, syncs] =
+        [&metrics.journal_bytes, &metrics.journal_syncs].map(|of| of.load(Ordering::Relaxed));
+    assert!(bytes >= 2_000 && syncs >= 1 && last > 20);
     journal.release(last);
     while !journal.has_room() {
         std::thread::yield_now();
@@ -189,4 +194,46 @@ fn records_become_safe_and_ring_and_their_room_comes_back() {
 fn a_journals_folder_has_a_name_that_any_disk_takes() {
     let folder = folder(Path::new("/state"), "plant/1 .ä", 2);
     assert_eq!(folder, Path::new("/state/journal-plant%2f1%20%2e%c3%a4-2"));
+}
+
+/// However small the limit: what is released makes room, a commit that is larger than everything included.
+#[test]
+fn a_journal_with_little_room_goes_on_when_all_of_it_is_released() {
+    for bytes_max in [1, 100, 4_096, 100_000] {
+        let limits = Limits { bytes_max, segment_bytes: bytes_max / SEGMENTS };
+        let mut log = Log::open(Arc::new(SimulatedDisk::default()), limits).unwrap();
+        for round in 0..3 {
+            let (first, last) = (round * 2_000 + 1, round * 2_000 + 2_000);
+            log.commit(&mut frames(first..last + 1), last, 7).unwrap();
+            assert!(log.bytes() >= bytes_max);
+            log.release(last).unwrap();
+            assert_eq!(log.bytes(), 0);
+        }
+    }
+}
+
+/// A checkpoint may count records that a kill kept from the journal: their senders send again and must be answered,
+/// or nobody sends anything else.
+#[test]
+fn what_a_restored_checkpoint_counts_is_safe() {
+    let (disk, clock) = (SimulatedDisk::default(), Arc::new(SystemClock::default()));
+    let mut journal = Journal::on(Arc::new(disk), SMALL, Arc::default(), clock).unwrap();
+    assert_eq!(journal.safe().unwrap(), 0);
+    journal.go_on_behind(40, 41);
+    assert_eq!((journal.safe().unwrap(), journal.last()), (40, 41));
+}
+
+/// Segments that the restored checkpoint counts are given back while later ones are replayed.
+#[test]
+fn what_is_released_is_not_replayed() {
+    let disk = SimulatedDisk::default();
+    let mut log = Log::open(Arc::new(disk.clone()), SMALL).unwrap();
+    for n in 1..60 {
+        log.commit(&mut frames(n..n + 1), n, 7).unwrap();
+    }
+    drop(log);
+    let mut log = Log::open(Arc::new(disk), SMALL).unwrap();
+    let mut replay = log.replay(0).behind(40);
+    assert!(log.release(40).unwrap());
+    assert_eq!(replay.next().unwrap().unwrap().0, 41);
 }

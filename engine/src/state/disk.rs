@@ -281,7 +281,7 @@ mod tests {
                     }
                     complete = tried;
                 }
-                disk = disk.cut_power(&mut random);
+                disk = disk.restart(&mut random);
             }
         }
     }

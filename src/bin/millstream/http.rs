@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -189,6 +190,17 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("reconnects_total", "Connections made after the first.", |m| m.reconnects.get()),
 ];
 
+/// What sources show that keep a journal.
+const JOURNAL: &[(&str, &str, &str, Read)] = &[
+    ("journal_bytes", "gauge", "Bytes of the source's journal on disk.", |m| m.journal_bytes.load(Relaxed)),
+    ("journal_syncs_total", "counter", "Times the journal's disk was made to sync.", |m| {
+        m.journal_syncs.load(Relaxed)
+    }),
+    ("journal_damaged_total", "counter", "Damaged pieces of the journal that were set aside.", |m| {
+        m.journal_damaged.load(Relaxed)
+    }),
+];
+
 /// All counters in Prometheus' text format.
 fn metrics(pipeline: &Pipeline, live: &Live) -> String {
     let mut out = String::with_capacity(8_192);
@@ -218,13 +230,12 @@ fn metrics(pipeline: &Pipeline, live: &Live) -> String {
         Some(format!("{:.6}", m.busy_ns.get() as f64 / 1e9))
     });
     family("queue_bytes", "gauge", "Bytes waiting in front of the operator.", &|m| {
-        Some(m.queue_bytes.load(std::sync::atomic::Ordering::Relaxed).to_string())
+        Some(m.queue_bytes.load(Relaxed).to_string())
     });
     if pipeline.state_folder().is_some() {
-        family("journal_bytes", "gauge", "Bytes of the source's journal on disk.", &|m| {
-            let bytes = m.journal_bytes.load(std::sync::atomic::Ordering::Relaxed);
-            (m.kind == "source").then(|| bytes.to_string())
-        });
+        for (name, kind, help, read) in JOURNAL {
+            family(name, kind, help, &|m| (m.kind == "source").then(|| read(m).to_string()));
+        }
     }
     let now_ms = pipeline.clock().now_ms();
     family("watermark_lag_seconds", "gauge", "How far the watermark is behind the clock.", &|m| {
