@@ -373,12 +373,12 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
             Some(Element::Barrier(epoch))
         }
         Pending::End => {
+            let mut state = StateWriter::default();
             if let Body::Sink(sink) = &mut node.body
-                && sink.finish().map_err(|error| error.at(&operator))? == Ready::NotYet
+                && sink.on_end(&mut state).map_err(|error| error.at(&operator))? == Ready::NotYet
             {
                 return Ok(false);
             }
-            let mut state = StateWriter::default();
             match &mut node.body {
                 Body::Source(source) => source.snapshot(&mut state)?,
                 Body::Operator(operator) => operator.snapshot(&mut state)?,
@@ -420,18 +420,24 @@ fn forward(nodes: &mut [Node], base: usize, at: usize, element: &Element, run: &
 pub(crate) struct Chain {
     nodes: Vec<Node>,
     run: Run,
+    /// The epoch of the last barrier that came to the head.
+    barrier: Epoch,
 }
 
 impl Chain {
     pub fn new(nodes: Vec<Node>, clock: ClockRef, checkpoints: Arc<Checkpoints>) -> Self {
+        let barrier = checkpoints.requested();
         let run = Run { clock, checkpoints, input_clock_ms: WATERMARK_MIN_MS, ingested_ns: 0, child_ns: 0 };
-        Self { nodes, run }
+        Self { nodes, run, barrier }
     }
 
     /// Feeds the head with one element that came through a channel whose watermark is `clock_ms`.
     pub fn feed(&mut self, port: usize, element: Element, clock_ms: i64) -> Result<()> {
         self.run.input_clock_ms = clock_ms;
         self.run.child_ns = 0;
+        if let Element::Barrier(epoch) = &element {
+            self.barrier = *epoch;
+        }
         match element {
             Element::Batch(batch) => deliver_batch(&mut self.nodes, 0, 0, port, batch, &mut self.run),
             control => deliver_control(&mut self.nodes, 0, 0, &control, &mut self.run),
@@ -459,11 +465,20 @@ impl Chain {
     /// True while an exchange or sink below has no room: the stage must not run.
     pub fn is_blocked(&mut self) -> bool {
         let mut blocked = false;
+        let awaits_barrier = self.run.checkpoints.requested() > self.barrier;
         for node in &mut self.nodes {
             // No short cut: asking a full exchange is also what makes its consumer wake us.
             blocked |= match &mut node.body {
                 Body::Exchange(exchange) => exchange.is_full(),
-                Body::Sink(sink) => !sink.is_ready(),
+                Body::Sink(sink) if sink.is_ready() => false,
+                // Holding back the barrier that the sink waits for would be for ever.
+                Body::Sink(sink) if sink.wants_checkpoint() => {
+                    if !awaits_barrier {
+                        self.run.checkpoints.hurry();
+                    }
+                    !awaits_barrier
+                }
+                Body::Sink(_) => true,
                 _ => false,
             };
         }
@@ -556,21 +571,32 @@ impl Chain {
         for node in &mut self.nodes {
             match &mut node.body {
                 Body::Source(source) if !node.ended => source.on_checkpoint_complete(epoch)?,
-                Body::Sink(sink) if !node.ended => sink.on_checkpoint_complete(epoch)?,
+                Body::Sink(sink) => {
+                    sink.on_checkpoint_complete(epoch).map_err(|error| error.at(&node.metrics.operator))?
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// True when the end has passed every node and everything sent has left.
+    /// True when the end has passed every node, everything sent has left, and sinks have committed it.
     pub fn is_finished(&mut self) -> bool {
         self.nodes.iter_mut().all(|node| {
             node.ended
                 && match &mut node.body {
                     Body::Exchange(exchange) => exchange.is_flushed(),
+                    Body::Sink(sink) => sink.is_committed(),
                     _ => true,
                 }
+        })
+    }
+
+    /// True when no sink has something left that a complete epoch lets it commit.
+    pub fn is_committed(&self) -> bool {
+        self.nodes.iter().all(|node| match &node.body {
+            Body::Sink(sink) => sink.is_committed(),
+            _ => true,
         })
     }
 

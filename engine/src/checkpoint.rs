@@ -3,7 +3,8 @@
 //! A trigger raises `requested`; every source stage sees it between two polls, snapshots and sends a barrier down;
 //! gates align barriers; each operator instance puts its state here when the barrier has passed it. When all have,
 //! the store makes the epoch the one to restore from, and sources and sinks are told. An instance that ended gives
-//! its last state once, and it becomes part of every later epoch; when the job ends in order, these are its last one.
+//! its last state once, and it becomes part of every later epoch; when all have ended, these are the job's last one,
+//! which sinks that commit with checkpoints wait for.
 //!
 //! A store on disk takes its time, so a thread of the job ([`Checkpoints::attend`]) completes epochs there, and starts
 //! them at an interval; one is under way at a time. A job that is suspended takes nothing in behind the barrier of its
@@ -11,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -29,6 +30,8 @@ pub(crate) struct Checkpoints {
     completed: AtomicU64,
     /// Sources send nothing behind the barrier of this epoch.
     last: AtomicU64,
+    /// The next epoch is wanted without waiting for the interval.
+    hurried: AtomicBool,
     inner: Mutex<Inner>,
     changed: Condvar,
     wake: Vec<Arc<Signal>>,
@@ -45,6 +48,8 @@ struct Inner {
     to_complete: Option<Epoch>,
     /// The job is to stop behind its next epoch.
     suspending: bool,
+    /// Every instance has ended, and what they left is the last epoch.
+    is_last: bool,
     failed: Option<Error>,
     over: bool,
 }
@@ -61,12 +66,14 @@ impl Checkpoints {
             requested: AtomicU64::new(first),
             completed: AtomicU64::new(first),
             last: AtomicU64::new(Epoch::MAX),
+            hurried: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 instances,
                 missing: BTreeMap::new(),
                 retired: Vec::new(),
                 to_complete: None,
                 suspending: false,
+                is_last: false,
                 failed: None,
                 over: false,
             }),
@@ -96,7 +103,7 @@ impl Checkpoints {
     }
 
     fn trigger_locked(&self, inner: &mut Inner) -> Result<Option<Epoch>> {
-        if inner.over || !inner.missing.is_empty() || inner.to_complete.is_some() {
+        if inner.over || inner.is_last || !inner.missing.is_empty() || inner.to_complete.is_some() {
             return Ok(None);
         }
         let epoch = self.requested() + 1;
@@ -112,6 +119,7 @@ impl Checkpoints {
             // Before the request, so that a source that sees the one sees the other.
             self.last.store(epoch, Ordering::Release);
         }
+        self.hurried.store(false, Ordering::Release);
         self.requested.store(epoch, Ordering::Release);
         self.wake.iter().for_each(|signal| signal.notify());
         Ok(Some(epoch))
@@ -139,7 +147,23 @@ impl Checkpoints {
             self.answered(&mut inner, epoch)?;
         }
         inner.retired.push((operator.to_owned(), instance, snapshot));
+        if inner.retired.len() >= inner.instances {
+            if self.store.is_durable() {
+                self.changed.notify_all();
+            } else {
+                self.complete_last(&mut inner)?;
+            }
+        }
         Ok(())
+    }
+
+    /// A sink waits for the next epoch: it is to come at once, or as soon as the one under way is complete.
+    pub fn hurry(&self) {
+        if !self.hurried.swap(true, Ordering::AcqRel) {
+            // Behind the lock, so that the thread is not between looking and waiting.
+            let _inner = self.inner.lock();
+            self.changed.notify_all();
+        }
     }
 
     fn answered(&self, inner: &mut Inner, epoch: Epoch) -> Result<()> {
@@ -185,16 +209,19 @@ impl Checkpoints {
                 MutexGuard::unlocked(&mut inner, || self.complete(epoch))?;
                 inner.to_complete = None;
             }
+            if inner.retired.len() >= inner.instances {
+                self.complete_last(&mut inner)?;
+            }
             let completed = self.completed();
             if self.ends_with(completed) {
                 return Ok(Some(completed));
             }
             if inner.over {
-                return self.complete_last(&mut inner).map(|()| None);
+                return Ok(None);
             }
             let now_ns = clock.monotonic_ns();
             let is_due = due_ns.is_some_and(|due_ns| due_ns <= now_ns);
-            if inner.suspending || is_due {
+            if inner.suspending || is_due || self.hurried.load(Ordering::Acquire) {
                 // One that is still under way when the next is due makes that one later, not two.
                 self.trigger_locked(&mut inner)?;
                 due_ns = interval_ns.map(|ns| now_ns.saturating_add(ns));
@@ -211,15 +238,15 @@ impl Checkpoints {
 
     /// A job whose every instance came to its end leaves that as its last epoch: what is run again goes on from there,
     /// which for sources that have ended is to do nothing.
-    fn complete_last(&self, inner: &mut Inner) -> Result<()> {
-        if inner.failed.is_some() || inner.retired.len() < inner.instances {
+    fn complete_last(&self, inner: &mut MutexGuard<'_, Inner>) -> Result<()> {
+        if std::mem::replace(&mut inner.is_last, true) {
             return Ok(());
         }
         let epoch = self.requested() + 1;
         for (operator, instance, snapshot) in std::mem::take(&mut inner.retired) {
             self.store.put(epoch, &operator, instance, snapshot)?;
         }
-        self.complete(epoch)
+        MutexGuard::unlocked(inner, || self.complete(epoch))
     }
 
     /// The job is over: nobody answers any more.

@@ -97,4 +97,25 @@ pub trait Sink: Send {
     fn last_state(&mut self, _state: &mut StateWriter) -> Result<()> {
         Ok(())
     }
+
+    /// Nothing more will come, to a sink that commits with checkpoints: as at a barrier, what is left goes into `state`,
+    /// and is committed when the job's last epoch is complete. Called as [`Sink::on_barrier`] is. Sinks that deliver at
+    /// once have [`Sink::finish`].
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn on_end(&mut self, _state: &mut StateWriter) -> Result<Ready> {
+        self.finish()
+    }
+
+    /// False while something waits to be committed. The job's end waits for it, behind its last epoch.
+    fn is_committed(&self) -> bool {
+        true
+    }
+
+    /// True when the sink is not ready because it holds all the uncommitted rows it may: a checkpoint is then taken at
+    /// once, and while its barrier is on the way the sink is given the rows before it all the same.
+    fn wants_checkpoint(&self) -> bool {
+        false
+    }
 }
