@@ -79,6 +79,8 @@ impl Node {
 pub(crate) struct Run {
     pub clock: ClockRef,
     pub checkpoints: Arc<Checkpoints>,
+    /// The epoch of the last barrier that came to the head.
+    barrier: Epoch,
     /// Watermark of the channel (or assigner) that the rows under way came through.
     input_clock_ms: i64,
     /// Stamp of what is under way.
@@ -375,7 +377,8 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
         Pending::End => {
             let mut state = StateWriter::default();
             if let Body::Sink(sink) = &mut node.body
-                && sink.on_end(&mut state).map_err(|error| error.at(&operator))? == Ready::NotYet
+                && sink.on_end(run.barrier + 1, &mut state).map_err(|error| error.at(&operator))?
+                    == Ready::NotYet
             {
                 return Ok(false);
             }
@@ -420,15 +423,20 @@ fn forward(nodes: &mut [Node], base: usize, at: usize, element: &Element, run: &
 pub(crate) struct Chain {
     nodes: Vec<Node>,
     run: Run,
-    /// The epoch of the last barrier that came to the head.
-    barrier: Epoch,
 }
 
 impl Chain {
     pub fn new(nodes: Vec<Node>, clock: ClockRef, checkpoints: Arc<Checkpoints>) -> Self {
         let barrier = checkpoints.requested();
-        let run = Run { clock, checkpoints, input_clock_ms: WATERMARK_MIN_MS, ingested_ns: 0, child_ns: 0 };
-        Self { nodes, run, barrier }
+        let run = Run {
+            clock,
+            checkpoints,
+            barrier,
+            input_clock_ms: WATERMARK_MIN_MS,
+            ingested_ns: 0,
+            child_ns: 0,
+        };
+        Self { nodes, run }
     }
 
     /// Feeds the head with one element that came through a channel whose watermark is `clock_ms`.
@@ -436,7 +444,7 @@ impl Chain {
         self.run.input_clock_ms = clock_ms;
         self.run.child_ns = 0;
         if let Element::Barrier(epoch) = &element {
-            self.barrier = *epoch;
+            self.run.barrier = *epoch;
         }
         match element {
             Element::Batch(batch) => deliver_batch(&mut self.nodes, 0, 0, port, batch, &mut self.run),
@@ -465,7 +473,7 @@ impl Chain {
     /// True while an exchange or sink below has no room: the stage must not run.
     pub fn is_blocked(&mut self) -> bool {
         let mut blocked = false;
-        let awaits_barrier = self.run.checkpoints.requested() > self.barrier;
+        let awaits_barrier = self.run.checkpoints.requested() > self.run.barrier;
         for node in &mut self.nodes {
             // No short cut: asking a full exchange is also what makes its consumer wake us.
             blocked |= match &mut node.body {

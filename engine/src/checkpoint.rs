@@ -10,7 +10,7 @@
 //! them at an interval; one is under way at a time. A job that is suspended takes nothing in behind the barrier of its
 //! last epoch and stops once that is complete, so a later start goes on as if nothing had been.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,8 +40,8 @@ pub(crate) struct Checkpoints {
 struct Inner {
     /// Instances that must answer each epoch.
     instances: usize,
-    /// Answers still missing, by epoch.
-    missing: BTreeMap<Epoch, usize>,
+    /// Epochs under way.
+    missing: BTreeMap<Epoch, Answers>,
     /// Last state of instances that ended.
     retired: Vec<(String, usize, InstanceSnapshot)>,
     /// The epoch that every instance has answered, and that the store is still to complete.
@@ -52,6 +52,12 @@ struct Inner {
     is_last: bool,
     failed: Option<Error>,
     over: bool,
+}
+
+/// Who has answered an epoch's barrier: an instance that ends behind it must not answer once more, with a later state.
+struct Answers {
+    missing: usize,
+    given: HashSet<(String, usize)>,
 }
 
 impl Checkpoints {
@@ -114,7 +120,7 @@ impl Checkpoints {
         for (operator, instance, snapshot) in &inner.retired {
             self.store.put(epoch, operator, *instance, snapshot.clone())?;
         }
-        inner.missing.insert(epoch, missing);
+        inner.missing.insert(epoch, Answers { missing, given: HashSet::new() });
         if inner.suspending {
             // Before the request, so that a source that sees the one sees the other.
             self.last.store(epoch, Ordering::Release);
@@ -134,17 +140,23 @@ impl Checkpoints {
         snapshot: InstanceSnapshot,
     ) -> Result<()> {
         self.store.put(epoch, operator, instance, snapshot)?;
-        self.answered(&mut self.inner.lock(), epoch)
+        self.answered(&mut self.inner.lock(), epoch, operator, instance)
     }
 
     /// An instance has ended with `snapshot` as its last state.
     pub fn retire(&self, operator: &str, instance: usize, snapshot: InstanceSnapshot) -> Result<()> {
         let mut inner = self.inner.lock();
         // A barrier under way will not reach it any more: its last state is its answer.
-        let under_way: Vec<_> = inner.missing.keys().copied().collect();
+        let own = (operator.to_owned(), instance);
+        let under_way: Vec<_> = inner
+            .missing
+            .iter()
+            .filter(|(_, answers)| !answers.given.contains(&own))
+            .map(|(epoch, _)| *epoch)
+            .collect();
         for epoch in under_way {
             self.store.put(epoch, operator, instance, snapshot.clone())?;
-            self.answered(&mut inner, epoch)?;
+            self.answered(&mut inner, epoch, operator, instance)?;
         }
         inner.retired.push((operator.to_owned(), instance, snapshot));
         if inner.retired.len() >= inner.instances {
@@ -166,10 +178,11 @@ impl Checkpoints {
         }
     }
 
-    fn answered(&self, inner: &mut Inner, epoch: Epoch) -> Result<()> {
-        let Some(missing) = inner.missing.get_mut(&epoch) else { return Ok(()) };
-        *missing -= 1;
-        if *missing == 0 {
+    fn answered(&self, inner: &mut Inner, epoch: Epoch, operator: &str, instance: usize) -> Result<()> {
+        let Some(answers) = inner.missing.get_mut(&epoch) else { return Ok(()) };
+        answers.given.insert((operator.to_owned(), instance));
+        answers.missing -= 1;
+        if answers.missing == 0 {
             inner.missing.remove(&epoch);
             if self.store.is_durable() {
                 inner.to_complete = Some(epoch);
@@ -271,5 +284,31 @@ impl Checkpoints {
             }
             self.changed.wait(&mut inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::MemoryStateStore;
+
+    #[test]
+    fn an_instance_that_ends_behind_a_barrier_answers_it_once() {
+        let store = Arc::new(MemoryStateStore::default());
+        let checkpoints = Checkpoints::new(Arc::clone(&store) as _, 2, 0, Vec::new());
+        assert_eq!(checkpoints.trigger().unwrap(), Some(1));
+        let at_barrier = InstanceSnapshot { blobs: vec!["at the barrier".into()], ..Default::default() };
+        checkpoints.put(1, "source", 0, at_barrier).unwrap();
+        checkpoints.retire("source", 0, InstanceSnapshot::default()).unwrap();
+        assert_eq!(checkpoints.completed(), 0, "the sink has not answered");
+        checkpoints.put(1, "sink", 0, InstanceSnapshot::default()).unwrap();
+        assert_eq!(checkpoints.completed(), 1);
+        let state = store.read(1, "source", &(0..1)).unwrap();
+        assert_eq!(state.blobs().collect::<Vec<_>>(), [b"at the barrier"]);
+        // One that ends before the barrier came answers with its last state, and all together are the last epoch.
+        assert_eq!(checkpoints.trigger().unwrap(), Some(2));
+        checkpoints.retire("sink", 0, InstanceSnapshot::default()).unwrap();
+        assert_eq!(checkpoints.completed(), 3);
+        assert_eq!(checkpoints.trigger().unwrap(), None);
     }
 }

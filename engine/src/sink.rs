@@ -99,12 +99,12 @@ pub trait Sink: Send {
     }
 
     /// Nothing more will come, to a sink that commits with checkpoints: as at a barrier, what is left goes into `state`,
-    /// and is committed when the job's last epoch is complete. Called as [`Sink::on_barrier`] is. Sinks that deliver at
-    /// once have [`Sink::finish`].
+    /// and is committed when `epoch`, or a later one, is complete. Called as [`Sink::on_barrier`] is. Sinks that deliver
+    /// at once have [`Sink::finish`].
     ///
     /// # Errors
     /// Ends the job.
-    fn on_end(&mut self, _state: &mut StateWriter) -> Result<Ready> {
+    fn on_end(&mut self, _epoch: Epoch, _state: &mut StateWriter) -> Result<Ready> {
         self.finish()
     }
 
