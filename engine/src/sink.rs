@@ -90,14 +90,6 @@ pub trait Sink: Send {
         Ok(Ready::Yes)
     }
 
-    /// It is finished: what a later run must know of that.
-    ///
-    /// # Errors
-    /// Ends the job.
-    fn last_state(&mut self, _state: &mut StateWriter) -> Result<()> {
-        Ok(())
-    }
-
     /// Nothing more will come, to a sink that commits with checkpoints: as at a barrier, what is left goes into `state`,
     /// and is committed when `epoch`, or a later one, is complete. Called as [`Sink::on_barrier`] is. Sinks that deliver
     /// at once have [`Sink::finish`].
