@@ -588,23 +588,27 @@ impl Chain {
     }
 
     /// True when the end has passed every node, everything sent has left, and sinks have committed it.
-    pub fn is_finished(&mut self) -> bool {
-        self.nodes.iter_mut().all(|node| {
+    pub fn is_finished(&mut self) -> Result<bool> {
+        let has_left = self.nodes.iter_mut().all(|node| {
             node.ended
                 && match &mut node.body {
                     Body::Exchange(exchange) => exchange.is_flushed(),
-                    Body::Sink(sink) => sink.is_committed(),
                     _ => true,
                 }
-        })
+        });
+        Ok(has_left && self.is_committed()?)
     }
 
     /// True when no sink has something left that a complete epoch lets it commit.
-    pub fn is_committed(&self) -> bool {
-        self.nodes.iter().all(|node| match &node.body {
-            Body::Sink(sink) => sink.is_committed(),
-            _ => true,
-        })
+    pub fn is_committed(&self) -> Result<bool> {
+        for node in &self.nodes {
+            if let Body::Sink(sink) = &node.body
+                && !sink.is_committed().map_err(|error| error.at(&node.metrics.operator))?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sets the gauge of bytes queued in front of the head.

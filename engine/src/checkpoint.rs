@@ -20,6 +20,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::clock::ClockRef;
 use crate::element::Epoch;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::park::Signal;
 use crate::state::{InstanceSnapshot, StateStore};
 
@@ -195,7 +196,9 @@ impl Checkpoints {
     }
 
     fn complete(&self, epoch: Epoch) -> Result<()> {
+        failpoint::hit("checkpoint-before-complete");
         self.store.complete(epoch)?;
+        failpoint::hit("checkpoint-complete");
         self.completed.store(epoch, Ordering::Release);
         self.changed.notify_all();
         self.wake.iter().for_each(|signal| signal.notify());

@@ -101,8 +101,11 @@ pub trait Sink: Send {
     }
 
     /// False while something waits to be committed. The job's end waits for it, behind its last epoch.
-    fn is_committed(&self) -> bool {
-        true
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn is_committed(&self) -> Result<bool> {
+        Ok(true)
     }
 
     /// True when the sink is not ready because it holds all the uncommitted rows it may: a checkpoint is then taken at

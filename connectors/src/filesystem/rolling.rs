@@ -214,8 +214,8 @@ impl Sink for RollingSink {
         Ok(Ready::Yes)
     }
 
-    fn is_committed(&self) -> bool {
-        self.parts.lock().pending.is_empty()
+    fn is_committed(&self) -> Result<bool> {
+        Ok(self.parts.lock().pending.is_empty())
     }
 }
 

@@ -203,11 +203,11 @@ fn with_state_on_disk_a_file_has_its_name_only_behind_a_complete_checkpoint() {
     sink.write(rows(30_000, 30_004)).unwrap();
     let mut last = StateWriter::default();
     assert_eq!(sink.on_end(2, &mut last).unwrap(), Ready::Yes);
-    assert!(!sink.is_committed() && visible() == named);
+    assert!(!sink.is_committed().unwrap() && visible() == named);
     sink.on_checkpoint_complete(1).unwrap();
-    assert!(!sink.is_committed() && visible() == named);
+    assert!(!sink.is_committed().unwrap() && visible() == named);
     sink.on_checkpoint_complete(2).unwrap();
-    assert!(sink.is_committed());
+    assert!(sink.is_committed().unwrap());
     let text: String = visible().into_values().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
     let mut numbers: Vec<i64> = text
         .lines()

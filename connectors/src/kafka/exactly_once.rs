@@ -1,0 +1,252 @@
+//! The worker's side of writing exactly once: an epoch's messages are gathered, handed over with its checkpoint, and
+//! written in one transaction when that is complete (committer.rs).
+//!
+//! Invariants: every message is in the open output, in one that a checkpoint holds, or in the topic behind a committed
+//! transaction; the checkpoint holds all that are not known to be written. At 'outlet.max-bytes' of such messages the
+//! sink is not ready and asks for a checkpoint; brokers that are away are waited for, checkpoints go on until as
+//! much has gathered, and then wait too. A reader with `isolation.level=read_committed` sees each message once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{Producer, ThreadedProducer};
+
+use millstream_engine::element::Epoch;
+use millstream_engine::keys::hash_bytes;
+use millstream_engine::state::{StateReader, StateWriter};
+use millstream_engine::{Batch, Error, InstanceContext, Ready, Result, Sink, failpoint};
+
+use super::committer::{Committer, Former, Shared};
+use super::flight::Quiet;
+use super::messages::Messages;
+use super::output::{OpenOutput, Output, Owner};
+use super::prepare::{Ask, Preparation};
+use super::sink::partitions;
+use super::transaction::Surroundings;
+use super::watch::Watch;
+use super::writing::Writing;
+
+/// One instance of a Kafka sink that delivers exactly once.
+pub(super) struct ExactlyOnceSink {
+    writing: Arc<Writing>,
+    messages: Messages,
+    /// Handed over at a barrier, with the epoch that is to be complete.
+    handed_over: Vec<Output>,
+    running: Option<Running>,
+}
+
+struct Running {
+    owner: Owner,
+    open: OpenOutput,
+    /// Bytes of the open output and those handed over.
+    held_bytes: usize,
+    formers: BTreeMap<String, Former>,
+    around: Surroundings,
+    shared: Arc<Shared>,
+    preparation: Preparation,
+    context: InstanceContext,
+    /// To the thread, once it is started.
+    committer: Option<Sender<Output>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.around.is_stopping.store(true, Ordering::Release);
+    }
+}
+
+impl ExactlyOnceSink {
+    /// A sink that is still to be opened.
+    ///
+    /// # Errors
+    /// If a format cannot encode the columns.
+    pub fn new(writing: Arc<Writing>) -> Result<Self> {
+        let messages = Messages::new(Arc::clone(&writing))?;
+        Ok(Self { writing, messages, handed_over: Vec::new(), running: None })
+    }
+
+    /// The running parts, with the thread started: by then it is known whether there was a restore.
+    fn running(&mut self) -> Result<&mut Running> {
+        let running =
+            self.running.as_mut().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
+        running.shared.check()?;
+        if running.committer.is_none() {
+            let (sender, outputs) = channel();
+            let committer = Committer {
+                around: running.around.clone(),
+                shared: Arc::clone(&running.shared),
+                owner: running.owner.clone(),
+                formers: std::mem::take(&mut running.formers),
+                outputs,
+            };
+            std::thread::Builder::new()
+                .name("millstream-kafka".to_owned())
+                .spawn(move || committer.run())
+                .map_err(|error| {
+                    Error::unavailable(format!("the thread that writes does not start: {error}"))
+                })?;
+            running.committer = Some(sender);
+        }
+        Ok(running)
+    }
+
+    fn hand_over(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        let running = self.running()?;
+        if !running.shared.is_recovered.load(Ordering::Acquire) {
+            return Ok(Ready::NotYet);
+        }
+        let open = std::mem::replace(&mut running.open, OpenOutput::new(&running.owner));
+        let is_known = running.shared.has_committed.load(Ordering::Acquire);
+        let output = open.close(epoch, is_known);
+        // One that is empty too: the next run learns from it whose the output is.
+        self.handed_over.push(output);
+        let waiting: Vec<_> = self.handed_over.iter().map(|output| output.bytes.clone()).collect();
+        waiting.into_iter().for_each(|bytes| state.put_blob(bytes));
+        failpoint::hit("kafka-handed-over");
+        Ok(Ready::Yes)
+    }
+}
+
+impl Sink for ExactlyOnceSink {
+    fn open(&mut self, context: &InstanceContext) -> Result<()> {
+        let writing = &self.writing;
+        if context.journal_folder.is_none() {
+            return Err(Error::config("exactly-once delivery needs the pipeline's state to be on disk")
+                .at(&writing.table)
+                .remedy("run it with --state FOLDER, or use 'sink.delivery-guarantee' = 'at-least-once'"));
+        }
+        let prefix = writing.transactional_id_prefix.as_deref().unwrap_or_default();
+        let id = format!("{prefix}-{}-{}", context.metrics.operator, context.instance);
+        let instance = u32::try_from(context.instance).unwrap_or(u32::MAX);
+        let born = format!("{id} {} {}", context.clock.now_ms(), std::process::id());
+        let owner = Owner { id, lineage: hash_bytes(born.as_bytes()), instance };
+        let watch = Watch::new(&writing.table, &writing.properties.brokers, &writing.told, context);
+        let shared = Shared::new(Arc::clone(&context.waker));
+        let mut config = ClientConfig::new();
+        writing.properties.producer().for_each(|(key, value)| {
+            config.set(key, value);
+        });
+        let asking: ThreadedProducer<Quiet> =
+            config.create_with_context(Quiet(Arc::clone(&watch))).map_err(|error| {
+                Error::config(format!("Kafka's client does not start: {error}")).at(&writing.table)
+            })?;
+        let topic = writing.topic.clone();
+        let ask: Ask = Arc::new(move || partitions(asking.client(), &topic));
+        let failing = Arc::clone(&shared);
+        let preparation =
+            Preparation::start(writing.formats(), (ask, writing.is_fixed), context, &watch, move |error| {
+                failing.fail(error)
+            })?;
+        let around = Surroundings {
+            writing: Arc::clone(writing),
+            watch,
+            clock: Arc::clone(&context.clock),
+            errors: context.row_errors(writing.on_error),
+            is_stopping: Arc::new(AtomicBool::new(false)),
+        };
+        self.running = Some(Running {
+            open: OpenOutput::new(&owner),
+            owner,
+            held_bytes: 0,
+            formers: BTreeMap::new(),
+            around,
+            shared,
+            preparation,
+            context: context.clone(),
+            committer: None,
+        });
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        let running =
+            self.running.as_mut().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
+        let context = &running.context;
+        for blob in state.blobs() {
+            let (owner, is_known, output) = Output::read(blob)?;
+            if owner.instance as usize % context.parallelism != context.instance {
+                continue;
+            }
+            running.formers.entry(owner.id).or_default().add(owner.lineage, is_known, output);
+        }
+        if let Some(own) = running.formers.get(&running.owner.id) {
+            running.owner.lineage = own.lineage;
+            running.shared.has_committed.store(own.is_known, Ordering::Release);
+            running.open = OpenOutput::new(&running.owner);
+        }
+        self.running().map(|_| ())
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        self.running()?;
+        let Self { writing, messages, running, .. } = self;
+        let Some(running) = running else { return Ok(()) };
+        let partition = if writing.is_fixed {
+            (running.context.instance % running.preparation.partitions().max(1)) as i32
+        } else {
+            -1
+        };
+        let Running { open, held_bytes, .. } = running;
+        messages.each(&batch, |key, payload| {
+            *held_bytes += open.push(partition, key, payload)?;
+            Ok(())
+        })?;
+        let waiting = running.shared.waiting_bytes.load(Ordering::Relaxed);
+        let shown = (running.held_bytes + waiting) as u64;
+        running.context.metrics.queue_bytes.store(shown, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        // After a failure the next write, which reports it, is not kept out.
+        self.running.as_ref().is_some_and(|running| {
+            let bytes = running.held_bytes + running.shared.waiting_bytes.load(Ordering::Acquire);
+            let has_room = bytes < self.writing.outlet_bytes_max;
+            (running.preparation.is_done() && has_room) || running.shared.has_failed()
+        })
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.preparation.is_done() && !running.open.is_empty())
+    }
+
+    fn on_quiet(&mut self) -> Result<()> {
+        self.running().map(|_| ())
+    }
+
+    fn on_barrier(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        self.hand_over(epoch, state)
+    }
+
+    fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
+        let complete: Vec<Output> = self.handed_over.extract_if(.., |output| output.epoch <= epoch).collect();
+        let handed_over = self.handed_over.iter().map(|output| output.bytes.len()).sum::<usize>();
+        let running = self.running()?;
+        for output in complete.into_iter().filter(|output| !output.is_empty()) {
+            let bytes = output.bytes.len();
+            running.shared.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+            if let Some(committer) = &running.committer
+                && committer.send(output).is_err()
+            {
+                running.shared.check()?;
+                return Err(Error::internal("the thread that writes to Kafka has died"));
+            }
+        }
+        running.held_bytes = running.open.num_bytes() + handed_over;
+        Ok(())
+    }
+
+    fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        self.hand_over(epoch, state)
+    }
+
+    fn is_committed(&self) -> Result<bool> {
+        let Some(running) = &self.running else { return Ok(true) };
+        let is_written = running.shared.waiting_bytes.load(Ordering::Acquire) == 0;
+        running.shared.check()?;
+        Ok(is_written && self.handed_over.is_empty())
+    }
+}
