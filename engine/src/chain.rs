@@ -172,12 +172,13 @@ impl Output<'_> {
         self.control(&Element::Idle)
     }
 
-    /// Says that rows of `partition` are waiting to be read: until they come, the stream's watermark stays where theirs
-    /// may begin. For sources, before the first row of any partition that they find with a backlog.
-    pub fn expect_partition(&mut self, partition: u32) {
+    /// Says that this instance reads `partition`. If rows of it are waiting, the stream's watermark stays where theirs may
+    /// begin until they come; after a restore it stays where theirs had been. For sources with several partitions, before
+    /// the first row of any.
+    pub fn expect_partition(&mut self, partition: u32, has_rows: bool) {
         let now_ms = self.now_ms();
         for edge in self.children {
-            expect_partition(self.below, self.base, edge.to, partition, now_ms);
+            expect_partition(self.below, self.base, edge.to, (partition, has_rows), now_ms);
         }
     }
 
@@ -282,12 +283,12 @@ fn deliver_batch(
 }
 
 /// Tells the operators of this stage; what is behind an exchange goes by watermarks.
-fn expect_partition(nodes: &mut [Node], base: usize, at: usize, partition: u32, now_ms: i64) {
+fn expect_partition(nodes: &mut [Node], base: usize, at: usize, partition: (u32, bool), now_ms: i64) {
     let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
         return;
     };
     if let Body::Operator(operator) = &mut head.body {
-        operator.expect_partition(partition, now_ms);
+        operator.expect_partition(partition.0, partition.1, now_ms);
         for edge in &head.children {
             expect_partition(below, at + 1, edge.to, partition, now_ms);
         }
