@@ -66,14 +66,14 @@ impl Kafka {
         kafka
     }
 
-    fn up(&mut self) {
+    pub fn up(&mut self) {
         let config = self.folder.path().join("server.properties");
         self.process = Some(java("kafka.Kafka").arg(config).spawn().unwrap());
         wait_until("Kafka to listen", || TcpStream::connect(self.address).is_ok());
     }
 
     /// As a power cut would.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();

@@ -4,6 +4,7 @@
 //! many as one likes.
 //!
 //! MILLSTREAM_KILLS, MILLSTREAM_KILL_SEED and MILLSTREAM_KILL_RECORDS say how many kills, which, and among how many records.
+//! Before every fourth kill the node dies first, so that checkpoints hold what several epochs wrote.
 //! Kills are by turns `kill -9` after a random time and at a named place of the commit protocol (engine/src/failpoint.rs).
 
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ fn kafka_to_kafka_killed_at_any_instant_loses_nothing_and_repeats_nothing() {
     let seed = number("MILLSTREAM_KILL_SEED", 1);
     let records = number("MILLSTREAM_KILL_RECORDS", 400_000);
     let mut random = SmallRng::seed_from_u64(seed);
-    let kafka = Kafka::start();
+    let mut kafka = Kafka::start();
     kafka.topic(&["--create", "--topic", "readings", "--partitions", "4"]);
     kafka.topic(&["--create", "--topic", "sums", "--partitions", "3"]);
     let folder = tempfile::tempdir().unwrap();
@@ -121,7 +122,13 @@ fn kafka_to_kafka_killed_at_any_instant_loses_nothing_and_repeats_nothing() {
         input.flush().unwrap();
         let millis = random.random_range(300..2_500);
         match place {
-            None => std::thread::sleep(Duration::from_millis(millis)),
+            None => {
+                std::thread::sleep(Duration::from_millis(millis));
+                if kill % 4 == 2 {
+                    kafka.kill();
+                    std::thread::sleep(Duration::from_millis(1_500));
+                }
+            }
             // What waits for output of its own may not come to the place.
             Some(place) => {
                 for _ in 0..80 {
@@ -135,6 +142,9 @@ fn kafka_to_kafka_killed_at_any_instant_loses_nothing_and_repeats_nothing() {
         }
         let _ = child.kill();
         let status = child.wait().unwrap();
+        if kill % 4 == 2 {
+            kafka.up();
+        }
         assert!(
             status.code().is_none(),
             "kill {kill} of seed {seed} came too late: {status}, {}",

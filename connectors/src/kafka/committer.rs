@@ -4,11 +4,12 @@
 //! Invariants: what a restored checkpoint holds is written, or found written, before anything else of this instance,
 //! and before the next checkpoint can be complete, so a key's messages keep their order over a change of workers. Every
 //! former transactional id is seen to by one instance, those of former instances that there are no more too: so a
-//! former run can write nothing under any of them. An epoch's bytes count as the sink's until it is written.
+//! former run can write nothing under any of them. An epoch is the sink's, and in every checkpoint, until
+//! it is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use parking_lot::Mutex;
@@ -23,8 +24,8 @@ use super::transaction::{Surroundings, Transactions};
 /// What the thread and the worker share.
 #[derive(Default)]
 pub(super) struct Shared {
-    /// Bytes of epochs that are complete and not written.
-    pub waiting_bytes: AtomicUsize,
+    /// The last epoch that was written.
+    pub written: AtomicU64,
     /// What former runs left is written.
     pub is_recovered: AtomicBool,
     /// This lineage has written a transaction.
@@ -108,7 +109,7 @@ impl Committer {
         while let Ok(output) = self.outputs.recv() {
             transactions.write(&output, lineage)?;
             self.shared.has_committed.store(true, Ordering::Release);
-            self.shared.waiting_bytes.fetch_sub(output.bytes.len(), Ordering::AcqRel);
+            self.shared.written.store(output.epoch, Ordering::Release);
             self.shared.waker.notify();
         }
         Ok(())

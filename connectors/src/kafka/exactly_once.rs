@@ -33,16 +33,16 @@ use super::writing::Writing;
 pub(super) struct ExactlyOnceSink {
     writing: Arc<Writing>,
     messages: Messages,
-    /// Handed over at a barrier, with the epoch that is to be complete.
+    /// Handed over at a barrier, and not known to be written.
     handed_over: Vec<Output>,
+    /// The last epoch that was complete: up to here outputs are with the thread.
+    complete: Epoch,
     running: Option<Running>,
 }
 
 struct Running {
     owner: Owner,
     open: OpenOutput,
-    /// Bytes of the open output and those handed over.
-    held_bytes: usize,
     formers: BTreeMap<String, Former>,
     around: Surroundings,
     shared: Arc<Shared>,
@@ -65,7 +65,7 @@ impl ExactlyOnceSink {
     /// If a format cannot encode the columns.
     pub fn new(writing: Arc<Writing>) -> Result<Self> {
         let messages = Messages::new(Arc::clone(&writing))?;
-        Ok(Self { writing, messages, handed_over: Vec::new(), running: None })
+        Ok(Self { writing, messages, handed_over: Vec::new(), complete: 0, running: None })
     }
 
     /// The running parts, with the thread started: by then it is known whether there was a restore.
@@ -93,6 +93,26 @@ impl ExactlyOnceSink {
         Ok(running)
     }
 
+    /// Whether the topic has all of `output`.
+    fn is_written(&self, output: &Output) -> bool {
+        let written =
+            self.running.as_ref().map_or(0, |running| running.shared.written.load(Ordering::Acquire));
+        output.epoch <= if output.is_empty() { self.complete } else { written }
+    }
+
+    /// Lets go of outputs that the topic has.
+    fn forget_written(&mut self) {
+        let outputs = std::mem::take(&mut self.handed_over);
+        self.handed_over = outputs.into_iter().filter(|output| !self.is_written(output)).collect();
+    }
+
+    /// Bytes of messages that are not known to be written.
+    fn held_bytes(&self) -> usize {
+        let waiting = self.handed_over.iter().filter(|output| !self.is_written(output));
+        self.running.as_ref().map_or(0, |running| running.open.num_bytes())
+            + waiting.map(|output| output.bytes.len()).sum::<usize>()
+    }
+
     fn hand_over(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
         let running = self.running()?;
         if !running.shared.is_recovered.load(Ordering::Acquire) {
@@ -100,11 +120,10 @@ impl ExactlyOnceSink {
         }
         let open = std::mem::replace(&mut running.open, OpenOutput::new(&running.owner));
         let is_known = running.shared.has_committed.load(Ordering::Acquire);
-        let output = open.close(epoch, is_known);
+        self.forget_written();
         // One that is empty too: the next run learns from it whose the output is.
-        self.handed_over.push(output);
-        let waiting: Vec<_> = self.handed_over.iter().map(|output| output.bytes.clone()).collect();
-        waiting.into_iter().for_each(|bytes| state.put_blob(bytes));
+        self.handed_over.push(open.close(epoch, is_known));
+        self.handed_over.iter().for_each(|output| state.put_blob(output.bytes.clone()));
         failpoint::hit("kafka-handed-over");
         Ok(Ready::Yes)
     }
@@ -150,7 +169,6 @@ impl Sink for ExactlyOnceSink {
         self.running = Some(Running {
             open: OpenOutput::new(&owner),
             owner,
-            held_bytes: 0,
             formers: BTreeMap::new(),
             around,
             shared,
@@ -189,22 +207,18 @@ impl Sink for ExactlyOnceSink {
         } else {
             -1
         };
-        let Running { open, held_bytes, .. } = running;
-        messages.each(&batch, |key, payload| {
-            *held_bytes += open.push(partition, key, payload)?;
-            Ok(())
-        })?;
-        let waiting = running.shared.waiting_bytes.load(Ordering::Relaxed);
-        let shown = (running.held_bytes + waiting) as u64;
-        running.context.metrics.queue_bytes.store(shown, Ordering::Relaxed);
+        messages.each(&batch, |key, payload| running.open.push(partition, key, payload))?;
+        let held = self.held_bytes() as u64;
+        if let Some(running) = &self.running {
+            running.context.metrics.queue_bytes.store(held, Ordering::Relaxed);
+        }
         Ok(())
     }
 
     fn is_ready(&self) -> bool {
         // After a failure the next write, which reports it, is not kept out.
         self.running.as_ref().is_some_and(|running| {
-            let bytes = running.held_bytes + running.shared.waiting_bytes.load(Ordering::Acquire);
-            let has_room = bytes < self.writing.outlet_bytes_max;
+            let has_room = self.held_bytes() < self.writing.outlet_bytes_max;
             (running.preparation.is_done() && has_room) || running.shared.has_failed()
         })
     }
@@ -222,12 +236,11 @@ impl Sink for ExactlyOnceSink {
     }
 
     fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
-        let complete: Vec<Output> = self.handed_over.extract_if(.., |output| output.epoch <= epoch).collect();
-        let handed_over = self.handed_over.iter().map(|output| output.bytes.len()).sum::<usize>();
+        let before = std::mem::replace(&mut self.complete, epoch);
+        let is_new = |output: &&Output| (before + 1..=epoch).contains(&output.epoch) && !output.is_empty();
+        let outputs: Vec<Output> = self.handed_over.iter().filter(is_new).cloned().collect();
         let running = self.running()?;
-        for output in complete.into_iter().filter(|output| !output.is_empty()) {
-            let bytes = output.bytes.len();
-            running.shared.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        for output in outputs {
             if let Some(committer) = &running.committer
                 && committer.send(output).is_err()
             {
@@ -235,7 +248,6 @@ impl Sink for ExactlyOnceSink {
                 return Err(Error::internal("the thread that writes to Kafka has died"));
             }
         }
-        running.held_bytes = running.open.num_bytes() + handed_over;
         Ok(())
     }
 
@@ -245,8 +257,7 @@ impl Sink for ExactlyOnceSink {
 
     fn is_committed(&self) -> Result<bool> {
         let Some(running) = &self.running else { return Ok(true) };
-        let is_written = running.shared.waiting_bytes.load(Ordering::Acquire) == 0;
         running.shared.check()?;
-        Ok(is_written && self.handed_over.is_empty())
+        Ok(self.handed_over.iter().all(|output| self.is_written(output)))
     }
 }

@@ -55,12 +55,11 @@ impl OpenOutput {
         self.bytes.len() - self.header
     }
 
-    /// Adds a message, and answers how many bytes that took.
+    /// Adds a message.
     ///
     /// # Errors
     /// If it is of more than 2 GB.
-    pub fn push(&mut self, partition: i32, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<usize> {
-        let before = self.bytes.len();
+    pub fn push(&mut self, partition: i32, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<()> {
         self.bytes.extend(partition.to_le_bytes());
         for part in [key, payload] {
             let length = part.map_or(Ok(-1), |part| i32::try_from(part.len()));
@@ -68,7 +67,7 @@ impl OpenOutput {
             self.bytes.extend(length.to_le_bytes());
             self.bytes.extend(part.unwrap_or_default());
         }
-        Ok(self.bytes.len() - before)
+        Ok(())
     }
 
     /// Ends it at the barrier of `epoch`.
