@@ -70,7 +70,11 @@ impl Writer {
         Self::restored(table, state, Some("journal".into()))
     }
 
-    fn restored(table: &Table, state: Option<&InstanceSnapshot>, journal_folder: Option<PathBuf>) -> Self {
+    fn restored(
+        table: &Table,
+        state: Option<&InstanceSnapshot>,
+        journal_folder: Option<std::path::PathBuf>,
+    ) -> Self {
         let connector = Arc::clone(registry().connector(table).unwrap());
         let provider = connector.sink(table).unwrap();
         assert_eq!(provider.accepts_updates(), !table.primary_key.is_empty());
@@ -370,7 +374,7 @@ const EXACT: [(&str, &str); 2] =
 fn exactly_once_a_row_is_added_once_whenever_the_run_dies() {
     let server = Server::start();
     server.ask("CREATE TABLE t (id bigint, v text CHECK (v <> '13'))");
-    let table = server.table(pairs_schema(), &[], &EXACT);
+    let table = table_of(&server, pairs_schema(), &[], &EXACT);
     let mut writer = Writer::exact(&table, None);
     writer.write(numbered(0, 100));
     assert_eq!(server.count("t"), 0, "nothing before its checkpoint");
@@ -393,7 +397,7 @@ fn exactly_once_a_row_is_added_once_whenever_the_run_dies() {
     // The server dies: checkpoints wait for the commit, and it comes.
     server.stop();
     writer.sink.on_checkpoint_complete(3).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(!writer.sink.is_committed().unwrap());
     let mut at_barrier = StateWriter::default();
     assert_eq!(writer.sink.on_barrier(4, &mut at_barrier).unwrap(), Ready::NotYet);
@@ -419,7 +423,8 @@ fn exactly_once_a_row_is_added_once_whenever_the_run_dies() {
 fn exactly_once_with_a_key_leaves_the_last_rows_and_needs_state() {
     let server = Server::start();
     server.ask("CREATE TABLE t (id bigint PRIMARY KEY, v text)");
-    let table = server.table(pairs_schema(), &[0], &[EXACT[0], ("sink.progress-table", "public.progress")]);
+    let table =
+        table_of(&server, pairs_schema(), &[0], &[EXACT[0], ("sink.progress-table", "public.progress")]);
     let mut writer = Writer::exact(&table, None);
     writer.write(changes(&[Insert, Insert, Insert], vec![1, 2, 3], vec!["a", "b", "c"]));
     writer.barrier(1);
