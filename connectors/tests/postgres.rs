@@ -19,7 +19,7 @@ use millstream_connectors::registry;
 use millstream_engine::context::IoRuntime;
 use millstream_engine::metrics::{Link, OperatorMetrics};
 use millstream_engine::options::Options;
-use millstream_engine::state::StateWriter;
+use millstream_engine::state::{InstanceSnapshot, StateReader, StateWriter};
 use millstream_engine::{
     Batch, ChangeKind, Clock, ErrorKind, InstanceContext, Ready, Result, Sink, SystemClock, Table,
 };
@@ -62,6 +62,19 @@ struct Writer {
 
 impl Writer {
     fn start(table: &Table) -> Self {
+        Self::restored(table, None, None)
+    }
+
+    /// One of a job whose state is on disk, after a restore if there is state.
+    fn exact(table: &Table, state: Option<&InstanceSnapshot>) -> Self {
+        Self::restored(table, state, Some("journal".into()))
+    }
+
+    fn restored(
+        table: &Table,
+        state: Option<&InstanceSnapshot>,
+        journal_folder: Option<std::path::PathBuf>,
+    ) -> Self {
         let connector = Arc::clone(registry().connector(table).unwrap());
         let provider = connector.sink(table).unwrap();
         assert_eq!(provider.accepts_updates(), !table.primary_key.is_empty());
@@ -77,16 +90,35 @@ impl Writer {
             dead_letters: Arc::default(),
             dead_letter_route: None,
             io: IoRuntime::default(),
-            journal_folder: None,
+            journal_folder,
         };
         let mut sink = provider.create(0, 1).unwrap();
         sink.open(&context).unwrap();
+        if let Some(state) = state {
+            sink.restore(&StateReader::gather([state], &(0..1))).unwrap();
+        }
         Self { sink, context }
     }
 
     fn write(&mut self, batch: Batch) {
         wait_until("room", || self.sink.is_ready());
         self.sink.write(batch).unwrap();
+    }
+
+    /// What the sink hands over at the barrier of `epoch`.
+    fn barrier(&mut self, epoch: u64) -> InstanceSnapshot {
+        let mut state = StateWriter::default();
+        wait_until("the barrier", || {
+            state = StateWriter::default();
+            self.sink.on_barrier(epoch, &mut state).unwrap() == Ready::Yes
+        });
+        state.finish()
+    }
+
+    /// Tells the sink that `epoch` is complete, and waits until it has committed.
+    fn complete(&mut self, epoch: u64) {
+        self.sink.on_checkpoint_complete(epoch).unwrap();
+        wait_until("the commit", || self.sink.is_committed().unwrap());
     }
 
     /// Asks for everything to be delivered until it is, or the sink fails.
@@ -332,4 +364,78 @@ fn a_hundred_thousand_rows_arrive() {
         let found = server.ask(&format!("SELECT count(*), count(DISTINCT id), sum(id) FROM {name}"));
         assert_eq!(found, format!("100000|100000|{}", 99_999_i64 * 50_000));
     }
+}
+
+const EXACT: [(&str, &str); 2] =
+    [("sink.delivery-guarantee", "exactly-once"), ("sink.buffer-flush.max-rows", "30")];
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn exactly_once_a_row_is_added_once_whenever_the_run_dies() {
+    let server = Server::start();
+    server.ask("CREATE TABLE t (id bigint, v text CHECK (v <> '13'))");
+    let table = table_of(&server, pairs_schema(), &[], &EXACT);
+    let mut writer = Writer::exact(&table, None);
+    writer.write(numbered(0, 100));
+    assert_eq!(server.count("t"), 0, "nothing before its checkpoint");
+    writer.barrier(1);
+    writer.complete(1);
+    // The one that the server refuses is with the dead letters, the others of its statement are there.
+    assert_eq!((server.count("t"), writer.dead_letters().len()), (99, 1));
+    // It died when its checkpoint was complete and nothing was committed: the next run commits.
+    writer.write(numbered(100, 200));
+    let state = writer.barrier(2);
+    drop(writer);
+    let mut writer = Writer::exact(&table, Some(&state));
+    wait_until("the restored rows", || writer.sink.is_committed().unwrap());
+    assert_eq!(server.count("t"), 199);
+    // It died when that was committed, and before another checkpoint: the next finds it.
+    drop(writer);
+    writer = Writer::exact(&table, Some(&state));
+    writer.write(numbered(200, 250));
+    let state = writer.barrier(3);
+    // The server dies: checkpoints wait for the commit, and it comes.
+    server.stop();
+    writer.sink.on_checkpoint_complete(3).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!writer.sink.is_committed().unwrap());
+    let mut at_barrier = StateWriter::default();
+    assert_eq!(writer.sink.on_barrier(4, &mut at_barrier).unwrap(), Ready::NotYet);
+    server.start_again();
+    wait_until("the commit", || writer.sink.is_committed().unwrap());
+    assert_eq!(
+        server.ask("SELECT count(*), count(DISTINCT id), sum(id) FROM t"),
+        format!("249|249|{}", 249 * 250 / 2 - 13)
+    );
+    drop(writer);
+    // Another life without state writes under another name, and is not taken for this one.
+    let mut other = Writer::exact(&table, None);
+    other.write(numbered(1_000, 1_010));
+    other.barrier(1);
+    other.complete(1);
+    assert_eq!(server.count("t"), 259);
+    assert_eq!(server.ask("SELECT count(*), max(epoch) FROM millstream_progress"), "2|3");
+    drop(state);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn exactly_once_with_a_key_leaves_the_last_rows_and_needs_state() {
+    let server = Server::start();
+    server.ask("CREATE TABLE t (id bigint PRIMARY KEY, v text)");
+    let table =
+        table_of(&server, pairs_schema(), &[0], &[EXACT[0], ("sink.progress-table", "public.progress")]);
+    let mut writer = Writer::exact(&table, None);
+    writer.write(changes(&[Insert, Insert, Insert], vec![1, 2, 3], vec!["a", "b", "c"]));
+    writer.barrier(1);
+    writer.complete(1);
+    writer.write(changes(&[UpdateBefore, UpdateAfter, Delete], vec![1, 1, 2], vec!["a", "d", "b"]));
+    writer.barrier(2);
+    writer.complete(2);
+    assert_eq!(server.ask("SELECT * FROM t ORDER BY id"), "1|d\n3|c");
+    assert_eq!(server.ask("SELECT epoch FROM progress"), "2");
+    let provider = registry().connector(&table).unwrap().sink(&table).unwrap();
+    let context = InstanceContext { journal_folder: None, ..writer.context.clone() };
+    let error = provider.create(0, 1).unwrap().open(&context).unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("--state"), "{error}");
 }

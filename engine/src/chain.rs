@@ -79,6 +79,8 @@ impl Node {
 pub(crate) struct Run {
     pub clock: ClockRef,
     pub checkpoints: Arc<Checkpoints>,
+    /// The epoch of the last barrier that came to the head.
+    barrier: Epoch,
     /// Watermark of the channel (or assigner) that the rows under way came through.
     input_clock_ms: i64,
     /// Stamp of what is under way.
@@ -170,12 +172,13 @@ impl Output<'_> {
         self.control(&Element::Idle)
     }
 
-    /// Says that rows of `partition` are waiting to be read: until they come, the stream's watermark stays where theirs
-    /// may begin. For sources, before the first row of any partition that they find with a backlog.
-    pub fn expect_partition(&mut self, partition: u32) {
+    /// Says that this instance reads `partition`. If rows of it are waiting, the stream's watermark stays where theirs may
+    /// begin until they come; after a restore it stays where theirs had been. For sources with several partitions, before
+    /// the first row of any.
+    pub fn expect_partition(&mut self, partition: u32, has_rows: bool) {
         let now_ms = self.now_ms();
         for edge in self.children {
-            expect_partition(self.below, self.base, edge.to, partition, now_ms);
+            expect_partition(self.below, self.base, edge.to, (partition, has_rows), now_ms);
         }
     }
 
@@ -280,12 +283,12 @@ fn deliver_batch(
 }
 
 /// Tells the operators of this stage; what is behind an exchange goes by watermarks.
-fn expect_partition(nodes: &mut [Node], base: usize, at: usize, partition: u32, now_ms: i64) {
+fn expect_partition(nodes: &mut [Node], base: usize, at: usize, partition: (u32, bool), now_ms: i64) {
     let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
         return;
     };
     if let Body::Operator(operator) = &mut head.body {
-        operator.expect_partition(partition, now_ms);
+        operator.expect_partition(partition.0, partition.1, now_ms);
         for edge in &head.children {
             expect_partition(below, at + 1, edge.to, partition, now_ms);
         }
@@ -373,17 +376,17 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
             Some(Element::Barrier(epoch))
         }
         Pending::End => {
+            let mut state = StateWriter::default();
             if let Body::Sink(sink) = &mut node.body
-                && sink.finish().map_err(|error| error.at(&operator))? == Ready::NotYet
+                && sink.on_end(run.barrier + 1, &mut state).map_err(|error| error.at(&operator))?
+                    == Ready::NotYet
             {
                 return Ok(false);
             }
-            let mut state = StateWriter::default();
             match &mut node.body {
                 Body::Source(source) => source.snapshot(&mut state)?,
                 Body::Operator(operator) => operator.snapshot(&mut state)?,
-                Body::Sink(sink) => sink.last_state(&mut state)?,
-                Body::Exchange(_) => {}
+                Body::Sink(_) | Body::Exchange(_) => {}
             }
             node.ended = true;
             run.checkpoints.retire(&operator, instance, state.finish())?;
@@ -424,7 +427,15 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub fn new(nodes: Vec<Node>, clock: ClockRef, checkpoints: Arc<Checkpoints>) -> Self {
-        let run = Run { clock, checkpoints, input_clock_ms: WATERMARK_MIN_MS, ingested_ns: 0, child_ns: 0 };
+        let barrier = checkpoints.requested();
+        let run = Run {
+            clock,
+            checkpoints,
+            barrier,
+            input_clock_ms: WATERMARK_MIN_MS,
+            ingested_ns: 0,
+            child_ns: 0,
+        };
         Self { nodes, run }
     }
 
@@ -432,6 +443,9 @@ impl Chain {
     pub fn feed(&mut self, port: usize, element: Element, clock_ms: i64) -> Result<()> {
         self.run.input_clock_ms = clock_ms;
         self.run.child_ns = 0;
+        if let Element::Barrier(epoch) = &element {
+            self.run.barrier = *epoch;
+        }
         match element {
             Element::Batch(batch) => deliver_batch(&mut self.nodes, 0, 0, port, batch, &mut self.run),
             control => deliver_control(&mut self.nodes, 0, 0, &control, &mut self.run),
@@ -459,11 +473,20 @@ impl Chain {
     /// True while an exchange or sink below has no room: the stage must not run.
     pub fn is_blocked(&mut self) -> bool {
         let mut blocked = false;
+        let awaits_barrier = self.run.checkpoints.requested() > self.run.barrier;
         for node in &mut self.nodes {
             // No short cut: asking a full exchange is also what makes its consumer wake us.
             blocked |= match &mut node.body {
                 Body::Exchange(exchange) => exchange.is_full(),
-                Body::Sink(sink) => !sink.is_ready(),
+                Body::Sink(sink) if sink.is_ready() => false,
+                // Holding back the barrier that the sink waits for would be for ever.
+                Body::Sink(sink) if sink.wants_checkpoint() => {
+                    if !awaits_barrier {
+                        self.run.checkpoints.hurry();
+                    }
+                    !awaits_barrier
+                }
+                Body::Sink(_) => true,
                 _ => false,
             };
         }
@@ -556,22 +579,37 @@ impl Chain {
         for node in &mut self.nodes {
             match &mut node.body {
                 Body::Source(source) if !node.ended => source.on_checkpoint_complete(epoch)?,
-                Body::Sink(sink) if !node.ended => sink.on_checkpoint_complete(epoch)?,
+                Body::Sink(sink) => {
+                    sink.on_checkpoint_complete(epoch).map_err(|error| error.at(&node.metrics.operator))?
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// True when the end has passed every node and everything sent has left.
-    pub fn is_finished(&mut self) -> bool {
-        self.nodes.iter_mut().all(|node| {
+    /// True when the end has passed every node, everything sent has left, and sinks have committed it.
+    pub fn is_finished(&mut self) -> Result<bool> {
+        let has_left = self.nodes.iter_mut().all(|node| {
             node.ended
                 && match &mut node.body {
                     Body::Exchange(exchange) => exchange.is_flushed(),
                     _ => true,
                 }
-        })
+        });
+        Ok(has_left && self.is_committed()?)
+    }
+
+    /// True when no sink has something left that a complete epoch lets it commit.
+    pub fn is_committed(&self) -> Result<bool> {
+        for node in &self.nodes {
+            if let Body::Sink(sink) = &node.body
+                && !sink.is_committed().map_err(|error| error.at(&node.metrics.operator))?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sets the gauge of bytes queued in front of the head.

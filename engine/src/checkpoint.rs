@@ -3,15 +3,16 @@
 //! A trigger raises `requested`; every source stage sees it between two polls, snapshots and sends a barrier down;
 //! gates align barriers; each operator instance puts its state here when the barrier has passed it. When all have,
 //! the store makes the epoch the one to restore from, and sources and sinks are told. An instance that ended gives
-//! its last state once, and it becomes part of every later epoch; when the job ends in order, these are its last one.
+//! its last state once, and it becomes part of every later epoch; when all have ended, these are the job's last one,
+//! which sinks that commit with checkpoints wait for.
 //!
 //! A store on disk takes its time, so a thread of the job ([`Checkpoints::attend`]) completes epochs there, and starts
 //! them at an interval; one is under way at a time. A job that is suspended takes nothing in behind the barrier of its
 //! last epoch and stops once that is complete, so a later start goes on as if nothing had been.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -19,6 +20,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::clock::ClockRef;
 use crate::element::Epoch;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::park::Signal;
 use crate::state::{InstanceSnapshot, StateStore};
 
@@ -29,6 +31,8 @@ pub(crate) struct Checkpoints {
     completed: AtomicU64,
     /// Sources send nothing behind the barrier of this epoch.
     last: AtomicU64,
+    /// The next epoch is wanted without waiting for the interval.
+    hurried: AtomicBool,
     inner: Mutex<Inner>,
     changed: Condvar,
     wake: Vec<Arc<Signal>>,
@@ -37,16 +41,24 @@ pub(crate) struct Checkpoints {
 struct Inner {
     /// Instances that must answer each epoch.
     instances: usize,
-    /// Answers still missing, by epoch.
-    missing: BTreeMap<Epoch, usize>,
+    /// Epochs under way.
+    missing: BTreeMap<Epoch, Answers>,
     /// Last state of instances that ended.
     retired: Vec<(String, usize, InstanceSnapshot)>,
     /// The epoch that every instance has answered, and that the store is still to complete.
     to_complete: Option<Epoch>,
     /// The job is to stop behind its next epoch.
     suspending: bool,
+    /// Every instance has ended, and what they left is the last epoch.
+    is_last: bool,
     failed: Option<Error>,
     over: bool,
+}
+
+/// Who has answered an epoch's barrier: an instance that ends behind it must not answer once more, with a later state.
+struct Answers {
+    missing: usize,
+    given: HashSet<(String, usize)>,
 }
 
 impl Checkpoints {
@@ -61,12 +73,14 @@ impl Checkpoints {
             requested: AtomicU64::new(first),
             completed: AtomicU64::new(first),
             last: AtomicU64::new(Epoch::MAX),
+            hurried: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 instances,
                 missing: BTreeMap::new(),
                 retired: Vec::new(),
                 to_complete: None,
                 suspending: false,
+                is_last: false,
                 failed: None,
                 over: false,
             }),
@@ -96,7 +110,7 @@ impl Checkpoints {
     }
 
     fn trigger_locked(&self, inner: &mut Inner) -> Result<Option<Epoch>> {
-        if inner.over || !inner.missing.is_empty() || inner.to_complete.is_some() {
+        if inner.over || inner.is_last || !inner.missing.is_empty() || inner.to_complete.is_some() {
             return Ok(None);
         }
         let epoch = self.requested() + 1;
@@ -107,11 +121,12 @@ impl Checkpoints {
         for (operator, instance, snapshot) in &inner.retired {
             self.store.put(epoch, operator, *instance, snapshot.clone())?;
         }
-        inner.missing.insert(epoch, missing);
+        inner.missing.insert(epoch, Answers { missing, given: HashSet::new() });
         if inner.suspending {
             // Before the request, so that a source that sees the one sees the other.
             self.last.store(epoch, Ordering::Release);
         }
+        self.hurried.store(false, Ordering::Release);
         self.requested.store(epoch, Ordering::Release);
         self.wake.iter().for_each(|signal| signal.notify());
         Ok(Some(epoch))
@@ -126,26 +141,49 @@ impl Checkpoints {
         snapshot: InstanceSnapshot,
     ) -> Result<()> {
         self.store.put(epoch, operator, instance, snapshot)?;
-        self.answered(&mut self.inner.lock(), epoch)
+        self.answered(&mut self.inner.lock(), epoch, operator, instance)
     }
 
     /// An instance has ended with `snapshot` as its last state.
     pub fn retire(&self, operator: &str, instance: usize, snapshot: InstanceSnapshot) -> Result<()> {
         let mut inner = self.inner.lock();
         // A barrier under way will not reach it any more: its last state is its answer.
-        let under_way: Vec<_> = inner.missing.keys().copied().collect();
+        let own = (operator.to_owned(), instance);
+        let under_way: Vec<_> = inner
+            .missing
+            .iter()
+            .filter(|(_, answers)| !answers.given.contains(&own))
+            .map(|(epoch, _)| *epoch)
+            .collect();
         for epoch in under_way {
             self.store.put(epoch, operator, instance, snapshot.clone())?;
-            self.answered(&mut inner, epoch)?;
+            self.answered(&mut inner, epoch, operator, instance)?;
         }
         inner.retired.push((operator.to_owned(), instance, snapshot));
+        if inner.retired.len() >= inner.instances {
+            if self.store.is_durable() {
+                self.changed.notify_all();
+            } else {
+                self.complete_last(&mut inner)?;
+            }
+        }
         Ok(())
     }
 
-    fn answered(&self, inner: &mut Inner, epoch: Epoch) -> Result<()> {
-        let Some(missing) = inner.missing.get_mut(&epoch) else { return Ok(()) };
-        *missing -= 1;
-        if *missing == 0 {
+    /// A sink waits for the next epoch: it is to come at once, or as soon as the one under way is complete.
+    pub fn hurry(&self) {
+        if !self.hurried.swap(true, Ordering::AcqRel) {
+            // Behind the lock, so that the thread is not between looking and waiting.
+            let _inner = self.inner.lock();
+            self.changed.notify_all();
+        }
+    }
+
+    fn answered(&self, inner: &mut Inner, epoch: Epoch, operator: &str, instance: usize) -> Result<()> {
+        let Some(answers) = inner.missing.get_mut(&epoch) else { return Ok(()) };
+        answers.given.insert((operator.to_owned(), instance));
+        answers.missing -= 1;
+        if answers.missing == 0 {
             inner.missing.remove(&epoch);
             if self.store.is_durable() {
                 inner.to_complete = Some(epoch);
@@ -158,7 +196,9 @@ impl Checkpoints {
     }
 
     fn complete(&self, epoch: Epoch) -> Result<()> {
+        failpoint::hit("checkpoint-before-complete");
         self.store.complete(epoch)?;
+        failpoint::hit("checkpoint-complete");
         self.completed.store(epoch, Ordering::Release);
         self.changed.notify_all();
         self.wake.iter().for_each(|signal| signal.notify());
@@ -185,16 +225,19 @@ impl Checkpoints {
                 MutexGuard::unlocked(&mut inner, || self.complete(epoch))?;
                 inner.to_complete = None;
             }
+            if inner.retired.len() >= inner.instances {
+                self.complete_last(&mut inner)?;
+            }
             let completed = self.completed();
             if self.ends_with(completed) {
                 return Ok(Some(completed));
             }
             if inner.over {
-                return self.complete_last(&mut inner).map(|()| None);
+                return Ok(None);
             }
             let now_ns = clock.monotonic_ns();
             let is_due = due_ns.is_some_and(|due_ns| due_ns <= now_ns);
-            if inner.suspending || is_due {
+            if inner.suspending || is_due || self.hurried.load(Ordering::Acquire) {
                 // One that is still under way when the next is due makes that one later, not two.
                 self.trigger_locked(&mut inner)?;
                 due_ns = interval_ns.map(|ns| now_ns.saturating_add(ns));
@@ -211,15 +254,15 @@ impl Checkpoints {
 
     /// A job whose every instance came to its end leaves that as its last epoch: what is run again goes on from there,
     /// which for sources that have ended is to do nothing.
-    fn complete_last(&self, inner: &mut Inner) -> Result<()> {
-        if inner.failed.is_some() || inner.retired.len() < inner.instances {
+    fn complete_last(&self, inner: &mut MutexGuard<'_, Inner>) -> Result<()> {
+        if std::mem::replace(&mut inner.is_last, true) {
             return Ok(());
         }
         let epoch = self.requested() + 1;
         for (operator, instance, snapshot) in std::mem::take(&mut inner.retired) {
             self.store.put(epoch, &operator, instance, snapshot)?;
         }
-        self.complete(epoch)
+        MutexGuard::unlocked(inner, || self.complete(epoch))
     }
 
     /// The job is over: nobody answers any more.
@@ -244,5 +287,31 @@ impl Checkpoints {
             }
             self.changed.wait(&mut inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::MemoryStateStore;
+
+    #[test]
+    fn an_instance_that_ends_behind_a_barrier_answers_it_once() {
+        let store = Arc::new(MemoryStateStore::default());
+        let checkpoints = Checkpoints::new(Arc::clone(&store) as _, 2, 0, Vec::new());
+        assert_eq!(checkpoints.trigger().unwrap(), Some(1));
+        let at_barrier = InstanceSnapshot { blobs: vec!["at the barrier".into()], ..Default::default() };
+        checkpoints.put(1, "source", 0, at_barrier).unwrap();
+        checkpoints.retire("source", 0, InstanceSnapshot::default()).unwrap();
+        assert_eq!(checkpoints.completed(), 0, "the sink has not answered");
+        checkpoints.put(1, "sink", 0, InstanceSnapshot::default()).unwrap();
+        assert_eq!(checkpoints.completed(), 1);
+        let state = store.read(1, "source", &(0..1)).unwrap();
+        assert_eq!(state.blobs().collect::<Vec<_>>(), [b"at the barrier"]);
+        // One that ends before the barrier came answers with its last state, and all together are the last epoch.
+        assert_eq!(checkpoints.trigger().unwrap(), Some(2));
+        checkpoints.retire("sink", 0, InstanceSnapshot::default()).unwrap();
+        assert_eq!(checkpoints.completed(), 3);
+        assert_eq!(checkpoints.trigger().unwrap(), None);
     }
 }

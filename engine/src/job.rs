@@ -24,6 +24,9 @@ use crate::metrics::OperatorMetrics;
 use crate::park::Signal;
 use crate::state::{MemoryStateStore, StateStore};
 
+/// How long a job that is suspended waits for sinks to commit its last epoch, which they can do after a restore too.
+const COMMIT_WAIT: Duration = Duration::from_secs(10);
+
 /// How a job runs.
 #[derive(Clone)]
 pub struct JobConfig {
@@ -123,18 +126,26 @@ impl Control {
         self.changed.notify_all();
     }
 
-    fn checkpoints_ended(&self, result: Result<Option<Epoch>>) {
+    fn checkpoints_ended(&self, result: Result<Option<Epoch>>, clock: &ClockRef) {
         let mut outcome = self.outcome.lock();
-        outcome.running -= 1;
         match result {
             Err(error) => self.fail(&mut outcome, error),
             Ok(None) => {}
             Ok(suspended) => {
                 outcome.suspended = suspended;
+                let is_working = |outcome: &mut Outcome| outcome.workers > 0 && outcome.error.is_none();
+                let limit = clock.sleep_for(COMMIT_WAIT);
+                self.changed.wait_while_for(&mut outcome, is_working, limit);
+                if outcome.workers > 0 && outcome.error.is_none() && !self.is_stopped() {
+                    tracing::warn!(
+                        "a sink has not committed its last rows within {COMMIT_WAIT:?}: the next run does"
+                    );
+                }
                 self.stopped.store(true, Ordering::Release);
                 self.ring();
             }
         }
+        outcome.running -= 1;
         self.changed.notify_all();
     }
 
@@ -231,7 +242,7 @@ impl Job {
         let (control, checkpoints) = (Arc::clone(&self.control), Arc::clone(&self.checkpoints));
         let clock = Arc::clone(&self.clock);
         self.control.outcome.lock().running += 1;
-        let attend = move || control.checkpoints_ended(checkpoints.attend(interval, &clock));
+        let attend = move || control.checkpoints_ended(checkpoints.attend(interval, &clock), &clock);
         match std::thread::Builder::new().name("mill-checkpoint".into()).spawn(attend) {
             Ok(thread) => self.threads.push(thread),
             Err(error) => {

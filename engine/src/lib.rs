@@ -14,6 +14,7 @@ pub mod disk;
 pub mod element;
 pub mod error;
 pub mod exchange;
+pub mod failpoint;
 pub mod format;
 pub mod graph;
 pub mod harness;

@@ -87,8 +87,8 @@ pub trait Operator: Send {
         Ok(Firing::Done)
     }
 
-    /// Rows of the source's `partition` are waiting to be read (see [`Output::expect_partition`]).
-    fn expect_partition(&mut self, _partition: u32, _now_ms: i64) {}
+    /// The source reads `partition`, where rows are waiting or not (see [`Output::expect_partition`]).
+    fn expect_partition(&mut self, _partition: u32, _has_rows: bool, _now_ms: i64) {}
 
     /// True for operators that want [`Operator::on_timer`] called once as soon as the job runs.
     fn starts_with_timer(&self) -> bool {

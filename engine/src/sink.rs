@@ -90,11 +90,27 @@ pub trait Sink: Send {
         Ok(Ready::Yes)
     }
 
-    /// It is finished: what a later run must know of that.
+    /// Nothing more will come, to a sink that commits with checkpoints: as at a barrier, what is left goes into `state`,
+    /// and is committed when `epoch`, or a later one, is complete. Called as [`Sink::on_barrier`] is. Sinks that deliver
+    /// at once have [`Sink::finish`].
     ///
     /// # Errors
     /// Ends the job.
-    fn last_state(&mut self, _state: &mut StateWriter) -> Result<()> {
-        Ok(())
+    fn on_end(&mut self, _epoch: Epoch, _state: &mut StateWriter) -> Result<Ready> {
+        self.finish()
+    }
+
+    /// False while something waits to be committed. The job's end waits for it, behind its last epoch.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn is_committed(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// True when the sink is not ready because it holds all the uncommitted rows it may: a checkpoint is then taken at
+    /// once, and while its barrier is on the way the sink is given the rows before it all the same.
+    fn wants_checkpoint(&self) -> bool {
+        false
     }
 }

@@ -99,7 +99,9 @@ impl StageInstance {
             }
             _ => {}
         }
-        if self.chain.is_finished() {
+        // A job that is suspended ends behind its last epoch, once sinks have committed it.
+        let is_suspended = self.told > 0 && self.checkpoints.ends_with(self.told);
+        if self.chain.is_finished()? || (is_suspended && self.chain.is_committed()?) {
             self.finished = true;
             return Ok(Progress::Finished);
         }

@@ -91,6 +91,8 @@ pub struct WatermarkAssigner {
     idle: bool,
     /// State was put back, and the stream has not been told its watermark yet.
     restored: bool,
+    /// There are no other instances, whose partitions' clocks it could be that are restored.
+    is_single: bool,
     rows_since_scan: usize,
     hashes: Vec<u64>,
     groups: Vec<u32>,
@@ -102,6 +104,8 @@ struct Clocks {
     /// Numbers the keys; without keys, clocks are numbered by `partitions`.
     table: Option<(KeyTable, KeyHasher)>,
     partitions: BTreeMap<u32, u32>,
+    /// Restored clocks of partitions that may be another instance's now: they count from when the source names them.
+    former_ms: BTreeMap<u32, i64>,
     watermark_ms: Vec<i64>,
     /// When the clock last had a row, by the wall clock.
     seen_ms: Vec<i64>,
@@ -121,6 +125,7 @@ impl WatermarkAssigner {
             idle_timeout_ms,
             idle: false,
             restored: false,
+            is_single: true,
             rows_since_scan: 0,
             hashes: Vec::new(),
             groups: Vec::new(),
@@ -274,7 +279,9 @@ impl Clocks {
     fn of_partition(&mut self, partition: u32, now_ms: i64) -> u32 {
         let next = self.partitions.len() as u32;
         let group = *self.partitions.entry(partition).or_insert(next);
-        self.watermark_ms.resize(self.partitions.len(), WATERMARK_MIN_MS);
+        if self.watermark_ms.len() < self.partitions.len() {
+            self.watermark_ms.push(self.former_ms.remove(&partition).unwrap_or(WATERMARK_MIN_MS));
+        }
         self.seen_ms.resize(self.partitions.len(), now_ms);
         group
     }
@@ -323,6 +330,7 @@ impl Clocks {
 impl Operator for WatermarkAssigner {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
         self.errors = Some(context.row_errors(self.spec.on_error));
+        self.is_single = context.parallelism == 1;
         Ok(())
     }
 
@@ -357,9 +365,11 @@ impl Operator for WatermarkAssigner {
     }
 
     /// The partition's clock is there before its first row, so that those that are read first do not run ahead of it.
-    fn expect_partition(&mut self, partition: u32, now_ms: i64) {
-        if self.spec.keys.is_empty() {
+    fn expect_partition(&mut self, partition: u32, has_rows: bool, now_ms: i64) {
+        let is_former = self.clocks.former_ms.contains_key(&partition);
+        if self.spec.keys.is_empty() && (has_rows || is_former) {
             self.clocks.of_partition(partition, now_ms);
+            self.restored |= is_former;
         }
     }
 
@@ -414,10 +424,12 @@ impl Operator for WatermarkAssigner {
                     .partitions
                     .iter()
                     .for_each(|(partition, group)| partitions[*group as usize] = i64::from(*partition));
+                partitions.extend(clocks.former_ms.keys().map(|partition| i64::from(*partition)));
                 vec![Arc::new(Int64Array::from(partitions))]
             }
         };
-        columns.push(Arc::new(Int64Array::from(clocks.watermark_ms.clone())));
+        let marks = clocks.watermark_ms.iter().chain(clocks.former_ms.values()).copied();
+        columns.push(Arc::new(Int64Array::from_iter_values(marks)));
         let fields: Vec<_> =
             columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
@@ -425,8 +437,8 @@ impl Operator for WatermarkAssigner {
         Ok(())
     }
 
-    /// Of several former instances' clocks with one name, the one that is furthest back counts: no row that was not
-    /// late then is late now.
+    /// Of several former instances' clocks of one key, the one that is furthest back counts: no row that was not
+    /// late then is late now. A partition has had one reader; what others wrote of it is older, so the furthest counts.
     fn restore(&mut self, state: &StateReader) -> Result<()> {
         self.restored = true;
         for blob in state.blobs() {
@@ -439,22 +451,23 @@ impl Operator for WatermarkAssigner {
             let marks = marks.as_primitive::<Int64Type>();
             let known = self.clocks.watermark_ms.len();
             if self.spec.keys.is_empty() {
-                self.groups.clear();
-                for partition in names[0].as_primitive::<Int64Type>().values() {
-                    let next = self.clocks.partitions.len() as u32;
+                for (partition, mark) in
+                    names[0].as_primitive::<Int64Type>().values().iter().zip(marks.values())
+                {
                     let partition = u32::try_from(*partition).unwrap_or(0);
-                    self.groups.push(*self.clocks.partitions.entry(partition).or_insert(next));
+                    let former_ms = self.clocks.former_ms.entry(partition).or_insert(*mark);
+                    *former_ms = (*former_ms).max(*mark);
                 }
-            } else {
-                let types: Vec<DataType> = names.iter().map(|column| column.data_type().clone()).collect();
-                let (table, hasher) = match &mut self.clocks.table {
-                    Some(table) => table,
-                    None => self.clocks.table.insert((KeyTable::new(&types)?, KeyHasher::new(&types)?)),
-                };
-                hasher.hash(names, rows.num_rows(), &mut self.hashes)?;
-                let prepared = table.prepare(names, rows.num_rows())?;
-                table.intern(&prepared, &self.hashes, 0, rows.num_rows(), &mut self.groups);
+                continue;
             }
+            let types: Vec<DataType> = names.iter().map(|column| column.data_type().clone()).collect();
+            let (table, hasher) = match &mut self.clocks.table {
+                Some(table) => table,
+                None => self.clocks.table.insert((KeyTable::new(&types)?, KeyHasher::new(&types)?)),
+            };
+            hasher.hash(names, rows.num_rows(), &mut self.hashes)?;
+            let prepared = table.prepare(names, rows.num_rows())?;
+            table.intern(&prepared, &self.hashes, 0, rows.num_rows(), &mut self.groups);
             for (group, mark) in self.groups.iter().zip(marks.values()) {
                 let group = *group as usize;
                 if group >= known {
@@ -464,6 +477,11 @@ impl Operator for WatermarkAssigner {
                 } else {
                     self.clocks.watermark_ms[group] = self.clocks.watermark_ms[group].min(*mark);
                 }
+            }
+        }
+        if self.is_single {
+            for partition in self.clocks.former_ms.keys().copied().collect::<Vec<_>>() {
+                self.clocks.of_partition(partition, i64::MIN);
             }
         }
         Ok(())
@@ -533,11 +551,32 @@ mod tests {
     #[test]
     fn a_partition_with_a_backlog_holds_the_watermark_before_its_first_row() {
         let mut assigner = WatermarkAssigner::new(spec());
-        assigner.expect_partition(7, 0);
+        assigner.expect_partition(7, true, 0);
         let mut run = OperatorHarness::new(Box::new(assigner)).unwrap();
         assert_eq!(text(&run.batch(times(&[10])).unwrap()), "[10]@[-]");
         let other = Batch { partition: 7, ..times(&[8]) };
         assert_eq!(text(&run.batch(other).unwrap()), "[8]@[-] w3");
+    }
+
+    /// The clock of a partition that another instance reads now holds nothing back.
+    #[test]
+    fn restored_clocks_count_where_their_partition_is_read() {
+        let mut before = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
+        before.batch(times(&[10])).unwrap();
+        before.batch(Batch { partition: 7, ..times(&[100]) }).unwrap();
+        let state = OperatorHarness::gather_all(&[before.snapshot().unwrap().1]);
+        let mut assigner = WatermarkAssigner::new(spec());
+        assigner.is_single = false;
+        assigner.restore(&state).unwrap();
+        assigner.expect_partition(7, false, 0);
+        assigner.expect_partition(8, false, 0);
+        let mut after = OperatorHarness::new(Box::new(assigner)).unwrap();
+        assert_eq!(text(&after.batch(Batch { partition: 7, ..times(&[200]) }).unwrap()), "w95 [200] w195");
+        // Nothing is forgotten of the others, should this instance have them after another restore.
+        let state = OperatorHarness::gather_all(&[after.snapshot().unwrap().1]);
+        let single = Box::new(WatermarkAssigner::new(spec()));
+        let mut single = OperatorHarness::instance_of(single, 0, 1, &state).unwrap();
+        assert_eq!(text(&single.batch(times(&[300])).unwrap()), "w5 [300]@[5] w195");
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn java(class: &str) -> Command {
 }
 
 impl Kafka {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with([].into_iter(), "", &[])
     }
 
@@ -66,14 +66,14 @@ impl Kafka {
         kafka
     }
 
-    fn up(&mut self) {
+    pub fn up(&mut self) {
         let config = self.folder.path().join("server.properties");
         self.process = Some(java("kafka.Kafka").arg(config).spawn().unwrap());
         wait_until("Kafka to listen", || TcpStream::connect(self.address).is_ok());
     }
 
     /// As a power cut would.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
@@ -93,7 +93,7 @@ impl Kafka {
     }
 
     /// Kafka's producer, which takes a line `key<tab>value` each.
-    fn producer(&self, topic: &str) -> Child {
+    pub fn producer(&self, topic: &str) -> Child {
         let arguments = ["--topic", topic, "--message-send-max-retries", "1000000"];
         let keys = ["--property", "parse.key=true"];
         self.tool("ConsoleProducer", &arguments).args(keys).stdin(Stdio::piped()).spawn().unwrap()
@@ -107,7 +107,17 @@ impl Kafka {
 
     /// The topic's messages, each as its key and its value.
     pub fn read(&self, topic: &str) -> Vec<(String, String)> {
-        let arguments = ["--topic", topic, "--from-beginning", "--timeout-ms", "5000"];
+        self.read_at(topic, "read_uncommitted")
+    }
+
+    /// Those of committed transactions.
+    pub fn read_committed(&self, topic: &str) -> Vec<(String, String)> {
+        self.read_at(topic, "read_committed")
+    }
+
+    fn read_at(&self, topic: &str, isolation: &str) -> Vec<(String, String)> {
+        let arguments =
+            ["--topic", topic, "--from-beginning", "--timeout-ms", "5000", "--isolation-level", isolation];
         let keys = ["--property", "print.key=true"];
         let mut command = self.tool("consumer.ConsoleConsumer", &arguments);
         let output = command.args(keys).stdout(Stdio::piped()).output().unwrap();

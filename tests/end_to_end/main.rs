@@ -18,6 +18,8 @@ mod journal_mosquitto;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_secure;
+#[cfg(feature = "kafka")]
+mod kill;
 mod layering;
 mod mosquitto;
 #[cfg(feature = "postgres")]

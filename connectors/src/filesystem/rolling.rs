@@ -6,9 +6,9 @@
 //! behind a lock.
 //!
 //! A barrier closes all files; their paths are the state, and they get their names when it is complete, or when a
-//! later run restores it. Where the job's state is on disk, files that are rolled in between wait for it too, so that
-//! what has its name never comes again: exactly once. Files that a dead run left behind: after a restore they are removed, for their rows come
-//! again; otherwise their rows would be lost, so plain lines are cut after the last whole one and published, while
+//! later run restores it. Where the job's state is on disk, files that are rolled in between wait for it too, and the
+//! end is as a barrier, so that what has its name never comes again: exactly once. Files that a dead run left behind
+//! there are removed, for they belong to no checkpoint and their rows come again; otherwise their rows would be lost, so plain lines are cut after the last whole one and published, while
 //! compressed and parquet files, which cannot be read without their end, are removed with a warning.
 
 use std::collections::HashMap;
@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use millstream_engine::element::Epoch;
+use millstream_engine::failpoint;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
@@ -98,7 +99,8 @@ impl RollingSink {
         if !self.is_clean {
             self.is_clean = true;
             let depth = self.settings.partitioning.depth();
-            clean_folder(&self.settings.folder, depth, self.is_restored)?;
+            let comes_again = self.is_restored || self.parts.lock().is_durable;
+            clean_folder(&self.settings.folder, depth, (self.is_restored, comes_again))?;
         }
         Ok(())
     }
@@ -163,22 +165,17 @@ impl Sink for RollingSink {
     }
 
     fn on_barrier(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
-        let mut parts = self.parts.lock();
-        parts.check()?;
-        for (_, part) in std::mem::take(&mut parts.open) {
-            let path = part.close()?;
-            parts.pending.push((None, path));
-        }
-        parts.pending.iter_mut().for_each(|(closed, _)| *closed = closed.or(Some(epoch)));
-        // One blob even where nothing is pending: it tells the next run that there was a checkpoint.
-        let paths: Vec<String> =
-            parts.pending.iter().map(|(_, path)| path.to_string_lossy().into_owned()).collect();
-        state.put_blob(paths.join("\n").into_bytes());
+        self.clean()?;
+        self.parts.lock().hand_over(epoch, state)?;
+        failpoint::hit("filesystem-handed-over");
         Ok(Ready::Yes)
     }
 
     fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
-        self.parts.lock().publish_until(epoch)
+        failpoint::hit("filesystem-before-rename");
+        self.parts.lock().publish_until(epoch)?;
+        failpoint::hit("filesystem-after-rename");
+        Ok(())
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
@@ -206,6 +203,19 @@ impl Sink for RollingSink {
         }
         parts.publish_until(Epoch::MAX)?;
         Ok(Ready::Yes)
+    }
+
+    fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        if !self.parts.lock().is_durable {
+            return self.finish();
+        }
+        self.clean()?;
+        self.parts.lock().hand_over(epoch, state)?;
+        Ok(Ready::Yes)
+    }
+
+    fn is_committed(&self) -> Result<bool> {
+        Ok(self.parts.lock().pending.is_empty())
     }
 }
 
@@ -244,6 +254,21 @@ impl Parts {
         part.used_ns = now_ns;
         part.write(rows, encoder)?;
         if part.bytes >= self.settings.bytes_max { self.roll(&folder) } else { Ok(()) }
+    }
+
+    /// Closes all files, and puts into `state` what is to get its name when `epoch` is complete.
+    fn hand_over(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<()> {
+        self.check()?;
+        for (_, part) in std::mem::take(&mut self.open) {
+            let path = part.close()?;
+            self.pending.push((None, path));
+        }
+        self.pending.iter_mut().for_each(|(closed, _)| *closed = closed.or(Some(epoch)));
+        // One blob even where nothing is pending: it tells the next run that there was a checkpoint.
+        let paths: Vec<String> =
+            self.pending.iter().map(|(_, path)| path.to_string_lossy().into_owned()).collect();
+        state.put_blob(paths.join("\n").into_bytes());
+        Ok(())
     }
 
     fn roll(&mut self, folder: &str) -> Result<()> {
@@ -289,12 +314,12 @@ impl Rolling {
 }
 
 /// Sees to the leftovers of dead runs in `folder`, and in folders of partitions `depth` deep.
-fn clean_folder(folder: &Path, depth: usize, is_restored: bool) -> Result<()> {
+fn clean_folder(folder: &Path, depth: usize, (is_restored, comes_again): (bool, bool)) -> Result<()> {
     let entries = std::fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         if depth > 0 && name.contains('=') && path.is_dir() {
-            clean_folder(&path, depth - 1, is_restored)?;
+            clean_folder(&path, depth - 1, (is_restored, comes_again))?;
         }
         let inner = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".inprogress"));
         let Some(inner) = inner.filter(|inner| inner.starts_with("part-")) else { continue };
@@ -307,11 +332,11 @@ fn clean_folder(folder: &Path, depth: usize, is_restored: bool) -> Result<()> {
             Err(TryLockError::Error(error)) => return Err(wrong(error)),
         }
         let is_plain = !["gz", "zst", "parquet"].iter().any(|kind| inner.ends_with(kind));
-        let kept = if is_plain && !is_restored { whole_lines(&mut file).map_err(wrong)? } else { 0 };
+        let kept = if is_plain && !comes_again { whole_lines(&mut file).map_err(wrong)? } else { 0 };
         if kept == 0 {
             if !is_restored && file.metadata().map_err(wrong)?.len() > 0 {
                 tracing::warn!(
-                    "{} was left unfinished by a run that died and cannot be read: removed",
+                    "{} was left unfinished by a run that died, and its rows come again or cannot be read: removed",
                     path.display()
                 );
             }

@@ -202,18 +202,13 @@ impl Sink for Writer {
 
     fn on_barrier(&mut self, _epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
         self.flush()?;
-        self.last_state(state)?;
-        Ok(Ready::Yes)
-    }
-
-    fn last_state(&mut self, state: &mut StateWriter) -> Result<()> {
         if let Some(file) = self.file.as_ref().filter(|_| self.is_durable) {
             // The checkpoint must not count lines that a power cut takes away.
             file.sync_data().map_err(|error| self.failed(&error))?;
             let bytes = file.metadata().map_err(|error| self.failed(&error))?.len();
             state.put_blob(bytes.to_le_bytes().to_vec());
         }
-        Ok(())
+        Ok(Ready::Yes)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
@@ -222,7 +217,7 @@ impl Sink for Writer {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Ready> {
-        self.flush().map(|()| Ready::Yes)
+    fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        self.on_barrier(epoch, state)
     }
 }

@@ -162,6 +162,84 @@ fn a_checkpoint_names_its_files_when_it_is_complete_or_restored() {
     assert_eq!(text, lines(0, 6));
 }
 
+/// The surroundings in a job whose state is on disk.
+fn start_durable(table: &Table, state: Option<StateWriter>) -> Box<dyn Sink> {
+    let mut sink = Filesystem.sink(table).unwrap().create(0, 1).unwrap();
+    let context = context(ManualClock::at(0));
+    sink.open(&InstanceContext { journal_folder: Some("journal".into()), ..context }).unwrap();
+    if let Some(state) = state {
+        sink.restore(&StateReader::gather(&[state.finish()], &(0..1))).unwrap();
+    }
+    sink
+}
+
+fn barrier(sink: &mut dyn Sink, epoch: u64) -> StateWriter {
+    let mut state = StateWriter::default();
+    assert_eq!(sink.on_barrier(epoch, &mut state).unwrap(), Ready::Yes);
+    state
+}
+
+#[test]
+fn with_state_on_disk_a_file_has_its_name_only_behind_a_complete_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = [("sink.partition-by", "site"), ("sink.rolling-policy.file-size", "100 kb")];
+    let table = table(folder.path(), &options);
+    let visible = || -> BTreeMap<String, Vec<u8>> {
+        files(folder.path()).into_iter().filter(|(name, _)| !name.contains("/.")).collect()
+    };
+    // A run that died before its first checkpoint: its rows come again.
+    let mut sink = start_durable(&table, None);
+    sink.write(rows(0, 30_000)).unwrap();
+    drop(sink);
+    let mut sink = start_durable(&table, None);
+    sink.write(rows(0, 30_000)).unwrap();
+    assert_eq!(visible().len(), 0, "rolled, and still hidden");
+    let state = barrier(&mut *sink, 1);
+    sink.write(rows(30_000, 30_010)).unwrap();
+    drop(sink);
+    // Killed before it heard of epoch 1, which was complete.
+    let mut sink = start_durable(&table, Some(state));
+    let named = visible();
+    sink.write(rows(30_000, 30_004)).unwrap();
+    let mut last = StateWriter::default();
+    assert_eq!(sink.on_end(2, &mut last).unwrap(), Ready::Yes);
+    assert!(!sink.is_committed().unwrap() && visible() == named);
+    sink.on_checkpoint_complete(1).unwrap();
+    assert!(!sink.is_committed().unwrap() && visible() == named);
+    sink.on_checkpoint_complete(2).unwrap();
+    assert!(sink.is_committed().unwrap());
+    let text: String = visible().into_values().map(|bytes| String::from_utf8(bytes).unwrap()).collect();
+    let mut numbers: Vec<i64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_i64().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..30_004).collect::<Vec<_>>());
+}
+
+#[test]
+fn with_state_on_disk_one_file_is_cut_off_at_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.json");
+    std::fs::write(&path, "of another life\n").unwrap();
+    let table = table(&path, &[]);
+    let mut sink = start_durable(&table, None);
+    sink.write(rows(0, 3)).unwrap();
+    let state = barrier(&mut *sink, 1);
+    sink.write(rows(3, 9)).unwrap();
+    sink.on_quiet().unwrap();
+    drop(sink);
+    let mut sink = start_durable(&table, Some(state));
+    sink.write(rows(3, 5)).unwrap();
+    let mut last = StateWriter::default();
+    assert_eq!(sink.on_end(2, &mut last).unwrap(), Ready::Yes);
+    drop(sink);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(0, 5));
+    // It had come to its end: another run has nothing to do, and loses nothing.
+    drop(start_durable(&table, Some(last)));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(0, 5));
+}
+
 #[test]
 fn a_dead_runs_lines_are_kept_and_a_living_ones_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -77,6 +77,25 @@ impl ProducerContext for Reports {
     }
 }
 
+/// The context of a producer that only asks.
+pub(super) struct Quiet(pub Arc<Watch>);
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::watch::Context(Arc::clone(&self.0)).log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.report(&error, reason);
+    }
+}
+
+impl ProducerContext for Quiet {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
+}
+
 /// What sending again, or waiting, would not mend.
 pub(super) fn is_about_the_row(code: RDKafkaErrorCode) -> bool {
     matches!(

@@ -11,18 +11,23 @@
 //! which has rows.rs and keys.rs decode them and keeps the positions. Batches carry their partition's number, so that the
 //! watermark has a clock for each.
 //! Writing: sink.rs, on the worker, gives encoded rows to an idempotent producer and counts bytes until the brokers have
-//! acknowledged them (flight.rs).
+//! acknowledged them (flight.rs). With 'sink.delivery-guarantee' = 'exactly-once', exactly_once.rs gathers a checkpoint's
+//! messages (output.rs), which a thread (committer.rs) writes in one transaction (transaction.rs). messages.rs encodes for both.
 //! Options are in options.rs and become settings.rs and topics.rs (reading), writing.rs, and columns.rs (both);
 //! properties.rs translates 'properties.*', prepare.rs waits for schemas, watch.rs keeps the link's state. Brokers that
 //! are away, at the start or later, are waited for without end.
 
 mod chunk;
 mod columns;
+mod committer;
 mod discover;
+mod exactly_once;
 mod fetch;
 mod flight;
 mod keys;
+mod messages;
 mod options;
+mod output;
 mod prepare;
 mod properties;
 mod rows;
@@ -32,6 +37,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transaction;
 mod watch;
 mod writing;
 
@@ -45,6 +51,7 @@ use millstream_engine::{Error, Result, Sink, Source};
 
 use crate::format::PAYLOAD_OPTIONS;
 
+use exactly_once::ExactlyOnceSink;
 use settings::{Reading, Stop};
 use sink::KafkaSink;
 use source::KafkaSource;
@@ -60,7 +67,7 @@ impl Connector for Kafka {
     }
 
     fn help(&self) -> &'static str {
-        "Reads topics of Apache Kafka from kept positions, and writes them at least once."
+        "Reads topics of Apache Kafka from kept positions, and writes them at least once, or exactly once with --state."
     }
 
     fn options(&self) -> Vec<OptionSpec> {
@@ -155,7 +162,11 @@ impl SinkProvider for SinkSide {
     }
 
     fn create(&self, instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(KafkaSink::new(Arc::clone(&self.writing), instance)?))
+        let writing = Arc::clone(&self.writing);
+        if writing.transactional_id_prefix.is_some() {
+            return Ok(Box::new(ExactlyOnceSink::new(writing)?));
+        }
+        Ok(Box::new(KafkaSink::new(writing, instance)?))
     }
 
     fn describe(&self) -> String {

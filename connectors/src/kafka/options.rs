@@ -91,7 +91,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "outlet.max-bytes",
         "size",
         "4 mb",
-        "Bytes an instance has written and Kafka has not acknowledged.",
+        "Bytes an instance has written and Kafka has not acknowledged; 64 mb for 'exactly-once', where reaching it starts a checkpoint.",
     ),
     OptionSpec::new(
         "sink.partitioner",
@@ -101,15 +101,15 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::new(
         "sink.delivery-guarantee",
-        "at-least-once | none",
+        "exactly-once | at-least-once | none",
         "at-least-once",
-        "Whether a barrier waits for Kafka.",
+        "Whether a checkpoint waits for Kafka; 'exactly-once' writes each checkpoint's rows in one transaction and needs --state.",
     ),
     OptionSpec::new(
         "sink.transactional-id-prefix",
         "text",
         "",
-        "Refused: exactly-once comes with checkpoints.",
+        "For 'exactly-once': what the transactional ids begin with; one of its own for each pipeline and sink.",
     ),
     ON_ERROR_OPTION,
 ];

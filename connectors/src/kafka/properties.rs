@@ -38,6 +38,7 @@ const SAME: &[&str] = &[
     "reconnect.backoff.ms",
     "reconnect.backoff.max.ms",
     "request.timeout.ms",
+    "transaction.timeout.ms",
     "metadata.max.age.ms",
     "connections.max.idle.ms",
     "socket.keepalive.enable",
@@ -57,6 +58,7 @@ const PRODUCER: &[&str] = &[
     "retry.backoff.ms",
     "delivery.timeout.ms",
     "request.timeout.ms",
+    "transaction.timeout.ms",
 ];
 /// Only a consumer knows these.
 const CONSUMER: &[&str] = &[
@@ -75,10 +77,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable.auto.commit", "positions are kept with checkpoints: leave it out"),
     ("auto.offset.reset", "use 'scan.startup.mode'"),
     ("enable.idempotence", "the sink is always idempotent: leave it out"),
-    (
-        "transactional.id",
-        "exactly-once delivery comes with checkpoints: use 'sink.delivery-guarantee' = 'at-least-once'",
-    ),
+    ("transactional.id", "use 'sink.delivery-guarantee' = 'exactly-once' and 'sink.transactional-id-prefix'"),
     ("ssl.truststore.location", "use 'properties.ssl.ca.location' with a PEM file"),
     ("ssl.truststore.password", "a PEM file of certificates has none: use 'properties.ssl.ca.location'"),
     ("ssl.truststore.type", "use 'properties.ssl.ca.location' with a PEM file"),

@@ -2,16 +2,14 @@
 //!
 //! Invariants: every row written is in one message. Its bytes count as in flight (flight.rs) until the brokers have
 //! acknowledged it, or it is with the dead letters; at 'outlet.max-bytes' the sink is not ready. A barrier and the end
-//! wait until nothing is in flight, so there is no state. What is away is waited for, by librdkafka, in order, for ever
+//! wait until nothing is in flight, so there is no state, but that of a checkpoint which was to be delivered exactly once
+//! (exactly_once.rs), whose messages are written again. What is away is waited for, by librdkafka, in order, for ever
 //! or for as long as 'properties.delivery.timeout.ms' says, and then fails the job: a row is never lost unsaid.
-//! An upserting sink writes a tombstone for a row that goes, and nothing for the old form of a row whose new form, of
-//! the same key, follows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -19,10 +17,12 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
 use millstream_engine::element::Epoch;
-use millstream_engine::state::StateWriter;
-use millstream_engine::{Batch, ChangeKind, Encoder, Error, InstanceContext, Ready, Result, Sink};
+use millstream_engine::state::{StateReader, StateWriter};
+use millstream_engine::{Batch, Error, InstanceContext, Ready, Result, Sink};
 
 use super::flight::{Flight, Reports, is_about_the_row};
+use super::messages::Messages;
+use super::output::Output;
 use super::prepare::{Ask, Preparation};
 use super::watch::Watch;
 use super::writing::Writing;
@@ -36,8 +36,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 pub(super) struct KafkaSink {
     writing: Arc<Writing>,
     instance: usize,
-    encoder: Box<dyn Encoder>,
-    key_encoder: Option<Box<dyn Encoder>>,
+    parallelism: usize,
+    messages: Messages,
     running: Option<Running>,
 }
 
@@ -53,12 +53,8 @@ impl KafkaSink {
     /// # Errors
     /// If a format cannot encode the columns.
     pub fn new(writing: Arc<Writing>, instance: usize) -> Result<Self> {
-        let encoder = writing.codec.encoder(Arc::clone(&writing.value_schema))?;
-        let key_encoder = match &writing.key_codec {
-            Some(codec) => Some(codec.encoder(Arc::clone(&writing.key_schema))?),
-            None => None,
-        };
-        Ok(Self { writing, instance, encoder, key_encoder, running: None })
+        let messages = Messages::new(Arc::clone(&writing))?;
+        Ok(Self { writing, instance, parallelism: 1, messages, running: None })
     }
 
     fn flight(&self) -> Result<&Arc<Flight>> {
@@ -76,15 +72,34 @@ impl KafkaSink {
     }
 }
 
-/// Some columns of a batch, under the names that `schema` gives them.
-fn project(batch: &Batch, columns: &[usize], schema: &SchemaRef) -> Result<Batch> {
-    let columns = columns.iter().map(|column| Arc::clone(batch.rows.column(*column))).collect();
-    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(Batch::new(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?))
+impl Running {
+    /// Gives librdkafka a message.
+    fn send(
+        &self,
+        writing: &Writing,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+    ) -> Result<()> {
+        let bytes = payload.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len) + MESSAGE_BYTES;
+        let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&writing.topic, bytes);
+        (record.payload, record.key, record.partition) = (payload, key, partition);
+        self.flight.add(bytes);
+        if let Err((error, _)) = self.producer.send(record) {
+            self.flight.done(bytes);
+            let text = format!("Kafka's producer refused the message: {error}");
+            if !error.rdkafka_error_code().is_some_and(is_about_the_row) {
+                return Err(Error::unavailable(text).at(&writing.table));
+            }
+            self.flight.errors.reject(payload.unwrap_or_default(), Error::data(text))?;
+        }
+        Ok(())
+    }
 }
 
 impl Sink for KafkaSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
+        self.parallelism = context.parallelism;
         let writing = &self.writing;
         let watch = Watch::new(&writing.table, &writing.properties.brokers, &writing.told, context);
         let flight = Flight::new(writing, watch, context);
@@ -107,70 +122,41 @@ impl Sink for KafkaSink {
             config.create_with_context(Reports(Arc::clone(&flight))).map_err(|error| {
                 Error::config(format!("Kafka's producer does not start: {error}")).at(&writing.table)
             })?;
-        let mut formats = vec![(Arc::clone(&writing.codec), Arc::clone(&writing.value_schema))];
-        if let Some(codec) = &writing.key_codec {
-            formats.push((Arc::clone(codec), Arc::clone(&writing.key_schema)));
-        }
         let producer = Arc::new(producer);
         let (asked, topic) = (Arc::clone(&producer), writing.topic.clone());
         let ask: Ask = Arc::new(move || partitions(asked.client(), &topic));
         let failing = Arc::clone(&flight);
         let fail = move |error| failing.fail(error);
-        let preparation = Preparation::start(formats, (ask, writing.is_fixed), context, &flight.watch, fail)?;
+        let preparation =
+            Preparation::start(writing.formats(), (ask, writing.is_fixed), context, &flight.watch, fail)?;
         self.running = Some(Running { producer, flight, preparation });
         Ok(())
     }
 
     fn write(&mut self, batch: Batch) -> Result<()> {
-        let Self { writing, instance, encoder, key_encoder, running } = self;
-        let changes = batch.changes.as_deref().filter(|all| all.iter().any(|one| *one != ChangeKind::Insert));
-        if changes.is_some() && !writing.is_upsert {
-            let what = "a Kafka topic was given rows that update others";
-            return Err(Error::internal(what).at(&writing.table));
-        }
-        let Some(Running { producer, flight, preparation }) = running else {
+        let Self { writing, instance, messages, running, .. } = self;
+        let Some(running) = running else {
             return Err(Error::internal("the Kafka sink was not opened"));
         };
-        flight.check()?;
-        encoder.encode(&project(&batch, &writing.columns.value, &writing.value_schema)?)?;
-        if let Some(encoder) = key_encoder {
-            encoder.encode(&project(&batch, &writing.columns.key, &writing.key_schema)?)?;
-        }
-        let mut keys = key_encoder.as_ref().map(|encoder| encoder.encoded().rows().peekable());
-        for (row, payload) in encoder.encoded().rows().enumerate() {
-            let key = keys.as_mut().and_then(Iterator::next);
-            let kind = changes.map_or(ChangeKind::Insert, |kinds| kinds[row]);
-            let payload = match kind {
-                ChangeKind::Insert | ChangeKind::UpdateAfter => Some(payload),
-                ChangeKind::UpdateBefore if keys.as_mut().and_then(|keys| keys.peek().copied()) == key => {
-                    continue;
-                }
-                ChangeKind::UpdateBefore | ChangeKind::Delete => None,
-            };
-            let bytes = payload.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len) + MESSAGE_BYTES;
-            let mut record: BaseRecord<'_, [u8], [u8], usize> =
-                BaseRecord::with_opaque_to(&writing.topic, bytes);
-            if let Some(payload) = payload {
-                record = record.payload(payload);
-            }
-            if let Some(key) = key {
-                record = record.key(key);
-            }
-            if writing.is_fixed {
-                record = record.partition((*instance % preparation.partitions().max(1)) as i32);
-            }
-            flight.add(bytes);
-            if let Err((error, _)) = producer.send(record) {
-                flight.done(bytes);
-                let text = format!("Kafka's producer refused the message: {error}");
-                if error.rdkafka_error_code().is_some_and(is_about_the_row) {
-                    flight.errors.reject(payload.unwrap_or_default(), Error::data(text))?;
-                } else {
-                    return Err(Error::unavailable(text).at(&writing.table));
+        running.flight.check()?;
+        let partitions = running.preparation.partitions().max(1);
+        let partition = writing.is_fixed.then_some((*instance % partitions) as i32);
+        messages.each(&batch, |key, payload| running.send(writing, partition, key, payload))?;
+        running.flight.show();
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        let Some(running) = &self.running else { return Ok(()) };
+        for blob in state.blobs() {
+            let (owner, _, output) = Output::read(blob)?;
+            if owner.instance as usize % self.parallelism == self.instance {
+                for message in output.messages() {
+                    let message = message?;
+                    running.send(&self.writing, message.partition, message.key, message.payload)?;
                 }
             }
         }
-        flight.show();
         Ok(())
     }
 
@@ -195,7 +181,7 @@ impl Sink for KafkaSink {
 }
 
 /// How many partitions `topic` has, as the brokers answer.
-fn partitions(client: &Client<Reports>, topic: &str) -> KafkaResult<usize> {
+pub(super) fn partitions<C: ClientContext>(client: &Client<C>, topic: &str) -> KafkaResult<usize> {
     let metadata = client.fetch_metadata(Some(topic), REQUEST)?;
     let found = metadata.topics().first();
     match found.and_then(MetadataTopic::error) {

@@ -107,8 +107,8 @@ impl KafkaSource {
     /// Decodes and emits a chunk, and moves its partition's position on.
     fn emit(&mut self, chunk: Chunk, running: &Running, out: &mut Output<'_>) -> Result<()> {
         let metrics = &running.context.metrics;
-        if chunk.has_backlog {
-            out.expect_partition(chunk.number);
+        if chunk.messages.is_empty() {
+            out.expect_partition(chunk.number, chunk.has_backlog);
         }
         metrics.rows_in.add(chunk.messages.len() as u64);
         metrics.bytes_in.add(chunk.num_bytes() as u64);

@@ -1,6 +1,7 @@
 //! What a Kafka table that is written to says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use millstream_engine::dead_letter::OnError;
@@ -30,6 +31,10 @@ pub(super) struct Writing {
     pub is_fixed: bool,
     /// A barrier waits for the brokers.
     pub waits: bool,
+    /// What transactional ids begin with, where rows are delivered exactly once.
+    pub transactional_id_prefix: Option<String>,
+    /// How long the brokers leave a transaction open.
+    pub transaction_timeout: Duration,
     pub outlet_bytes_max: usize,
     pub on_error: OnError,
     pub told: Told,
@@ -43,18 +48,21 @@ impl Writing {
     pub fn read(table: &Table, is_upsert: bool) -> Result<Self> {
         let options = &table.options;
         let refused = |what: &str, remedy: &str| Err(Error::config(what).at(options.owner()).remedy(remedy));
-        let at_least_once =
-            "use 'sink.delivery-guarantee' = 'at-least-once'; exactly-once comes with checkpoints";
-        let waits = match options.get("sink.delivery-guarantee") {
-            None | Some("at-least-once") => true,
-            Some("none") => false,
-            Some("exactly-once") => {
-                return refused("a Kafka sink does not deliver exactly once yet", at_least_once);
+        let prefix = options.get("sink.transactional-id-prefix").map(str::to_owned);
+        let (waits, is_exact) = match options.get("sink.delivery-guarantee") {
+            None | Some("at-least-once") => (true, false),
+            Some("none") => (false, false),
+            Some("exactly-once") => (true, true),
+            Some(_) => {
+                let known = "'exactly-once', 'at-least-once' or 'none'";
+                return Err(options.invalid("sink.delivery-guarantee", known));
             }
-            Some(_) => return Err(options.invalid("sink.delivery-guarantee", "'at-least-once' or 'none'")),
         };
-        if options.get("sink.transactional-id-prefix").is_some() {
-            return refused("'sink.transactional-id-prefix' is for exactly-once delivery", at_least_once);
+        if is_exact && prefix.as_deref().is_none_or(str::is_empty) {
+            return refused(
+                "exactly-once delivery needs 'sink.transactional-id-prefix'",
+                "give it a text of its own for each pipeline and sink; it must stay the same over restarts",
+            );
         }
         if options.get("properties.acks").is_some_and(|acks| !matches!(acks, "all" | "-1")) {
             return refused("the idempotent producer needs 'properties.acks' = 'all'", "leave it out");
@@ -84,6 +92,9 @@ impl Writing {
         }
         let properties = Properties::read(options)?;
         super::sink::check(options.owner(), properties.producer())?;
+        let timeout_ms = options
+            .parse::<u64>("properties.transaction.timeout.ms", "a number of milliseconds")?
+            .unwrap_or(60_000);
         Ok(Self {
             table: table.name.clone(),
             topic,
@@ -96,9 +107,22 @@ impl Writing {
             is_upsert,
             is_fixed,
             waits,
-            outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20).max(1),
+            transactional_id_prefix: prefix.filter(|_| is_exact),
+            transaction_timeout: Duration::from_millis(timeout_ms),
+            outlet_bytes_max: options
+                .size_bytes("outlet.max-bytes")?
+                .unwrap_or(if is_exact { 64 << 20 } else { 4 << 20 })
+                .max(1),
             on_error: on_error(options)?,
             told: Told::default(),
         })
+    }
+    /// The formats, with what they are given.
+    pub fn formats(&self) -> Vec<(Arc<dyn Codec>, SchemaRef)> {
+        let mut formats = vec![(Arc::clone(&self.codec), Arc::clone(&self.value_schema))];
+        if let Some(codec) = &self.key_codec {
+            formats.push((Arc::clone(codec), Arc::clone(&self.key_schema)));
+        }
+        formats
     }
 }

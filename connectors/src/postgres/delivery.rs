@@ -14,34 +14,33 @@ use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
 use millstream_engine::dead_letter::RowErrors;
-use millstream_engine::io::OutletReceiver;
+use millstream_engine::io::{InFlight, OutletReceiver};
 use millstream_engine::keys::hash_bytes;
 use millstream_engine::metrics::Link as LinkState;
 use millstream_engine::{Error, ErrorKind, InstanceContext, Result};
 
 use crate::delivery::{Delivery, DeliveryTask, Failure};
 
-use super::link::Link;
+use super::epoch::EpochRows;
+use super::link::{Link, Refused};
 use super::rows::Rows;
 use super::settings::Settings;
 
-/// Starts the task.
+/// Starts the task of a sink that delivers at least once.
 pub(super) fn start(settings: Arc<Settings>, context: &InstanceContext) -> Result<Delivery<Rows>> {
-    let failure = Failure::default();
-    let seed = hash_bytes(settings.table.as_bytes()) ^ context.clock.monotonic_ns();
-    let outlet_bytes_max = settings.outlet_bytes_max;
-    let writer = Writer {
-        errors: context.row_errors(settings.on_error),
-        random: SmallRng::seed_from_u64(seed),
-        link: None,
-        was_up: false,
-        failures: 0,
-        failure: failure.clone(),
-        context: context.clone(),
-        settings,
-    };
-    context.metrics.set_link(LinkState::Down);
-    Delivery::start("a PostgreSQL sink", outlet_bytes_max, failure, context, writer)
+    let (outlet_bytes_max, writer) =
+        (settings.outlet_bytes_max, Writer::new(settings, context, String::new()));
+    Delivery::start("a PostgreSQL sink", outlet_bytes_max, writer.failure.clone(), context, writer)
+}
+
+/// Starts the task of one that delivers exactly once, under the name `progress` in the progress table.
+pub(super) fn start_epochs(
+    settings: Arc<Settings>,
+    context: &InstanceContext,
+    progress: String,
+) -> Result<Delivery<EpochRows>> {
+    let (outlet_bytes_max, writer) = (settings.outlet_bytes_max, Writer::new(settings, context, progress));
+    Delivery::start("a PostgreSQL sink", outlet_bytes_max, writer.failure.clone(), context, writer)
 }
 
 struct Writer {
@@ -54,28 +53,85 @@ struct Writer {
     failures: u32,
     failure: Failure,
     context: InstanceContext,
+    /// Its name in the progress table.
+    progress: String,
 }
 
 impl DeliveryTask<Rows> for Writer {
     async fn run(&mut self, outlet: &mut OutletReceiver<Rows>) -> Result<()> {
-        loop {
-            // Connected before there are rows, so that what is wrong shows at the start.
-            let link = self.connected().await?;
-            let item = tokio::select! {
-                item = outlet.recv() => item,
-                _ = &mut link.driver => {
-                    self.lost(&Error::unavailable("the server has closed the connection")).await?;
-                    continue;
-                }
-            };
-            // Held until the rows are done; after an error too, until the failure is left.
-            let Some((rows, _in_flight)) = item else { return Ok(()) };
+        // Held until the rows are done; after an error too, until the failure is left.
+        while let Some((rows, _in_flight)) = self.next(outlet).await? {
             self.deliver(&rows).await.inspect_err(|error| self.failure.leave(error))?;
         }
+        Ok(())
+    }
+}
+
+impl DeliveryTask<EpochRows> for Writer {
+    async fn run(&mut self, outlet: &mut OutletReceiver<EpochRows>) -> Result<()> {
+        while let Some((rows, _in_flight)) = self.next(outlet).await? {
+            self.deliver_epoch(&rows).await.inspect_err(|error| self.failure.leave(error))?;
+        }
+        Ok(())
     }
 }
 
 impl Writer {
+    fn new(settings: Arc<Settings>, context: &InstanceContext, progress: String) -> Self {
+        let seed = hash_bytes(settings.table.as_bytes()) ^ context.clock.monotonic_ns();
+        context.metrics.set_link(LinkState::Down);
+        Self {
+            errors: context.row_errors(settings.on_error),
+            random: SmallRng::seed_from_u64(seed),
+            link: None,
+            was_up: false,
+            failures: 0,
+            failure: Failure::default(),
+            context: context.clone(),
+            settings,
+            progress,
+        }
+    }
+
+    /// The next item, with a connection at hand before there is one, so that what is wrong shows at the start.
+    async fn next<T>(&mut self, outlet: &mut OutletReceiver<T>) -> Result<Option<(T, InFlight)>> {
+        loop {
+            let link = self.connected().await?;
+            tokio::select! {
+                item = outlet.recv() => return Ok(item),
+                _ = &mut link.driver => {
+                    self.lost(&Error::unavailable("the server has closed the connection")).await?;
+                }
+            }
+        }
+    }
+
+    /// Commits an epoch's rows, however often the connection breaks.
+    async fn deliver_epoch(&mut self, epoch: &EpochRows) -> Result<()> {
+        let progress = self.progress.clone();
+        loop {
+            let error = match self.connected().await?.apply_epoch(&progress, epoch).await {
+                Ok(refused) => {
+                    self.failures = 0;
+                    let rows: usize = epoch.statements.iter().map(Rows::len).sum();
+                    self.context.metrics.rows_out.add((rows - refused.len()) as u64);
+                    self.context.metrics.bytes_out.add(epoch.num_bytes() as u64);
+                    for Refused { statement, row, error } in refused {
+                        let payload =
+                            epoch.statements[statement].payload(&self.settings.schema, row as usize);
+                        self.errors.reject(&payload, error)?;
+                    }
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Unavailable => self.lost(&error).await?,
+                _ => return Err(error.at(format!("table {}", self.settings.table))),
+            }
+        }
+    }
+
     /// Sees to all of `rows`.
     async fn deliver(&mut self, rows: &Rows) -> Result<()> {
         let (writes, removes) = rows.settled(&self.settings.primary_key);

@@ -5,20 +5,25 @@
 //! rest, which is tried again. No error shows the URL or the password.
 
 use std::error::Error as StdError;
+use std::future::Future;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Statement, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use millstream_engine::{Error, ErrorKind, Result};
+use millstream_engine::{Error, ErrorKind, Result, failpoint};
 
+use super::epoch::EpochRows;
 use super::rows::{Chosen, Rows};
 use super::settings::Settings;
-use super::target::{COLUMNS_QUERY, ServerColumn, casts, quoted_target, remove_statement, write_statement};
+use super::target::{
+    COLUMNS_QUERY, ServerColumn, casts, create_progress_statement, progress_statement, quoted_target,
+    remove_statement, write_statement,
+};
 
 /// A connection with its statements prepared.
 pub(super) struct Link {
@@ -27,6 +32,7 @@ pub(super) struct Link {
     pub driver: JoinHandle<()>,
     write: Statement,
     remove: Option<Statement>,
+    progress: Option<Statement>,
     settings: Arc<Settings>,
 }
 
@@ -86,7 +92,11 @@ impl Link {
             let remove = remove_statement(&target, &settings.schema, &casts, &settings.primary_key);
             Some(client.prepare(&remove).await.map_err(|error| judged(&error))?)
         };
-        Ok(Self { client, driver, write, remove, settings: Arc::clone(settings) })
+        let progress = match &settings.progress {
+            Some(table) => Some(progress_of(&client, &quoted_target(table)).await?),
+            None => None,
+        };
+        Ok(Self { client, driver, write, remove, progress, settings: Arc::clone(settings) })
     }
 
     /// Removes and writes rows, all or none of them.
@@ -99,6 +109,44 @@ impl Link {
             Ok(applied) => applied,
             Err(_) => Err(slow(&settings)),
         }
+    }
+
+    /// Commits an epoch's rows, and that `writer` has, in one transaction. Answers the rows that the server refuses, by
+    /// statement and row, which the others do without; none of an epoch that was committed before.
+    ///
+    /// # Errors
+    /// As [`Link::connect`].
+    pub async fn apply_epoch(&mut self, writer: &str, epoch: &EpochRows) -> Result<Vec<Refused>> {
+        let Self { client, write, remove, progress, settings, .. } = self;
+        let progress =
+            progress.as_ref().ok_or_else(|| Error::internal("there is no table for the progress"))?;
+        let number = i64::try_from(epoch.epoch).unwrap_or(i64::MAX);
+        let mut transaction = within(settings, client.transaction()).await?;
+        let parameters: [&(dyn ToSql + Sync); 2] = [&writer, &number];
+        if within(settings, transaction.execute(progress, &parameters)).await? == 0 {
+            return Ok(Vec::new());
+        }
+        let mut statements =
+            Statements { transaction: &mut transaction, write, remove: remove.as_ref(), settings };
+        let mut refused = Vec::new();
+        for (at, rows) in epoch.statements.iter().enumerate() {
+            let (writes, removes) = rows.settled(&settings.primary_key);
+            // Removed first: a row that is written may need the place of one that goes.
+            for (chosen, is_removal) in [(removes, true), (writes, false)] {
+                let errors = statements.apply(rows, &chosen, is_removal).await?;
+                refused.extend(errors.into_iter().map(|(row, error)| Refused { statement: at, row, error }));
+            }
+        }
+        failpoint::hit("postgres-before-commit");
+        within(settings, transaction.commit()).await.map_err(|error| match error.kind() {
+            ErrorKind::Data => {
+                Error::config(format!("the server refuses the transaction at its end: {error}"))
+                    .remedy("make constraints that are DEFERRED IMMEDIATE, so that the row is known")
+            }
+            _ => error,
+        })?;
+        failpoint::hit("postgres-after-commit");
+        Ok(refused)
     }
 
     async fn apply_now(&mut self, rows: &Rows, removes: &[u32], writes: &[u32]) -> Result<()> {
@@ -119,6 +167,86 @@ impl Link {
         }
         if writes.is_empty() { Ok(()) } else { execute(&self.client, &self.write, rows, &all, writes).await }
     }
+}
+
+/// A row that the server refuses.
+pub(super) struct Refused {
+    pub statement: usize,
+    pub row: u32,
+    pub error: Error,
+}
+
+/// The statements of an epoch's transaction.
+struct Statements<'a, 'b> {
+    transaction: &'a mut Transaction<'b>,
+    write: &'a Statement,
+    remove: Option<&'a Statement>,
+    settings: &'a Settings,
+}
+
+impl Statements<'_, '_> {
+    /// Removes or writes the chosen rows; those that are refused are found in ever smaller parts, each behind a savepoint.
+    async fn apply(&mut self, rows: &Rows, chosen: &[u32], is_removal: bool) -> Result<Vec<(u32, Error)>> {
+        let all: Vec<usize> = (0..rows.columns.len()).collect();
+        let key = self.settings.primary_key.as_slice();
+        let (statement, columns) = match (is_removal, self.remove) {
+            (false, _) => (self.write, all.as_slice()),
+            (true, Some(remove)) => (remove, key),
+            (true, None) if chosen.is_empty() => return Ok(Vec::new()),
+            (true, None) => return Err(Error::internal("rows are to be removed from a table without a key")),
+        };
+        let mut refused = Vec::new();
+        let mut parts = if chosen.is_empty() { Vec::new() } else { vec![chosen] };
+        while let Some(part) = parts.pop() {
+            let savepoint = within(self.settings, self.transaction.savepoint("part")).await?;
+            let run = execute(savepoint.client(), statement, rows, columns, part);
+            let ran = timeout(self.settings.request_timeout, run).await;
+            match ran.unwrap_or_else(|_| Err(slow(self.settings))) {
+                Ok(()) => within(self.settings, savepoint.commit()).await?,
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    within(self.settings, savepoint.rollback()).await?;
+                    match part {
+                        [row] => refused.push((*row, error)),
+                        _ => {
+                            let (first, second) = part.split_at(part.len() / 2);
+                            parts.push(second);
+                            parts.push(first);
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+}
+
+/// What the server answers, in the time that it has.
+async fn within<T>(
+    settings: &Settings,
+    answer: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>,
+) -> Result<T> {
+    match timeout(settings.request_timeout, answer).await {
+        Ok(answer) => answer.map_err(|error| judged(&error)),
+        Err(_) => Err(slow(settings)),
+    }
+}
+
+/// The statement that moves progress on, in a table that is made if it is not there.
+async fn progress_of(client: &Client, table: &str) -> Result<Statement> {
+    let found = client.query_one("SELECT to_regclass($1) IS NULL", &[&table]).await;
+    let is_missing = found.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| judged(&error))?;
+    if is_missing {
+        // Another that makes it at the same time fails one of the two, which then tries again and finds it.
+        client.batch_execute(&create_progress_statement(table)).await.map_err(|error| {
+            let error = judged(&error);
+            match error.kind() {
+                ErrorKind::Data => Error::unavailable(error.to_string()),
+                _ => error.remedy(format!("create it: {}", create_progress_statement(table))),
+            }
+        })?;
+    }
+    client.prepare(&progress_statement(table)).await.map_err(|error| judged(&error))
 }
 
 /// Runs `statement` with `columns` of the chosen rows as its parameters.

@@ -13,10 +13,14 @@
 //! - With a PRIMARY KEY the sink takes updates: rows replace those of their key, `-D` and `-U` remove theirs. Rows of
 //!   one key keep their order, and within one statement the last one wins. A replay leaves the same rows.
 //! - Without a key rows are added, at least once: a connection that breaks during a commit may add them twice.
+//! - With 'sink.delivery-guarantee' = 'exactly-once' and --state each checkpoint's rows (epoch.rs) are committed in one
+//!   transaction, with its number in 'sink.progress-table' (exactly_once.rs), and a row once.
 //! - A row that the server refuses is found by halving, goes where 'on-error' says, and the others are written.
 //! - An outage is retried with jittered backoff; a barrier and the end wait until everything is committed.
 
 mod delivery;
+mod epoch;
+mod exactly_once;
 mod link;
 mod rows;
 mod settings;
@@ -30,6 +34,7 @@ use millstream_engine::registry::{Connector, SinkProvider, Table};
 use millstream_engine::{Result, Sink};
 
 use crate::tls::TLS_OPTIONS;
+use exactly_once::ExactlyOnceSink;
 use settings::Settings;
 use sink::PostgresSink;
 
@@ -83,7 +88,11 @@ impl SinkProvider for Provider {
     }
 
     fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(PostgresSink::new(Arc::clone(&self.settings))))
+        let settings = Arc::clone(&self.settings);
+        if settings.progress.is_some() {
+            return Ok(Box::new(ExactlyOnceSink::new(settings)));
+        }
+        Ok(Box::new(PostgresSink::new(settings)))
     }
 
     fn describe(&self) -> String {

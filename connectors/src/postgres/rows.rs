@@ -21,6 +21,8 @@ use millstream_engine::{Batch, ChangeKind, Encoder, Error, Result};
 
 use crate::format::JsonEncoder;
 
+use super::epoch::{damaged, take};
+
 /// The values of one column, as text.
 #[derive(Debug, Default)]
 pub(super) struct TextColumn {
@@ -144,6 +146,50 @@ impl Rows {
             None => self.deletes.resize(self.deletes.len() + batch.num_rows(), false),
         }
         Ok(())
+    }
+
+    /// Adds them to a checkpoint: `rows u32`, what removes, then for each column `bytes of text u64`, text, ends, nulls.
+    pub fn write_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend((self.len() as u32).to_le_bytes());
+        bytes.extend((self.columns.len() as u32).to_le_bytes());
+        bytes.extend(self.deletes.iter().map(|deletes| u8::from(*deletes)));
+        for column in &self.columns {
+            bytes.extend((column.text.len() as u64).to_le_bytes());
+            bytes.extend(column.text.as_bytes());
+            column.ends.iter().for_each(|end| bytes.extend((*end as u64).to_le_bytes()));
+            bytes.extend(column.nulls.iter().map(|null| u8::from(*null)));
+        }
+    }
+
+    /// What [`Rows::write_to`] wrote, of a table of `columns` columns.
+    ///
+    /// # Errors
+    /// If it is damaged or of another table.
+    pub fn read_from(rest: &mut &[u8], columns: usize) -> Result<Self> {
+        let rows = u32::from_le_bytes(take(rest)?) as usize;
+        if u32::from_le_bytes(take(rest)?) as usize != columns {
+            return Err(damaged());
+        }
+        let flags = |rest: &mut &[u8]| -> Result<Vec<bool>> {
+            let bytes = rest.split_off(..rows).ok_or_else(damaged)?;
+            Ok(bytes.iter().map(|byte| *byte != 0).collect())
+        };
+        let mut read = Self { deletes: flags(rest)?, ..Self::opened(0, 0) };
+        for _ in 0..columns {
+            let length = usize::try_from(u64::from_le_bytes(take(rest)?)).map_err(|_| damaged())?;
+            let text = rest.split_off(..length).ok_or_else(damaged)?;
+            let text = String::from_utf8(text.to_vec()).map_err(|_| damaged())?;
+            let mut ends = Vec::new();
+            for _ in 0..rows {
+                let end = usize::try_from(u64::from_le_bytes(take(rest)?)).map_err(|_| damaged())?;
+                if !text.is_char_boundary(end) || ends.last().is_some_and(|before| *before > end) {
+                    return Err(damaged());
+                }
+                ends.push(end);
+            }
+            read.columns.push(TextColumn { text, ends, nulls: flags(rest)? });
+        }
+        Ok(read)
     }
 
     /// The rows to write and the rows to remove. With a key, only a key's last row counts: one statement cannot

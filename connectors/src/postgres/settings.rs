@@ -54,7 +54,19 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("reconnect.backoff.max", "duration", "30 s", "What any retry waits at most."),
     OptionSpec::new("connect.timeout", "duration", "10 s", "How long an attempt to connect may take."),
     OptionSpec::new("request.timeout", "duration", "60 s", "How long a statement may take before it counts as failed."),
-    OptionSpec::new("outlet.max-bytes", "size", "4 mb", "What may wait for the server before the query is held back."),
+    OptionSpec::new("outlet.max-bytes", "size", "4 mb", "What may wait for the server before the query is held back; 64 mb for 'exactly-once', where reaching it starts a checkpoint."),
+    OptionSpec::new(
+        "sink.delivery-guarantee",
+        "exactly-once | at-least-once",
+        "at-least-once",
+        "'exactly-once' commits each checkpoint's rows in one transaction and needs --state.",
+    ),
+    OptionSpec::new(
+        "sink.progress-table",
+        "text",
+        "millstream_progress",
+        "For 'exactly-once': the table that holds which checkpoint was committed; created if it is not there.",
+    ),
     ON_ERROR_OPTION,
 ];
 
@@ -75,6 +87,8 @@ pub(super) struct Settings {
     pub backoff_max: Duration,
     pub request_timeout: Duration,
     pub outlet_bytes_max: usize,
+    /// The progress table, where rows are delivered exactly once.
+    pub progress: Option<(Option<String>, String)>,
     pub on_error: OnError,
 }
 
@@ -84,11 +98,9 @@ impl Settings {
         let options = &table.options;
         let mut config = address(options)?;
         config.connect_timeout(duration(options, "connect.timeout", 10_000)?);
-        let name = options.require("table-name")?.trim();
-        let target = match name.split_once('.') {
-            Some((schema, table)) => (Some(schema.trim_matches('"').to_owned()), table),
-            None => (None, name),
-        };
+        let guarantees = [("at-least-once", false), ("exactly-once", true)];
+        let is_exact = options.choice("sink.delivery-guarantee", &guarantees)?.unwrap_or(false);
+        let progress = options.get("sink.progress-table").unwrap_or("millstream_progress");
         let rows_max = options
             .parse::<usize>("sink.buffer-flush.max-rows", "a number of rows, at least 1")?
             .unwrap_or(1_000);
@@ -101,14 +113,18 @@ impl Settings {
             primary_key: table.primary_key.clone(),
             tls: tls::client_config(options)?,
             config,
-            target: (target.0, target.1.trim_matches('"').to_owned()),
+            target: server_table(options.require("table-name")?),
+            progress: is_exact.then(|| server_table(progress)),
             rows_max: rows_max.min(100_000),
             interval: duration(options, "sink.buffer-flush.interval", 1_000)?,
             retries_max: options.parse::<u32>("sink.max-retries", "a number of attempts")?,
             backoff_initial: duration(options, "reconnect.backoff.initial", 200)?,
             backoff_max: duration(options, "reconnect.backoff.max", 30_000)?,
             request_timeout: duration(options, "request.timeout", 60_000)?.max(Duration::from_millis(1)),
-            outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20),
+            outlet_bytes_max: options
+                .size_bytes("outlet.max-bytes")?
+                .unwrap_or(if is_exact { 64 << 20 } else { 4 << 20 })
+                .max(1),
             on_error: OnError::from_options(options)?,
         })
     }
@@ -131,6 +147,15 @@ impl Settings {
             (Some(schema), name) => format!("{schema}.{name}"),
             (None, name) => name.clone(),
         }
+    }
+}
+
+/// A table's schema, if named, and its name.
+fn server_table(text: &str) -> (Option<String>, String) {
+    let unquoted = |name: &str| name.trim_matches('"').to_owned();
+    match text.trim().split_once('.') {
+        Some((schema, table)) => (Some(unquoted(schema)), unquoted(table)),
+        None => (None, unquoted(text.trim())),
     }
 }
 

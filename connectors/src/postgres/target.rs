@@ -147,6 +147,23 @@ fn advised(ours: &DataType) -> String {
     }
 }
 
+/// The statement that makes the progress table.
+pub(super) fn create_progress_statement(progress: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {progress} (writer text PRIMARY KEY, epoch bigint NOT NULL, \
+         committed timestamptz NOT NULL DEFAULT now())"
+    )
+}
+
+/// The statement that moves a writer's progress on. It touches no row when the epoch was committed before, and makes
+/// another transaction of the same writer wait.
+pub(super) fn progress_statement(progress: &str) -> String {
+    format!(
+        "INSERT INTO {progress} AS p (writer, epoch) VALUES ($1, $2) ON CONFLICT (writer) \
+         DO UPDATE SET epoch = excluded.epoch, committed = now() WHERE p.epoch < excluded.epoch"
+    )
+}
+
 /// The statement that writes rows; each parameter is a `text[]`, one a column. With a key it replaces rows.
 pub(super) fn write_statement(target: &str, schema: &Schema, casts: &[String], key: &[usize]) -> String {
     let names: Vec<String> = schema.fields().iter().map(|field| quoted(field.name())).collect();

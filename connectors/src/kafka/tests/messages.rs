@@ -51,7 +51,7 @@ fn messages(brokers: &str, partition: i32, count: usize) -> Vec<(Option<String>,
     read
 }
 
-fn context(instance: usize, parallelism: usize) -> InstanceContext {
+pub(super) fn context(instance: usize, parallelism: usize) -> InstanceContext {
     let clock: millstream_engine::ClockRef = SystemClock::shared();
     InstanceContext {
         job: "test".into(),

@@ -136,7 +136,11 @@ fn offsets_start_where_they_are_told_and_are_columns() {
 fn what_cannot_be_kept_is_refused_with_a_remedy() {
     let sink = |more: &[(&str, &str)]| Kafka.sink(&table("b:1", columns(), more)).err().unwrap().to_string();
     let error = sink(&[("sink.delivery-guarantee", "exactly-once")]);
-    assert!(error.contains("at-least-once"), "{error}");
+    assert!(error.contains("sink.transactional-id-prefix"), "{error}");
+    let exact = [("sink.delivery-guarantee", "exactly-once"), ("sink.transactional-id-prefix", "p")];
+    let sink_of = Kafka.sink(&table("b:1", columns(), &exact)).unwrap();
+    let error = sink_of.create(0, 1).unwrap().open(&messages::context(0, 1)).unwrap_err().to_string();
+    assert!(error.contains("--state"), "{error}");
     assert!(sink(&[("key.fields", "nothing")]).contains("key.fields"));
     assert!(sink(&[("properties.acks", "1")]).contains("acks"));
     let error = Kafka.source(&table("b:1", columns(), &[])).err().unwrap().to_string();
