@@ -19,8 +19,8 @@ use millstream_engine::batch::record_batch;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
 use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
 
-use crate::aggregate::{Accumulator, AggregateCall, to_input};
-use crate::keyed::{Keyed, state_rows};
+use crate::aggregate::{Accumulator, AggregateCall, merge_states, to_input};
+use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
 
 /// An aggregation without a window.
 #[derive(Debug, Clone)]
@@ -308,8 +308,7 @@ impl Operator for Group {
             }
         }
         if self.live > 0 {
-            // Not for each key that grows old by itself: a tenth of the time to live is soon enough to forget.
-            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+            out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
         }
         self.compact()?;
         Ok(Firing::Done)
@@ -345,12 +344,7 @@ impl Operator for Group {
                 self.written_ms[*key as usize] = written.value(row);
             }
             self.live += rows.num_rows();
-            let mut at = 2;
-            for accumulator in &mut self.accumulators {
-                let width = accumulator.state_types().len();
-                accumulator.merge_state(&self.keys.numbers, &rest[at..at + width])?;
-                at += width;
-            }
+            merge_states(&mut self.accumulators, &self.keys.numbers, &rest[2..])?;
         }
         Ok(())
     }

@@ -89,3 +89,9 @@ pub(crate) fn state_rows(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
         columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
+
+/// When state of which the `oldest_ms` was last written is to be looked at again, at `now_ms`, to forget what is older
+/// than `ttl_ms`: not for each key that grows old by itself, a tenth of the time to live is soon enough.
+pub(crate) fn next_forgetting_ms(oldest_ms: i64, now_ms: i64, ttl_ms: i64) -> i64 {
+    oldest_ms.saturating_add(ttl_ms).max(now_ms.saturating_add(ttl_ms / 10 + 1))
+}

@@ -22,8 +22,8 @@ use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
-use crate::aggregate::{Accumulator, AggregateCall, to_input};
-use crate::keyed::{Keyed, state_rows};
+use crate::aggregate::{Accumulator, AggregateCall, merge_states, to_input};
+use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
 use crate::row_store::RowStore;
 use crate::window::{TimeMode, clock_of};
 
@@ -421,8 +421,7 @@ impl Operator for Over {
         if let Some(ttl) = self.spec.ttl_ms
             && let Some(oldest_ms) = self.forget(now_ms, ttl)?
         {
-            // As in group.rs: a tenth of the time to live is soon enough to forget.
-            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+            out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
         }
         Ok(Firing::Done)
     }
@@ -493,12 +492,7 @@ impl Operator for Over {
                 partition.answered_ms = Some(answered.value(row));
                 partition.written_ms = written.value(row);
             }
-            let mut at = 2;
-            for accumulator in &mut self.accumulators {
-                let width = accumulator.state_types().len();
-                accumulator.merge_state(&self.keys.numbers, &rest[at..at + width])?;
-                at += width;
-            }
+            merge_states(&mut self.accumulators, &self.keys.numbers, &rest[2..])?;
         }
         Ok(())
     }

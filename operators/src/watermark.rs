@@ -3,29 +3,27 @@
 //! Flink's assigner advances the watermark after every row. Here whole batches pass, and answers are the same: where a
 //! row lies at or just above a watermark that earlier rows of its own batch have made, the batch is cut there and the
 //! watermark goes between the pieces; a batch without such a row (the common case) passes whole with one watermark
-//! after it. What is downstream may relax this ([`CutRule`]). So lateness never depends on where batches end. With several partitions, or with keys (one clock a
-//! device), each row instead carries the watermark of its own clock, and the stream's watermark is the minimum over the
-//! clocks that are not idle.
+//! after it. What is downstream may relax this ([`CutRule`]). So lateness never depends on where batches end. With several
+//! partitions, or with keys (one clock a device), each row instead carries the watermark of its own clock (clocks.rs), and
+//! the stream's watermark is the minimum over the clocks that are not idle.
 //!
 //! Rows without an event time, or too far ahead of the wall clock, are bad rows: they are reported, and move no clock.
 //! Rows come from the source (with computed columns added) and go to everything else. Flink: WatermarkAssignerOperator.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod clocks;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, PrimitiveArray, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::types::TimestampMillisecondType;
+use arrow_array::{Array, BooleanArray, Int64Array, PrimitiveArray};
 use millstream_engine::dead_letter::{OnError, RowErrors};
-use millstream_engine::element::{WATERMARK_MAX_MS, WATERMARK_MIN_MS};
-use millstream_engine::keys::KeyHasher;
-use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::element::WATERMARK_MAX_MS;
+use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, InstanceContext, Operator, Output, Result};
 
 use crate::expr::ExpressionRef;
-use crate::keys::KeyTable;
 use crate::row_text::row_text;
+
+use clocks::Clocks;
 
 /// With keys and no idle timeout, a device that falls silent leaves the minimum after this long.
 const KEYED_IDLE_TIMEOUT_MS: i64 = 60_000;
@@ -94,21 +92,6 @@ pub struct WatermarkAssigner {
     /// There are no other instances, whose partitions' clocks it could be that are restored.
     is_single: bool,
     rows_since_scan: usize,
-    hashes: Vec<u64>,
-    groups: Vec<u32>,
-}
-
-/// The running watermark of each clock.
-#[derive(Default)]
-struct Clocks {
-    /// Numbers the keys; without keys, clocks are numbered by `partitions`.
-    table: Option<(KeyTable, KeyHasher)>,
-    partitions: BTreeMap<u32, u32>,
-    /// Restored clocks of partitions that may be another instance's now: they count from when the source names them.
-    former_ms: BTreeMap<u32, i64>,
-    watermark_ms: Vec<i64>,
-    /// When the clock last had a row, by the wall clock.
-    seen_ms: Vec<i64>,
 }
 
 impl WatermarkAssigner {
@@ -127,8 +110,6 @@ impl WatermarkAssigner {
             restored: false,
             is_single: true,
             rows_since_scan: 0,
-            hashes: Vec::new(),
-            groups: Vec::new(),
         }
     }
 
@@ -232,8 +213,9 @@ impl WatermarkAssigner {
         out: &mut Output<'_>,
     ) -> Result<()> {
         let mut own = Vec::with_capacity(batch.num_rows());
-        for (row, group) in self.groups.iter().enumerate() {
-            let clock = &mut self.clocks.watermark_ms[*group as usize];
+        let Clocks { watermark_ms, groups, .. } = &mut self.clocks;
+        for (row, group) in groups.iter().enumerate() {
+            let clock = &mut watermark_ms[*group as usize];
             own.push(*clock);
             if valid(row) {
                 *clock = (*clock).max(marks[row]);
@@ -274,59 +256,6 @@ impl WatermarkAssigner {
     }
 }
 
-impl Clocks {
-    /// The number of a partition's clock.
-    fn of_partition(&mut self, partition: u32, now_ms: i64) -> u32 {
-        let next = self.partitions.len() as u32;
-        let group = *self.partitions.entry(partition).or_insert(next);
-        if self.watermark_ms.len() < self.partitions.len() {
-            self.watermark_ms.push(self.former_ms.remove(&partition).unwrap_or(WATERMARK_MIN_MS));
-        }
-        self.seen_ms.resize(self.partitions.len(), now_ms);
-        group
-    }
-
-    /// Numbers the clock of each row of `batch` into `groups`. True when there is one clock in all.
-    fn number(
-        &mut self,
-        batch: &Batch,
-        keys: &[usize],
-        hashes: &mut Vec<u64>,
-        groups: &mut Vec<u32>,
-        now_ms: i64,
-    ) -> Result<bool> {
-        let rows = batch.num_rows();
-        if keys.is_empty() {
-            let group = self.of_partition(batch.partition, now_ms);
-            groups.clear();
-            groups.resize(rows, group);
-        } else {
-            let columns: Vec<ArrayRef> = keys.iter().map(|key| Arc::clone(batch.rows.column(*key))).collect();
-            let (table, hasher) = match &mut self.table {
-                Some(table) => table,
-                None => {
-                    let types: Vec<_> = columns.iter().map(|column| column.data_type().clone()).collect();
-                    self.table.insert((KeyTable::new(&types)?, KeyHasher::new(&types)?))
-                }
-            };
-            hasher.hash(&columns, rows, hashes)?;
-            let prepared = table.prepare(&columns, rows)?;
-            table.intern(&prepared, hashes, 0, rows, groups);
-        }
-        let clocks = self.table.as_ref().map_or(self.partitions.len(), |(table, _)| table.len());
-        self.watermark_ms.resize(clocks, WATERMARK_MIN_MS);
-        self.seen_ms.resize(clocks, now_ms);
-        if keys.is_empty() {
-            self.seen_ms[groups[0] as usize] = now_ms;
-        } else {
-            for group in groups.iter() {
-                self.seen_ms[*group as usize] = now_ms;
-            }
-        }
-        Ok(keys.is_empty() && clocks == 1)
-    }
-}
-
 impl Operator for WatermarkAssigner {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
         self.errors = Some(context.row_errors(self.spec.on_error));
@@ -355,7 +284,7 @@ impl Operator for WatermarkAssigner {
                 Error::internal(format!("the watermark is {}, not TIMESTAMP(3)", marks.data_type()))
             })?
             .clone();
-        let one = self.clocks.number(&batch, &self.spec.keys, &mut self.hashes, &mut self.groups, now_ms)?;
+        let one = self.clocks.number(&batch, &self.spec.keys, now_ms)?;
         batch.partition = 0;
         if one && self.spec.cut != CutRule::Clocks {
             self.emit_in_order(batch, &marks, out)
@@ -366,7 +295,7 @@ impl Operator for WatermarkAssigner {
 
     /// The partition's clock is there before its first row, so that those that are read first do not run ahead of it.
     fn expect_partition(&mut self, partition: u32, has_rows: bool, now_ms: i64) {
-        let is_former = self.clocks.former_ms.contains_key(&partition);
+        let is_former = self.clocks.has_former(partition);
         if self.spec.keys.is_empty() && (has_rows || is_former) {
             self.clocks.of_partition(partition, now_ms);
             self.restored |= is_former;
@@ -413,234 +342,15 @@ impl Operator for WatermarkAssigner {
         false
     }
 
-    /// One blob: the clocks as rows of (partition or key columns, watermark).
     fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        let clocks = &self.clocks;
-        let mut columns: Vec<ArrayRef> = match &clocks.table {
-            Some((table, _)) => table.columns(&(0..table.len() as u32).collect::<Vec<_>>())?,
-            None => {
-                let mut partitions = vec![0_i64; clocks.partitions.len()];
-                clocks
-                    .partitions
-                    .iter()
-                    .for_each(|(partition, group)| partitions[*group as usize] = i64::from(*partition));
-                partitions.extend(clocks.former_ms.keys().map(|partition| i64::from(*partition)));
-                vec![Arc::new(Int64Array::from(partitions))]
-            }
-        };
-        let marks = clocks.watermark_ms.iter().chain(clocks.former_ms.values()).copied();
-        columns.push(Arc::new(Int64Array::from_iter_values(marks)));
-        let fields: Vec<_> =
-            columns.iter().map(|column| Field::new("c", column.data_type().clone(), true)).collect();
-        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-        state.put_blob(encode_rows(&rows)?);
-        Ok(())
+        self.clocks.snapshot(state)
     }
 
-    /// Of several former instances' clocks of one key, the one that is furthest back counts: no row that was not
-    /// late then is late now. A partition has had one reader; what others wrote of it is older, so the furthest counts.
     fn restore(&mut self, state: &StateReader) -> Result<()> {
         self.restored = true;
-        for blob in state.blobs() {
-            let rows = decode_rows(blob)?;
-            if rows.num_rows() == 0 {
-                continue;
-            }
-            let (marks, names) =
-                (rows.column(rows.num_columns() - 1), &rows.columns()[..rows.num_columns() - 1]);
-            let marks = marks.as_primitive::<Int64Type>();
-            let known = self.clocks.watermark_ms.len();
-            if self.spec.keys.is_empty() {
-                for (partition, mark) in
-                    names[0].as_primitive::<Int64Type>().values().iter().zip(marks.values())
-                {
-                    let partition = u32::try_from(*partition).unwrap_or(0);
-                    let former_ms = self.clocks.former_ms.entry(partition).or_insert(*mark);
-                    *former_ms = (*former_ms).max(*mark);
-                }
-                continue;
-            }
-            let types: Vec<DataType> = names.iter().map(|column| column.data_type().clone()).collect();
-            let (table, hasher) = match &mut self.clocks.table {
-                Some(table) => table,
-                None => self.clocks.table.insert((KeyTable::new(&types)?, KeyHasher::new(&types)?)),
-            };
-            hasher.hash(names, rows.num_rows(), &mut self.hashes)?;
-            let prepared = table.prepare(names, rows.num_rows())?;
-            table.intern(&prepared, &self.hashes, 0, rows.num_rows(), &mut self.groups);
-            for (group, mark) in self.groups.iter().zip(marks.values()) {
-                let group = *group as usize;
-                if group >= known {
-                    self.clocks.watermark_ms.resize(group + 1, *mark);
-                    self.clocks.seen_ms.resize(group + 1, i64::MIN);
-                    self.clocks.watermark_ms[group] = *mark;
-                } else {
-                    self.clocks.watermark_ms[group] = self.clocks.watermark_ms[group].min(*mark);
-                }
-            }
-        }
-        if self.is_single {
-            for partition in self.clocks.former_ms.keys().copied().collect::<Vec<_>>() {
-                self.clocks.of_partition(partition, i64::MIN);
-            }
-        }
-        Ok(())
+        self.clocks.restore(state, !self.spec.keys.is_empty(), self.is_single)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow_array::{StringArray, TimestampMillisecondArray};
-    use arrow_schema::TimeUnit;
-    use millstream_engine::harness::{Emitted, OperatorHarness};
-
-    use crate::expr::Expression;
-
-    /// `ts - delay`.
-    #[derive(Debug)]
-    struct Behind(i64);
-    impl Expression for Behind {
-        fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-            let times = rows.column(0).as_primitive::<TimestampMillisecondType>();
-            Ok(Arc::new(times.unary::<_, TimestampMillisecondType>(|time| time - self.0)))
-        }
-    }
-
-    fn batch(rows: &[(Option<i64>, &str)]) -> Batch {
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("ts", DataType::Timestamp(TimeUnit::Millisecond, None), true),
-            Field::new("device", DataType::Utf8, true),
-        ]));
-        let times: TimestampMillisecondArray = rows.iter().map(|row| row.0).collect();
-        let names: StringArray = rows.iter().map(|row| Some(row.1)).collect();
-        Batch::new(RecordBatch::try_new(schema, vec![Arc::new(times), Arc::new(names)]).unwrap())
-    }
-
-    fn times(times: &[i64]) -> Batch {
-        batch(&times.iter().map(|time| (Some(*time), "a")).collect::<Vec<_>>())
-    }
-
-    fn spec() -> WatermarkSpec {
-        WatermarkSpec {
-            event_time: 0,
-            watermark: Arc::new(Behind(5)),
-            keys: Vec::new(),
-            idle_timeout_ms: None,
-            ahead_max_ms: None,
-            on_error: OnError::DeadLetter,
-            cut: CutRule::Always,
-        }
-    }
-
-    fn text(emitted: &[Emitted]) -> String {
-        let show = |item: &Emitted| match item {
-            Emitted::Rows(batch) => match &batch.clocks {
-                Some(clocks) => {
-                    format!("{:?}@{:?}", batch.event_times_ms().unwrap(), clocks.values().to_vec())
-                }
-                None => format!("{:?}", batch.event_times_ms().unwrap()),
-            },
-            Emitted::Late(_) => "late".into(),
-            Emitted::Watermark(i64::MAX) => "wmax".into(),
-            Emitted::Watermark(time) => format!("w{time}"),
-        };
-        emitted.iter().map(show).collect::<Vec<_>>().join(" ").replace(&i64::MIN.to_string(), "-")
-    }
-
-    #[test]
-    fn a_partition_with_a_backlog_holds_the_watermark_before_its_first_row() {
-        let mut assigner = WatermarkAssigner::new(spec());
-        assigner.expect_partition(7, true, 0);
-        let mut run = OperatorHarness::new(Box::new(assigner)).unwrap();
-        assert_eq!(text(&run.batch(times(&[10])).unwrap()), "[10]@[-]");
-        let other = Batch { partition: 7, ..times(&[8]) };
-        assert_eq!(text(&run.batch(other).unwrap()), "[8]@[-] w3");
-    }
-
-    /// The clock of a partition that another instance reads now holds nothing back.
-    #[test]
-    fn restored_clocks_count_where_their_partition_is_read() {
-        let mut before = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
-        before.batch(times(&[10])).unwrap();
-        before.batch(Batch { partition: 7, ..times(&[100]) }).unwrap();
-        let state = OperatorHarness::gather_all(&[before.snapshot().unwrap().1]);
-        let mut assigner = WatermarkAssigner::new(spec());
-        assigner.is_single = false;
-        assigner.restore(&state).unwrap();
-        assigner.expect_partition(7, false, 0);
-        assigner.expect_partition(8, false, 0);
-        let mut after = OperatorHarness::new(Box::new(assigner)).unwrap();
-        assert_eq!(text(&after.batch(Batch { partition: 7, ..times(&[200]) }).unwrap()), "w95 [200] w195");
-        // Nothing is forgotten of the others, should this instance have them after another restore.
-        let state = OperatorHarness::gather_all(&[after.snapshot().unwrap().1]);
-        let single = Box::new(WatermarkAssigner::new(spec()));
-        let mut single = OperatorHarness::instance_of(single, 0, 1, &state).unwrap();
-        assert_eq!(text(&single.batch(times(&[300])).unwrap()), "w5 [300]@[5] w195");
-    }
-
-    #[test]
-    fn a_batch_in_order_passes_whole() {
-        let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
-        assert_eq!(text(&harness.batch(times(&[10, 12, 9, 14])).unwrap()), "[10, 12, 9, 14] w9");
-        // Below what was already sent: no cut is needed, the channel's watermark says it.
-        assert_eq!(text(&harness.batch(times(&[3])).unwrap()), "[3]");
-        assert_eq!(text(&harness.watermark(50).unwrap()), "");
-        assert_eq!(text(&harness.watermark(i64::MAX).unwrap()), "wmax");
-    }
-
-    #[test]
-    fn a_late_row_is_cut_off_behind_the_watermark_that_makes_it_late() {
-        let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
-        let out = harness.batch(times(&[10, 20, 16, 14, 30, 27, 25])).unwrap();
-        assert_eq!(text(&out), "[10, 20] w15 [16, 14, 30, 27] w25 [25]");
-    }
-
-    #[test]
-    fn each_key_has_its_own_clock() {
-        let spec = WatermarkSpec { keys: vec![1], ..spec() };
-        let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec.clone()))).unwrap();
-        let rows = batch(&[(Some(100), "a"), (Some(10), "b"), (Some(90), "a"), (Some(11), "b")]);
-        assert_eq!(text(&harness.batch(rows).unwrap()), "[100, 10, 90, 11]@[-, -, 95, 5] w6");
-        let (_, snapshot) = harness.snapshot().unwrap();
-        let state = OperatorHarness::gather_all(&[snapshot]);
-        let mut restored =
-            OperatorHarness::instance_of(Box::new(WatermarkAssigner::new(spec)), 0, 1, &state).unwrap();
-        assert_eq!(text(&restored.batch(batch(&[(Some(20), "b")])).unwrap()), "w6 [20]@[6] w15");
-    }
-
-    #[test]
-    fn a_silent_key_leaves_the_minimum_and_a_silent_stream_is_idle() {
-        let spec = WatermarkSpec { keys: vec![1], idle_timeout_ms: Some(1_000), ..spec() };
-        let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec))).unwrap();
-        harness.advance(0).unwrap();
-        assert_eq!(
-            text(&harness.batch(batch(&[(Some(100), "a"), (Some(10), "b")])).unwrap()),
-            "[100, 10]@[-, -] w5"
-        );
-        harness.advance(600).unwrap();
-        harness.batch(batch(&[(Some(110), "a")])).unwrap();
-        assert_eq!(text(&harness.advance(500).unwrap()), "w105");
-    }
-
-    #[test]
-    fn bad_times_are_reported_and_move_nothing() {
-        let spec = WatermarkSpec { ahead_max_ms: Some(1_000), ..spec() };
-        let mut harness = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec))).unwrap();
-        let out =
-            harness.batch(batch(&[(None, "a"), (Some(10), "b"), (Some(315_576_000_000), "c")])).unwrap();
-        assert_eq!(text(&out), "[10] w5");
-        assert_eq!(harness.metrics().rows_dead_letter.get(), 2);
-    }
-
-    /// What was late before the program stopped is late after it has started again.
-    #[test]
-    fn a_restored_assigner_says_its_watermark_before_the_first_row() {
-        let mut before = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
-        before.batch(times(&[1_000])).unwrap();
-        let state = OperatorHarness::gather_all(&[before.snapshot().unwrap().1]);
-        let after = Box::new(WatermarkAssigner::new(spec()));
-        let mut after = OperatorHarness::instance_of(after, 0, 1, &state).unwrap();
-        assert_eq!(text(&after.batch(times(&[10])).unwrap()), "w995 [10]");
-    }
-}
+mod tests;

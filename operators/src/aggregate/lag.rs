@@ -4,17 +4,13 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use arrow_array::builder::BinaryBuilder;
-use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, BooleanArray, UInt32Array, new_null_array};
+use arrow_array::{ArrayRef, BooleanArray};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::DataType;
-use arrow_select::take::take;
 use millstream_engine::{Error, Result};
 
-use super::{Accumulator, for_each_row, same};
+use super::{Accumulator, for_each_row, lists, same};
 
 pub(super) struct Lag {
     rows: usize,
@@ -79,50 +75,20 @@ impl Accumulator for Lag {
     fn state_types(&self) -> Vec<DataType> {
         vec![DataType::Binary]
     }
-    /// Per group, its values, oldest first, each with its length in front (4 bytes, little endian).
+    /// Per group, the list of its values, oldest first.
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let mut column = BinaryBuilder::new();
-        let mut bytes = Vec::new();
-        for group in groups {
-            bytes.clear();
-            for value in &self.last[*group as usize] {
-                bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
-                bytes.extend_from_slice(value);
-            }
-            column.append_value(&bytes);
-        }
-        Ok(vec![Arc::new(column.finish())])
+        Ok(vec![lists::write(groups, |group| self.last[group].iter().map(AsRef::as_ref))])
     }
     fn merge_state(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let lists = columns[0].as_binary::<i32>();
-        for (row, group) in groups.iter().enumerate() {
-            let mut rest = lists.value(row);
-            while let Some((head, tail)) = rest.split_first_chunk::<4>() {
-                let Some((value, after)) = tail.split_at_checked(u32::from_le_bytes(*head) as usize) else {
-                    return Err(Error::state("a list of values is cut short"));
-                };
-                Self::push(&mut self.last[*group as usize], self.rows, value);
-                rest = after;
-            }
-        }
-        Ok(())
+        let (last, rows) = (&mut self.last, self.rows);
+        lists::read(groups, &columns[0], |group, value| Self::push(&mut last[group], rows, value))
     }
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let parser = self.converter.parser();
-        let mut values = Vec::with_capacity(groups.len());
-        let places: UInt32Array = groups
-            .iter()
-            .map(|group| {
-                let last = &self.last[*group as usize];
-                let value = last.front().filter(|_| last.len() > self.rows)?;
-                values.push(parser.parse(value));
-                Some(values.len() as u32 - 1)
-            })
-            .collect();
-        if values.is_empty() {
-            return Ok(new_null_array(&self.out, groups.len()));
-        }
-        Ok(take(&self.converter.convert_rows(values)?.swap_remove(0), &places, None)?)
+        let picked = groups.iter().map(|group| {
+            let last = &self.last[*group as usize];
+            last.front().filter(|_| last.len() > self.rows).map(AsRef::as_ref)
+        });
+        lists::decode(&self.converter, &self.out, picked)
     }
     fn clear(&mut self) {
         self.last.clear();

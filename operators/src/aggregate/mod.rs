@@ -9,6 +9,7 @@ mod count;
 mod custom;
 mod distinct;
 mod lag;
+mod lists;
 mod pick;
 mod sum;
 mod values;
@@ -161,6 +162,25 @@ impl AggregateCall {
         let distinct = self.distinct && matches!(self.kind, K::FirstValue | K::LastValue);
         Ok(if distinct { Box::new(distinct::Distinct::new(plain, argument)?) } else { plain })
     }
+}
+
+/// Adds row `i` of state columns, those of one accumulator after those of the other, to group `groups[i]`.
+///
+/// # Errors
+/// If the columns have other types.
+pub(crate) fn merge_states(
+    accumulators: &mut [Box<dyn Accumulator>],
+    groups: &[u32],
+    mut columns: &[ArrayRef],
+) -> Result<()> {
+    for accumulator in accumulators {
+        let (own, rest) = columns
+            .split_at_checked(accumulator.state_types().len())
+            .ok_or_else(|| Error::state("columns of an aggregate's state are missing"))?;
+        accumulator.merge_state(groups, own)?;
+        columns = rest;
+    }
+    Ok(())
 }
 
 /// The state of one aggregate for all groups of a table.

@@ -6,17 +6,13 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use arrow_array::builder::BinaryBuilder;
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
+use arrow_array::{ArrayRef, BooleanArray};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::DataType;
-use arrow_select::take::take;
 use millstream_engine::{Error, Result};
 
-use super::{Accumulator, AggregateKind, for_each_row, same};
+use super::{Accumulator, AggregateKind, for_each_row, lists, same};
 
 /// The accumulator of `kind` with result type `out`.
 pub(super) fn values(kind: &AggregateKind, out: &DataType) -> Result<Box<dyn Accumulator>> {
@@ -140,52 +136,18 @@ impl Accumulator for Values {
     fn state_types(&self) -> Vec<DataType> {
         vec![DataType::Binary]
     }
-    /// Per group, its values in the order they came (extremes: in their own), each with its length in front (4 bytes,
-    /// little endian).
+    /// Per group, the list of its values in the order they came (extremes: in their own).
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let mut column = BinaryBuilder::new();
-        let mut bytes = Vec::new();
-        for group in groups {
-            bytes.clear();
-            for value in self.seen[*group as usize].in_order() {
-                bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
-                bytes.extend_from_slice(value);
-            }
-            column.append_value(&bytes);
-        }
-        Ok(vec![Arc::new(column.finish())])
+        Ok(vec![lists::write(groups, |group| self.seen[group].in_order())])
     }
     fn merge_state(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let lists = columns[0].as_binary::<i32>();
         let keeps_order = self.keeps_order();
-        for (row, group) in groups.iter().enumerate() {
-            let mut rest = lists.value(row);
-            while let Some((head, tail)) = rest.split_first_chunk::<4>() {
-                let Some((value, after)) = tail.split_at_checked(u32::from_le_bytes(*head) as usize) else {
-                    return Err(Error::state("a list of values is cut short"));
-                };
-                self.seen[*group as usize].add(value, keeps_order);
-                rest = after;
-            }
-        }
-        Ok(())
+        let seen = &mut self.seen;
+        lists::read(groups, &columns[0], |group, value| seen[group].add(value, keeps_order))
     }
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let parser = self.converter.parser();
-        let mut rows = Vec::with_capacity(groups.len());
-        let places: UInt32Array = groups
-            .iter()
-            .map(|group| {
-                let value = self.seen[*group as usize].picked(&self.kind)?;
-                rows.push(parser.parse(value));
-                Some(rows.len() as u32 - 1)
-            })
-            .collect();
-        if rows.is_empty() {
-            return Ok(new_null_array(&self.out, groups.len()));
-        }
-        let found = self.converter.convert_rows(rows)?.swap_remove(0);
-        Ok(if places.null_count() == 0 { found } else { take(&found, &places, None)? })
+        let picked = groups.iter().map(|group| self.seen[*group as usize].picked(&self.kind));
+        lists::decode(&self.converter, &self.out, picked)
     }
     fn clear(&mut self) {
         self.seen.clear();

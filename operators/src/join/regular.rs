@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::side::Side;
 use super::{Changes, JoinKind, JoinSpec, Matcher, PAIRS_MAX, Pairs};
-use crate::keyed::{Keyed, state_rows};
+use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
 
 /// See the module's page.
 pub struct RegularJoin {
@@ -210,8 +210,7 @@ impl Operator for RegularJoin {
                 side.all().map(|(_, slot)| side.time_ms(slot)).min().unwrap_or(i64::MAX).min(oldest_ms);
         }
         if oldest_ms < i64::MAX {
-            // As in group.rs: a tenth of the time to live is soon enough to forget.
-            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+            out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
         }
         self.compact()?;
         Ok(Firing::Done)

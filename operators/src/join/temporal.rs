@@ -18,7 +18,7 @@ use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_row
 use millstream_engine::{Batch, ChangeKind, Error, Firing, Operator, Output, Result};
 
 use super::{JoinKind, JoinSpec, Matcher};
-use crate::keyed::{Keyed, state_rows};
+use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
 use crate::row_store::RowStore;
 
 /// Rows joined at a time.
@@ -276,8 +276,7 @@ impl Operator for TemporalJoin {
             }
         }
         if oldest_ms < i64::MAX {
-            // As in group.rs: a tenth of the time to live is soon enough to forget.
-            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+            out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
         }
         self.compact()?;
         Ok(Firing::Done)

@@ -17,6 +17,8 @@ use millstream_engine::batch::record_batch;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
 
+use crate::keyed::next_forgetting_ms;
+
 use lists::{List, Lists};
 pub use window::WindowTopN;
 
@@ -199,8 +201,7 @@ impl Operator for TopN {
         if let Some(ttl) = self.spec.ttl_ms
             && let Some(oldest_ms) = self.lists.expire(now_ms, ttl)?
         {
-            // As in group.rs: a tenth of the time to live is soon enough to forget.
-            out.set_timer(oldest_ms.saturating_add(ttl).max(now_ms.saturating_add(ttl / 10 + 1)));
+            out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
         }
         self.touched_in.clear();
         Ok(Firing::Done)

@@ -23,7 +23,7 @@ use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 use smallvec::SmallVec;
 
 use super::{TimeMode, WindowAggregateSpec, WindowAssigner, clock_of};
-use crate::aggregate::{Accumulator, to_input};
+use crate::aggregate::{Accumulator, merge_states, to_input};
 use crate::keyed::state_rows;
 use crate::keys::KeyTable;
 use millstream_engine::keys::KeyHasher;
@@ -276,13 +276,7 @@ impl PerKeyWindows {
             .map(|(row, key)| self.open_window(*key, starts.value(row), ends.value(row)))
             .collect();
         self.groups = groups;
-        let mut at = 2;
-        for accumulator in &mut self.accumulators {
-            let columns = accumulator.state_types().len();
-            accumulator.merge_state(&slots, &rest[at..at + columns])?;
-            at += columns;
-        }
-        Ok(())
+        merge_states(&mut self.accumulators, &slots, &rest[2..])
     }
 
     fn number(&mut self, keys: &[ArrayRef], rows: usize) -> Result<()> {
