@@ -43,6 +43,11 @@ pub struct InstanceContext {
 }
 
 impl InstanceContext {
+    /// True when checkpoints are on disk, so that what waits for one outlives this process.
+    pub fn is_durable(&self) -> bool {
+        self.journal_folder.is_some()
+    }
+
     /// A handle to report bad rows with.
     pub fn row_errors(&self, on_error: OnError) -> RowErrors {
         RowErrors::new(

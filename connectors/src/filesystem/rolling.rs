@@ -8,8 +8,9 @@
 //! A barrier closes all files; their paths are the state, and they get their names when it is complete, or when a
 //! later run restores it. Where the job's state is on disk, files that are rolled in between wait for it too, and the
 //! end is as a barrier, so that what has its name never comes again: exactly once. Files that a dead run left behind
-//! there are removed, for they belong to no checkpoint and their rows come again; otherwise their rows would be lost, so plain lines are cut after the last whole one and published, while
-//! compressed and parquet files, which cannot be read without their end, are removed with a warning.
+//! there are removed, for they belong to no checkpoint and their rows come again; otherwise their rows would be lost, so
+//! plain lines are cut after the last whole one and published, while compressed and parquet files, which cannot be read
+//! without their end, are removed with a warning.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -117,7 +118,7 @@ impl Sink for RollingSink {
         {
             let mut parts = self.parts.lock();
             parts.instance = context.instance;
-            parts.is_durable = context.journal_folder.is_some();
+            parts.is_durable = context.is_durable();
         }
         let (parts, interval) = (Arc::downgrade(&self.parts), self.settings.check_interval);
         let (clock, waker) = (Arc::clone(&context.clock), Arc::clone(&context.waker));
@@ -293,8 +294,7 @@ impl Parts {
     }
 
     fn publish_until(&mut self, epoch: Epoch) -> Result<()> {
-        let is_safe =
-            |closed: Option<Epoch>| closed.is_some_and(|closed| closed <= epoch) || epoch == Epoch::MAX;
+        let is_safe = |closed: Option<Epoch>| closed.is_some_and(|closed| closed <= epoch);
         for (_, path) in self.pending.extract_if(.., |(closed, _)| is_safe(*closed)) {
             publish(&path)?;
         }

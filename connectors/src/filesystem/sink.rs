@@ -177,7 +177,7 @@ impl Writer {
 
 impl Sink for Writer {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
-        self.is_durable = context.journal_folder.is_some();
+        self.is_durable = context.is_durable();
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| self.failed(&error))?;
         }

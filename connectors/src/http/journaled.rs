@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
 
 use millstream_engine::journal::{Journal, Replay};
 use millstream_engine::state::{StateReader, StateWriter};
@@ -31,16 +30,6 @@ pub(super) struct Journaled {
     skipped: u64,
     /// Requests that are through and not safe yet.
     waiting: VecDeque<(u64, Ticket, Verdict)>,
-}
-
-/// What is kept of an origin.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    path: String,
-    remote: std::net::SocketAddr,
-    content_type: Option<String>,
-    headers: Vec<(String, String)>,
-    received_ms: i64,
 }
 
 /// A request of an earlier run.
@@ -131,15 +120,8 @@ impl Journaled {
     /// # Errors
     /// If its origin cannot be written.
     pub fn record(&self, posted: &Posted) -> Result<u64> {
-        let Origin { path, remote, content_type, headers, received_ms } = &posted.origin;
-        let kept = Kept {
-            path: path.clone(),
-            remote: *remote,
-            content_type: content_type.clone(),
-            headers: headers.clone(),
-            received_ms: *received_ms,
-        };
-        let origin = serde_json::to_vec(&kept).map_err(|error| Error::internal(error.to_string()))?;
+        let origin =
+            serde_json::to_vec(&posted.origin).map_err(|error| Error::internal(error.to_string()))?;
         let length = (origin.len() as u32).to_le_bytes();
         Ok(self.journal.appending().push(&[&length, &origin, &posted.body]))
     }
@@ -167,6 +149,5 @@ impl Journaled {
 fn read(mut record: Bytes) -> Option<(Origin, Bytes)> {
     let length = record.try_get_u32_le().ok()? as usize;
     let origin = (length <= record.len()).then(|| record.split_to(length))?;
-    let Kept { path, remote, content_type, headers, received_ms } = serde_json::from_slice(&origin).ok()?;
-    Some((Origin { path, remote, content_type, headers, received_ms }, record))
+    Some((serde_json::from_slice(&origin).ok()?, record))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::split::Splitter;
@@ -29,6 +30,7 @@ pub(super) struct Posted {
 }
 
 /// Where a request came from, for metadata columns.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Origin {
     pub path: String,
     pub remote: SocketAddr,

@@ -132,7 +132,7 @@ impl ExactlyOnceSink {
 impl Sink for ExactlyOnceSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
         let writing = &self.writing;
-        if context.journal_folder.is_none() {
+        if !context.is_durable() {
             return Err(Error::config("exactly-once delivery needs the pipeline's state to be on disk")
                 .at(&writing.table)
                 .remedy("run it with --state FOLDER, or use 'sink.delivery-guarantee' = 'at-least-once'"));

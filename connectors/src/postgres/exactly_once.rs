@@ -82,7 +82,7 @@ impl ExactlyOnceSink {
 
 impl Sink for ExactlyOnceSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
-        if context.journal_folder.is_none() {
+        if !context.is_durable() {
             return Err(Error::config("exactly-once delivery needs the pipeline's state to be on disk")
                 .at(format!("table {}", self.settings.table))
                 .remedy("run it with --state FOLDER, or use 'sink.delivery-guarantee' = 'at-least-once'"));
