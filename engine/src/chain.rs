@@ -16,7 +16,8 @@ use crate::element::{Element, Epoch, WATERMARK_MIN_MS};
 use crate::error::{Error, Result};
 use crate::exchange::ExchangeWriter;
 use crate::metrics::OperatorMetrics;
-use crate::operator::{DEAD, Firing, MAIN, Operator};
+use crate::operator::{DEAD, Firing, Operator};
+use crate::output::Output;
 use crate::sink::{Ready, Sink};
 use crate::source::{Source, SourcePoll, Stop};
 use crate::state::StateWriter;
@@ -82,134 +83,11 @@ pub(crate) struct Run {
     /// The epoch of the last barrier that came to the head.
     barrier: Epoch,
     /// Watermark of the channel (or assigner) that the rows under way came through.
-    input_clock_ms: i64,
+    pub input_clock_ms: i64,
     /// Stamp of what is under way.
-    ingested_ns: u64,
+    pub ingested_ns: u64,
     /// Time spent in nodes below the one that is running, to be left out of its own.
     child_ns: u64,
-}
-
-/// Where an operator or source puts what it produces. Emitting calls the operators below at once; what they refuse
-/// comes back as the error of the emit.
-pub struct Output<'a> {
-    below: &'a mut [Node],
-    base: usize,
-    children: &'a [Edge],
-    metrics: &'a OperatorMetrics,
-    timer_ms: &'a mut i64,
-    watermark_ms: &'a mut i64,
-    /// Rows go out under this node's own last watermark, not under their input's.
-    own_clock: bool,
-    run: &'a mut Run,
-}
-
-impl Output<'_> {
-    /// Emits rows on the main output.
-    ///
-    /// # Errors
-    /// What the operators below answer.
-    pub fn emit(&mut self, batch: Batch) -> Result<()> {
-        self.emit_to(MAIN, batch)
-    }
-
-    /// Emits rows on output `port`. Rows on an output that nothing is connected to are dropped: count them first.
-    ///
-    /// # Errors
-    /// What the operators below answer.
-    pub fn emit_to(&mut self, port: u8, mut batch: Batch) -> Result<()> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        if port == MAIN {
-            self.metrics.rows_out.add(batch.num_rows() as u64);
-            self.metrics.bytes_out.add(batch.num_bytes() as u64);
-        }
-        if batch.ingested_ns == 0 {
-            batch.ingested_ns = self.run.ingested_ns;
-        }
-        let saved = self.run.input_clock_ms;
-        if self.own_clock {
-            self.run.input_clock_ms = *self.watermark_ms;
-        }
-        let mut rest = self.children.iter().filter(|edge| edge.port == port).peekable();
-        let mut batch = Some(batch);
-        while let Some(edge) = rest.next() {
-            // The last child gets the batch itself: a chain never clones.
-            let piece = if rest.peek().is_some() { batch.clone() } else { batch.take() };
-            if let Some(piece) = piece {
-                deliver_batch(self.below, self.base, edge.to, 0, piece, self.run)?;
-            }
-        }
-        self.run.input_clock_ms = saved;
-        Ok(())
-    }
-
-    /// True when something is connected to output `port`.
-    pub fn is_connected(&self, port: u8) -> bool {
-        self.children.iter().any(|edge| edge.port == port)
-    }
-
-    /// Emits a watermark: no row at or below `time_ms` will be emitted any more. Only for sources, and for operators
-    /// that do not forward watermarks. One that does not move forward is ignored.
-    ///
-    /// # Errors
-    /// What the operators below answer.
-    pub fn watermark(&mut self, time_ms: i64) -> Result<()> {
-        if time_ms <= *self.watermark_ms {
-            return Ok(());
-        }
-        *self.watermark_ms = time_ms;
-        self.metrics.set_watermark_ms(time_ms);
-        let ingested_ns = self.run.ingested_ns;
-        self.control(&Element::Watermark { time_ms, ingested_ns })
-    }
-
-    /// Says that this stream has gone quiet and must not hold back others.
-    ///
-    /// # Errors
-    /// What the operators below answer.
-    pub fn idle(&mut self) -> Result<()> {
-        self.control(&Element::Idle)
-    }
-
-    /// Says that this instance reads `partition`. If rows of it are waiting, the stream's watermark stays where theirs may
-    /// begin until they come; after a restore it stays where theirs had been. For sources with several partitions, before
-    /// the first row of any.
-    pub fn expect_partition(&mut self, partition: u32, has_rows: bool) {
-        let now_ms = self.now_ms();
-        for edge in self.children {
-            expect_partition(self.below, self.base, edge.to, (partition, has_rows), now_ms);
-        }
-    }
-
-    fn control(&mut self, element: &Element) -> Result<()> {
-        for edge in self.children {
-            deliver_control(self.below, self.base, edge.to, element, self.run)?;
-        }
-        Ok(())
-    }
-
-    /// Asks for [`Operator::on_timer`] at `at_ms` by the job's clock. Only the earliest is kept: set the next one
-    /// when it fires.
-    pub fn set_timer(&mut self, at_ms: i64) {
-        *self.timer_ms = (*self.timer_ms).min(at_ms);
-    }
-
-    /// The wall clock, in ms since 1970.
-    pub fn now_ms(&self) -> i64 {
-        self.run.clock.now_ms()
-    }
-
-    /// The watermark under which the rows being processed were sent: lateness is judged against it, so that the
-    /// answer does not depend on what other channels have delivered meanwhile. A batch's own clocks come first.
-    pub fn input_clock_ms(&self) -> i64 {
-        self.run.input_clock_ms
-    }
-
-    /// This instance's counters.
-    pub fn metrics(&self) -> &OperatorMetrics {
-        self.metrics
-    }
 }
 
 /// Runs `call` on the node at `at` with its output, and counts the time in its own code.
@@ -247,7 +125,7 @@ fn not_callable<R>() -> Result<R> {
     Err(Error::internal("this node cannot be called so"))
 }
 
-fn deliver_batch(
+pub(crate) fn deliver_batch(
     nodes: &mut [Node],
     base: usize,
     at: usize,
@@ -283,7 +161,13 @@ fn deliver_batch(
 }
 
 /// Tells the operators of this stage; what is behind an exchange goes by watermarks.
-fn expect_partition(nodes: &mut [Node], base: usize, at: usize, partition: (u32, bool), now_ms: i64) {
+pub(crate) fn expect_partition(
+    nodes: &mut [Node],
+    base: usize,
+    at: usize,
+    partition: (u32, bool),
+    now_ms: i64,
+) {
     let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
         return;
     };
@@ -296,7 +180,7 @@ fn expect_partition(nodes: &mut [Node], base: usize, at: usize, partition: (u32,
 }
 
 /// Delivers anything but a batch.
-fn deliver_control(
+pub(crate) fn deliver_control(
     nodes: &mut [Node],
     base: usize,
     at: usize,

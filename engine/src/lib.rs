@@ -36,6 +36,7 @@ mod assemble;
 mod chain;
 mod checkpoint;
 mod gate;
+mod output;
 mod stage;
 mod stages;
 mod sync;

@@ -10,7 +10,7 @@ use crate::context::InstanceContext;
 use crate::error::Result;
 use crate::state::{StateReader, StateWriter};
 
-pub use crate::chain::Output;
+pub use crate::output::Output;
 
 /// Whether an operator has said all it has to say to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use crate::chain::Output;
 use crate::context::InstanceContext;
 use crate::element::Epoch;
 use crate::error::Result;
+use crate::output::Output;
 use crate::state::{StateReader, StateWriter};
 
 /// What a poll found.

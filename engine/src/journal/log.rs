@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::segment::{self, HEAD_BYTES, Record};
+use super::segment::{self, HEAD_BYTES, HeadError, Record};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 
@@ -99,7 +99,7 @@ impl Log {
         let bytes = self.disk.read(&name).map_err(failed)?;
         let salt = match segment::salt(&bytes) {
             Ok(salt) => salt,
-            Err(why) if why.contains("version") => {
+            Err(why @ HeadError::Version(_)) => {
                 return Err(
                     Error::state(format!("the journal cannot be read: {why}")).at(self.disk.place(&name))
                 );
@@ -110,7 +110,7 @@ impl Log {
             }
             Err(why) => {
                 self.damaged += 1;
-                return self.set_aside(&name, &bytes, &[], &why);
+                return self.set_aside(&name, &bytes, &[], &why.to_string());
             }
         };
         let found = segment::look_through(&bytes, salt, first);
@@ -118,12 +118,11 @@ impl Log {
         // The end of a segment that another one follows was safe, unless nothing is missing between the two.
         let has_lost_its_end = found.tail.is_some() && next.is_some_and(|next| next != last + 1);
         let mut good = found.tail.unwrap_or(bytes.len());
-        if found.is_damaged || has_lost_its_end {
-            self.set_aside(&name, &bytes, &found.records, "bytes in it have changed")?;
-            self.damaged += 1;
-            good = HEAD_BYTES + found.records.iter().map(|record| record.frame.len()).sum::<usize>();
-        } else if !found.gaps.is_empty() {
-            self.set_aside(&name, &bytes, &found.records, "its end was written in part")?;
+        let is_damaged = found.is_damaged || has_lost_its_end;
+        if is_damaged || !found.gaps.is_empty() {
+            let why = if is_damaged { "bytes in it have changed" } else { "its end was written in part" };
+            self.set_aside(&name, &bytes, &found.records, why)?;
+            self.damaged += u64::from(is_damaged);
             good = HEAD_BYTES + found.records.iter().map(|record| record.frame.len()).sum::<usize>();
         } else if found.tail.is_some() || next.is_none() {
             let cut = bytes.len() - good;
@@ -355,7 +354,7 @@ impl Replay {
                 Error::state(format!("the journal {} cannot be read: {why}", self.disk.place(&name)))
             };
             self.bytes = self.disk.read(&name).map_err(|error| unreadable(error.to_string()))?.into();
-            let salt = segment::salt(&self.bytes).map_err(unreadable)?;
+            let salt = segment::salt(&self.bytes).map_err(|error| unreadable(error.to_string()))?;
             self.records = segment::look_through(&self.bytes, salt, first).records.into_iter();
         }
     }

@@ -29,18 +29,37 @@ pub fn head(salt: u32, first: u64) -> [u8; HEAD_BYTES] {
     bytes
 }
 
-/// The salt of a segment, or why it has none.
+/// Why a segment has no salt.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HeadError {
+    Damaged,
+    /// One that this program does not read.
+    Version(u32),
+}
+
+impl std::fmt::Display for HeadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Damaged => write!(f, "its head is damaged"),
+            Self::Version(found) => {
+                write!(f, "it has version {found}, and this program reads version {VERSION}")
+            }
+        }
+    }
+}
+
+/// The salt of a segment.
 ///
 /// # Errors
-/// In words, if the head is not one of ours.
-pub fn salt(segment: &[u8]) -> Result<u32, String> {
-    let Some(bytes) = segment.first_chunk::<HEAD_BYTES>() else { return Err("its head is cut off".into()) };
+/// If the head is not one of ours.
+pub fn salt(segment: &[u8]) -> Result<u32, HeadError> {
+    let bytes = segment.first_chunk::<HEAD_BYTES>().ok_or(HeadError::Damaged)?;
     if &bytes[..8] != MAGIC || crc32fast::hash(&bytes[..24]) != u32_at(bytes, 24) {
-        return Err("its head is damaged".into());
+        return Err(HeadError::Damaged);
     }
     match u32_at(bytes, 8) {
         VERSION => Ok(u32_at(bytes, 12)),
-        other => Err(format!("it has version {other}, and this program reads version {VERSION}")),
+        other => Err(HeadError::Version(other)),
     }
 }
 
