@@ -3,35 +3,20 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 
 use crate::kafka::Kafka;
 use crate::support::{command, free_address, run, wait_until};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+#[path = "../../connectors/tests/mosquitto/certificates.rs"]
+mod certificates;
 
-/// An authority; its certificate goes to `NAME.pem`.
-fn authority(folder: &Path, name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    std::fs::write(folder.join(format!("{name}.pem")), authority.pem()).unwrap();
-    authority
-}
+use certificates::{authority, certificate};
 
-/// A certificate for 127.0.0.1, to `NAME.pem`, its key to `NAME.key`.
-fn certificate(folder: &Path, name: &str, authority: &Authority) {
-    let key = KeyPair::generate().unwrap();
-    let signed =
-        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, authority).unwrap();
-    std::fs::write(folder.join(format!("{name}.pem")), signed.pem()).unwrap();
-    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-}
+/// In which certificates end.
+const YEAR: i32 = 4_000;
 
 /// A node with three secured listeners.
 struct Secure {
@@ -47,9 +32,10 @@ impl Secure {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plant = authority(folder.path(), "plant");
-        certificate(folder.path(), "node", &plant);
-        certificate(folder.path(), "gateway", &plant);
-        certificate(folder.path(), "stranger", &authority(folder.path(), "other"));
+        let other = authority(folder.path(), "other");
+        for (name, signed_by) in [("node", &plant), ("gateway", &plant), ("stranger", &other)] {
+            certificate(folder.path(), name, "127.0.0.1", signed_by, YEAR);
+        }
         let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         let node = format!("{}{}", text("node.key"), text("node.pem"));
         std::fs::write(folder.path().join("node.both"), node).unwrap();

@@ -11,6 +11,7 @@
 
 use millstream_connectors as connectors;
 
+mod certificates;
 mod fleet;
 #[path = "../../src/mqtt/tests/rig.rs"]
 mod rig;

@@ -1,39 +1,9 @@
 //! TLS with an authority of one's own, client certificates, and websockets.
 
-use std::path::Path;
-
-use millstream_engine::metrics::Link;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
-};
-
+use super::certificates::{authority, certificate};
 use super::rig::{Device, Reader, Writer, free_port};
 use super::{Mosquitto, ROW, words, write};
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-/// An authority; its certificate goes to `NAME.pem`.
-fn authority(folder: &Path, name: &str) -> Authority {
-    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    std::fs::write(folder.join(format!("{name}.pem")), authority.pem()).unwrap();
-    authority
-}
-
-/// A certificate for `host`, to `NAME.pem` and `NAME.key`.
-fn certificate(folder: &Path, name: &str, host: &str, authority: &Authority, last_year: i32) {
-    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.not_after = date_time_ymd(last_year, 1, 1);
-    let key = KeyPair::generate().unwrap();
-    let signed = params.signed_by(&key, authority).unwrap();
-    std::fs::write(folder.join(format!("{name}.pem")), signed.pem()).unwrap();
-    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-}
+use millstream_engine::metrics::Link;
 
 const YEAR: i32 = 4_000;
 
