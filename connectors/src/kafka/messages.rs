@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use millstream_engine::batch::record_batch;
 use millstream_engine::{Batch, ChangeKind, Encoder, Error, Result};
 
 use super::writing::Writing;
@@ -70,6 +70,5 @@ impl Messages {
 /// Some columns of a batch, under the names that `schema` gives them.
 fn project(batch: &Batch, columns: &[usize], schema: &SchemaRef) -> Result<Batch> {
     let columns = columns.iter().map(|column| Arc::clone(batch.rows.column(*column))).collect();
-    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(Batch::new(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?))
+    Ok(Batch::new(record_batch(Arc::clone(schema), columns, batch.num_rows())?))
 }
