@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::Pipeline;
-use millstream::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use millstream::arrow::array::{ArrayRef, Int64Array};
 use millstream::arrow::schema::{DataType, SchemaRef};
+use millstream::engine::batch::record_batch;
 use millstream::engine::options::OptionSpec;
 use millstream::engine::{
     Batch, Connector, Error, Output, Result, Sink, SinkProvider, Source, SourcePoll, SourceProvider, Table,
 };
 
-struct Ramp;
+/// The source.
+pub struct Ramp;
 
 impl Connector for Ramp {
     fn name(&self) -> &'static str {
@@ -45,7 +47,7 @@ impl SourceProvider for RampTable {
     fn is_bounded(&self) -> bool {
         true
     }
-    /// `schema` has the columns that the query reads, which may be fewer than the table's.
+    /// `schema` has the columns that the query reads, which may be fewer than the table's, and none for `SELECT 1`.
     fn create(&self, schema: SchemaRef, _instance: usize, _parallelism: usize) -> Result<Box<dyn Source>> {
         Ok(Box::new(RampInstance { schema, next: 1, until: self.until }))
     }
@@ -65,7 +67,7 @@ impl Source for RampInstance {
         }
         let reading = Arc::new(Int64Array::from(vec![self.next])) as ArrayRef;
         let columns = vec![reading; self.schema.fields().len()];
-        out.emit(Batch::new(RecordBatch::try_new(Arc::clone(&self.schema), columns)?))?;
+        out.emit(Batch::new(record_batch(Arc::clone(&self.schema), columns, 1)?))?;
         self.next += 1;
         Ok(SourcePoll::Sleep(Duration::from_millis(1)))
     }

@@ -248,3 +248,19 @@ fn api_backend_calls_who_is_on_duty() {
         (&json!("/cart"), &json!(25), &json!(3))
     );
 }
+
+/// A table of the example's connector of which a query reads no column.
+#[test]
+fn the_example_connector_is_read_without_columns() {
+    let mut builder = millstream::Pipeline::builder()
+        .connector(std::sync::Arc::new(custom_connector::Ramp))
+        .sql("CREATE TABLE sensor (n BIGINT) WITH ('connector' = 'ramp', 'until' = '3'); SELECT 1 AS one FROM sensor");
+    let rows = builder.result();
+    let pipeline = builder.start().unwrap();
+    let mut count = 0;
+    while let Some(batch) = rows.recv() {
+        count += batch.num_rows();
+    }
+    pipeline.wait().unwrap();
+    assert_eq!(count, 3);
+}
