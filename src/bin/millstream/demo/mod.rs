@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::Pipeline;
+use millstream::engine::metrics::Link;
 use millstream::engine::{ClockRef, Error, ErrorKind, JobState, SystemClock};
 
 use crate::cli::Demo;
@@ -31,6 +32,9 @@ pub const FLEET_SQL: &str = include_str!("../../../../examples/fleet.sql");
 
 /// How often the screen is drawn.
 const FRAME: Duration = Duration::from_millis(250);
+/// How long subscribing at the broker in this process may take, and how often to look.
+const SUBSCRIBE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long the pipeline may take, at the end, to read what the broker has taken from the fleet.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long delivering the last alerts may take.
@@ -79,6 +83,7 @@ pub fn run(demo: &Demo) -> Result<(), Failure> {
     let _endpoint = demo.http.map(serve).transpose()?;
     let watching = board::watch(means, Arc::clone(&board));
 
+    await_subscription(&pipeline);
     let fleet = Fleet::start(runtime.handle(), broker, demo, Arc::clone(&clock));
     let title = format!(
         "{} devices · MQTT on {broker} · examples/fleet.sql on {workers} worker{} · webhook to {receiver}",
@@ -100,6 +105,19 @@ pub fn run(demo: &Demo) -> Result<(), Failure> {
     }
     summary::print(&running);
     done
+}
+
+/// Waits until the sources are subscribed: what the fleet publishes before that, the broker keeps for nobody.
+fn await_subscription(pipeline: &Pipeline) {
+    let is_up = || {
+        let mut sources = pipeline.metrics().iter().filter(|operator| operator.kind == "source");
+        sources.all(|source| source.link() == Link::Up)
+    };
+    let mut waited = Duration::ZERO;
+    while waited < SUBSCRIBE && !is_up() {
+        std::thread::sleep(LOOK_EVERY);
+        waited += LOOK_EVERY;
+    }
 }
 
 /// Shows the demo until its time is over or somebody asks for the end. False when the pipeline ended by itself.
