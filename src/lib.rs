@@ -46,9 +46,8 @@
 //! # What it is not
 //!
 //! Not a database: it keeps what open windows need and no history. Not a cluster: one process, as many threads as you
-//! give it; the same SQL runs on Flink when a machine is outgrown. State is in memory in this version: a pipeline
-//! that is killed starts anew, and an MQTT message is acknowledged when its rows are in the pipeline, not on disk.
-//! Joins, OVER, and aggregates without a window are refused.
+//! give it; the same SQL runs on Flink when a machine is outgrown. State is in memory, and with
+//! [`PipelineBuilder::state`] on disk at every checkpoint; without it a pipeline that is killed starts anew.
 //!
 //! # Limits
 //!

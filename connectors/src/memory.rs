@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
-use millstream_engine::batch::record_batch;
+use arrow_schema::SchemaRef;
 use millstream_engine::park::Signal;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{
     Batch, Error, InstanceContext, Output, Ready, Result, Sink, SinkProvider, Source, SourcePoll,
-    SourceProvider, Stop,
+    SourceProvider, Stop, prune,
 };
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
@@ -71,48 +70,6 @@ impl SourceProvider for MemorySource {
             SourceKind::Pushed(queue) => Box::new(PushedInstance { queue: Arc::clone(queue), schema }),
         })
     }
-}
-
-/// The columns of `schema`, which is a subset of the rows' own, ROW columns included.
-pub(crate) fn prune(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if rows.schema_ref() == schema {
-        return Ok(rows.clone());
-    }
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        let column = rows
-            .column_by_name(field.name())
-            .ok_or_else(|| Error::config(format!("the pushed rows have no column '{}'", field.name())))?;
-        columns.push(match (field.data_type(), column.data_type()) {
-            (wanted, found) if wanted == found => Arc::clone(column),
-            (DataType::Struct(wanted), DataType::Struct(_)) => prune_struct(column, wanted)?,
-            (wanted, found) => {
-                return Err(Error::config(format!(
-                    "column '{}' is {found}, {wanted} was declared",
-                    field.name()
-                )));
-            }
-        });
-    }
-    record_batch(Arc::clone(schema), columns, rows.num_rows())
-}
-
-fn prune_struct(column: &arrow_array::ArrayRef, wanted: &Fields) -> Result<arrow_array::ArrayRef> {
-    use arrow_array::Array;
-    use arrow_array::cast::AsArray;
-    let whole = column.as_struct();
-    let inner = RecordBatch::from(&arrow_array::StructArray::new(
-        whole.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Fields>(),
-        whole.columns().to_vec(),
-        None,
-    ));
-    let fields: Vec<Field> = wanted.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    let pruned = prune(&inner, &Arc::new(Schema::new(fields)))?;
-    Ok(Arc::new(arrow_array::StructArray::new(
-        wanted.clone(),
-        pruned.columns().to_vec(),
-        whole.nulls().cloned(),
-    )))
 }
 
 struct BoundedInstance {
@@ -461,7 +418,7 @@ impl Drop for Puller {
 mod tests {
     use super::*;
     use arrow_array::Int64Array;
-    use arrow_schema::DataType;
+    use arrow_schema::{DataType, Field, Schema};
     use millstream_engine::{Graph, Input, Job, JobConfig};
 
     fn rows(value: i64) -> RecordBatch {

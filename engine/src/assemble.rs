@@ -135,7 +135,9 @@ fn connect(
             let mut of_producers = Vec::with_capacity(producers);
             for producer in 0..producers {
                 let targets = match input.exchange {
-                    Exchange::Forward => producer % consumers..producer % consumers + 1,
+                    Exchange::Forward if !plan.is_spread(node, from, to) => {
+                        producer % consumers..producer % consumers + 1
+                    }
                     _ => 0..consumers,
                 };
                 let mut of_targets = Vec::with_capacity(targets.len());

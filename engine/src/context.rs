@@ -1,5 +1,6 @@
 //! What an operator, source or sink instance is told about itself when it opens.
 
+use std::future::Future;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::keys::KeyGroup;
 use crate::metrics::OperatorMetrics;
 use crate::park::Signal;
+use crate::task::Task;
 
 /// One instance's surroundings. Cheap to clone; connectors keep it.
 #[derive(Debug, Clone)]
@@ -46,6 +48,14 @@ impl InstanceContext {
     /// True when checkpoints are on disk, so that what waits for one outlives this process.
     pub fn is_durable(&self) -> bool {
         self.journal_folder.is_some()
+    }
+
+    /// Runs `future` on the I/O runtime for as long as the instance keeps what this answers.
+    ///
+    /// # Errors
+    /// If the runtime does not start.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Result<Task> {
+        Ok(Task::new(self.io.handle()?.spawn(future).abort_handle()))
     }
 
     /// A handle to report bad rows with.

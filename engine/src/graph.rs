@@ -68,6 +68,8 @@ pub(crate) struct GraphNode {
     pub state_of: Option<String>,
     pub body: NodeBody,
     pub inputs: Vec<Input>,
+    /// How many instances it is to have, where that is not left to what it reads from.
+    pub parallelism: Option<usize>,
     /// Columns of the dead letters that it emits on [`DEAD`](crate::operator::DEAD); none: it emits none.
     pub dead_letters: Option<SchemaRef>,
 }
@@ -117,6 +119,14 @@ impl Graph {
         input: Input,
     ) -> NodeId {
         self.add(id.into(), "sink".into(), detail.into(), NodeBody::Sink { provider }, vec![input])
+    }
+
+    /// Asks for so many instances of sink `node`, of which it gets as many as there are workers and its connector allows.
+    /// Where more write than send, rows that are forwarded go to them in turn.
+    pub fn sink_parallelism(&mut self, node: NodeId, instances: usize) {
+        if let Some(node) = self.nodes.get_mut(node.0) {
+            node.parallelism = Some(instances);
+        }
     }
 
     /// Says what the state of `node` is of, where its detail does not: two plans whose operators are told the same here
@@ -183,7 +193,16 @@ impl Graph {
         } else {
             id
         };
-        self.nodes.push(GraphNode { id, kind, detail, state_of: None, body, inputs, dead_letters: None });
+        self.nodes.push(GraphNode {
+            id,
+            kind,
+            detail,
+            state_of: None,
+            body,
+            inputs,
+            parallelism: None,
+            dead_letters: None,
+        });
         NodeId(self.nodes.len() - 1)
     }
 }

@@ -87,6 +87,14 @@ impl<T> InletSender<T> {
         self.items.as_ref().is_none_or(mpsc::UnboundedSender::is_closed)
     }
 
+    /// Waits until the source is gone. Beside it in a `select!`, a task that waits for its socket or device ends with its
+    /// source although nothing comes.
+    pub async fn closed(&self) {
+        if let Some(items) = &self.items {
+            items.closed().await;
+        }
+    }
+
     /// Rings the worker without handing anything over.
     pub fn wake(&self) {
         self.worker.notify();
@@ -252,6 +260,16 @@ mod tests {
         second.await.unwrap().unwrap();
         assert_eq!(rx.try_recv(), Some(2));
         assert!(rx.is_closed());
+    }
+
+    #[tokio::test]
+    async fn a_waiting_task_learns_that_its_source_is_gone() {
+        let (tx, rx) = inlet::<u8>(10, Arc::default());
+        let waiting = tokio::spawn(async move { tx.closed().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(rx);
+        waiting.await.unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 
 use crate::error::{Error, Result};
 use crate::format::{Codec, Format, Formats};
@@ -14,6 +14,7 @@ use crate::options::{OptionSpec, Options};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::suggest::did_you_mean;
+use crate::type_name::type_name;
 
 /// A table as its connector sees it.
 #[derive(Debug, Clone)]
@@ -42,6 +43,17 @@ impl Table {
         ))
     }
 
+    /// Checks that the table declares nothing but columns of `known`, each in its type, ROW fields included: for sources
+    /// whose columns are given.
+    ///
+    /// # Errors
+    /// Names the first column that is not so, and what there is.
+    pub fn expect_columns(&self, known: &Fields) -> Result<()> {
+        let connector = self.options.get("connector").unwrap_or(&self.name);
+        expect_fields(connector, "column", self.schema.fields(), known)
+            .map_err(|error| error.at(self.options.owner()))
+    }
+
     /// The codec of the format that `'format'` names, `json` if it names none, for payloads that hold all columns but
     /// metadata.
     ///
@@ -63,6 +75,37 @@ impl Table {
     pub fn metadata_key(&self, index: usize) -> Option<&str> {
         self.metadata.iter().find(|(column, _)| *column == index).map(|(_, key)| key.as_str())
     }
+}
+
+fn expect_fields(connector: &str, what: &str, declared: &Fields, known: &Fields) -> Result<()> {
+    for field in declared {
+        let name = field.name();
+        let Some(found) = known.iter().find(|known| known.name() == name) else {
+            let near = did_you_mean(name, known.iter().map(|field| field.name().as_str()));
+            let near = near.map_or(String::new(), |near| format!("did you mean '{near}'? "));
+            let all = known.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type())));
+            return Err(Error::config(format!("connector '{connector}' has no {what} '{name}'"))
+                .remedy(format!("{near}it has: {}", all.collect::<Vec<_>>().join(", "))));
+        };
+        if found.is_nullable() && !field.is_nullable() {
+            return Err(Error::config(format!("{what} '{name}' of connector '{connector}' may be NULL"))
+                .remedy("leave out its NOT NULL"));
+        }
+        match (field.data_type(), found.data_type()) {
+            (DataType::Struct(declared), DataType::Struct(known)) => {
+                expect_fields(connector, &format!("field of {name} called"), declared, known)?;
+            }
+            (declared, known) if declared == known => {}
+            (declared, known) => {
+                let (declared, known) = (type_name(declared), type_name(known));
+                return Err(Error::config(format!(
+                    "{what} '{name}' of connector '{connector}' is {known}, not {declared}"
+                ))
+                .remedy(format!("declare it as {name} {known}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A metadata column that a connector offers.
@@ -247,6 +290,12 @@ pub const TABLE_OPTIONS: &[OptionSpec] = &[
         "duration",
         "",
         "A row whose event time is further ahead of the clock than this is a bad row; 0 turns the guard off.",
+    ),
+    OptionSpec::new(
+        "sink.parallelism",
+        "integer",
+        "",
+        "How many instances write, at most as many as there are workers; connectors with one connection have one.",
     ),
     OptionSpec::new(
         "dead-letter",

@@ -54,6 +54,11 @@ impl StagePlan {
         Self { parallelism, stage_of, stages }
     }
 
+    /// True when `node`, number `to`, is a sink that was asked to have more instances than what it forwards from.
+    pub fn is_spread(&self, node: &GraphNode, from: usize, to: usize) -> bool {
+        node.parallelism.is_some() && self.parallelism[to] > self.parallelism[from]
+    }
+
     /// True when `to` reads its (only) input by a plain call.
     pub fn is_chained(&self, from: usize, to: usize) -> bool {
         self.stage_of[from] == self.stage_of[to]
@@ -69,7 +74,10 @@ fn instances(node: &GraphNode, parallelism: &[usize], workers: usize) -> usize {
     let wanted = above.max().unwrap_or(workers);
     match &node.body {
         NodeBody::Source { provider, .. } => provider.parallelism(workers).clamp(1, workers),
-        NodeBody::Sink { provider } => wanted.min(provider.parallelism(workers)).max(1),
+        NodeBody::Sink { provider } => {
+            let wanted = node.parallelism.unwrap_or(wanted).min(workers);
+            wanted.min(provider.parallelism(workers)).max(1)
+        }
         NodeBody::Operator { .. } => wanted.max(1),
     }
 }
@@ -97,6 +105,7 @@ pub fn explain(graph: &Graph, workers: usize) -> String {
                     format!("hash of columns {keys:?}")
                 }
                 Exchange::Rebalance => "in turn".to_owned(),
+                Exchange::Forward if plan.is_spread(head, from, stage.nodes[0]) => "in turn".to_owned(),
                 Exchange::Gather => "all to one".to_owned(),
                 Exchange::Forward | Exchange::Keyed(_) if stage.parallelism < plan.parallelism[from] => {
                     "all to fewer".to_owned()

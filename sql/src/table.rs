@@ -313,6 +313,16 @@ impl TableEntry {
         }
     }
 
+    /// `'sink.parallelism'`: how many instances are to write the table.
+    pub fn sink_parallelism(&self) -> millstream_engine::Result<Option<usize>> {
+        let options = &self.table.options;
+        let instances = options.parse::<usize>("sink.parallelism", "a whole number above 0")?;
+        match instances {
+            Some(0) => Err(options.invalid("sink.parallelism", "a whole number above 0")),
+            instances => Ok(instances),
+        }
+    }
+
     /// The columns that INSERT INTO writes.
     pub fn sink_schema(&self) -> SchemaRef {
         let fields: Vec<_> =

@@ -15,6 +15,8 @@ mod custom_connector;
 mod custom_function;
 #[path = "../../examples/custom_operator.rs"]
 mod custom_operator;
+#[path = "../../examples/custom_source.rs"]
+mod custom_source;
 
 #[test]
 fn programs_run() {
@@ -22,6 +24,7 @@ fn programs_run() {
     custom_connector::main().unwrap();
     custom_operator::main().unwrap();
     custom_function::main().unwrap();
+    custom_source::main().unwrap();
 }
 
 /// Runs an SQL file of examples/ against a broker and a receiver, once its source is connected.

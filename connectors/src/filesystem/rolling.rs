@@ -21,12 +21,11 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 
 use millstream_engine::element::Epoch;
 use millstream_engine::failpoint;
 use millstream_engine::state::{StateReader, StateWriter};
-use millstream_engine::{Batch, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink};
+use millstream_engine::{Batch, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink, Task};
 
 use super::part::{Compression, Content, Part, failed, hidden_name, publish};
 use super::partition::Partitioning;
@@ -52,7 +51,7 @@ pub(super) struct RollingSink {
     settings: Arc<Rolling>,
     encoder: Option<Box<dyn Encoder>>,
     parts: Arc<Mutex<Parts>>,
-    ticker: Option<AbortHandle>,
+    _ticker: Option<Task>,
     clock: Option<ClockRef>,
     is_restored: bool,
     is_clean: bool,
@@ -71,14 +70,6 @@ struct Parts {
     failure: Option<Error>,
 }
 
-impl Drop for RollingSink {
-    fn drop(&mut self) {
-        if let Some(ticker) = &self.ticker {
-            ticker.abort();
-        }
-    }
-}
-
 impl RollingSink {
     /// A sink that is still to be opened; `encoder` is there for lines.
     pub fn new(settings: Arc<Rolling>, encoder: Option<Box<dyn Encoder>>) -> Self {
@@ -92,7 +83,7 @@ impl RollingSink {
             failure: None,
         };
         let parts = Arc::new(Mutex::new(parts));
-        Self { settings, encoder, parts, ticker: None, clock: None, is_restored: false, is_clean: false }
+        Self { settings, encoder, parts, _ticker: None, clock: None, is_restored: false, is_clean: false }
     }
 
     /// Sees to what a dead run left behind, once, when it is known whether there was a restore.
@@ -140,7 +131,7 @@ impl Sink for RollingSink {
                 }
             }
         };
-        self.ticker = Some(context.io.handle()?.spawn(tick).abort_handle());
+        self._ticker = Some(context.spawn(tick)?);
         Ok(())
     }
 

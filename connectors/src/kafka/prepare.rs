@@ -11,11 +11,10 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use rdkafka::error::KafkaResult;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use millstream_engine::metrics::OperatorMetrics;
-use millstream_engine::{Codec, ErrorKind, InstanceContext, Result};
+use millstream_engine::{Codec, ErrorKind, InstanceContext, Result, Task};
 
 use super::watch::Watch;
 
@@ -66,7 +65,7 @@ pub(super) type Ask = Arc<dyn Fn() -> KafkaResult<usize> + Send + Sync>;
 /// What one sink instance waits for before its first row, and then the keeper of its link's state.
 pub(super) struct Preparation {
     shared: Arc<Progress>,
-    task: AbortHandle,
+    _task: Task,
 }
 
 #[derive(Default)]
@@ -126,8 +125,7 @@ impl Preparation {
                 }
             }
         };
-        let task = context.io.handle()?.spawn(run).abort_handle();
-        Ok(Self { shared, task })
+        Ok(Self { shared, _task: context.spawn(run)? })
     }
 
     /// True when rows can be encoded and sent.
@@ -138,12 +136,6 @@ impl Preparation {
     /// How many partitions the topic has; 0 as long as that is not known.
     pub fn partitions(&self) -> usize {
         self.shared.partitions.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Preparation {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

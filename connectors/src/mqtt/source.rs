@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::vec::IntoIter;
 
-use tokio::task::AbortHandle;
-
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::io::{InletReceiver, inlet};
 use millstream_engine::state::{StateReader, StateWriter};
-use millstream_engine::{Batch, Codec, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop};
+use millstream_engine::{
+    Batch, Codec, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop, Task,
+};
 
 use crate::format::payload::over_limit;
 use crate::format::{PayloadDecoder, PayloadOptions};
@@ -61,7 +61,7 @@ pub(super) struct MqttSource {
 struct Running {
     inlet: InletReceiver<Chunk>,
     taken: Arc<Taken>,
-    task: AbortHandle,
+    _task: Task,
     errors: RowErrors,
     context: InstanceContext,
     /// What is left of the chunk that did not fit into the last batch, its connection, and when it came.
@@ -71,12 +71,6 @@ struct Running {
     is_stopping: bool,
     is_drained: bool,
     _client_id: ClientId,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl MqttSource {
@@ -257,11 +251,11 @@ impl Source for MqttSource {
             preparing: Preparing::new(link, &client_id.text, context),
             context: context.clone(),
         };
-        let task = context.io.handle()?.spawn(task.run()).abort_handle();
+        let task = context.spawn(task.run())?;
         self.running = Some(Running {
             inlet: receiver,
             taken,
-            task,
+            _task: task,
             errors: context.row_errors(link.on_error),
             context: context.clone(),
             rest: Vec::new().into_iter(),

@@ -315,6 +315,6 @@ impl Rows for Events {
             })
             .collect::<Result<Vec<_>>>()?;
         let rows = record_batch(Arc::clone(schema), columns, len)?;
-        crate::memory::prune(&rows, &self.wanted)
+        millstream_engine::prune(&rows, &self.wanted)
     }
 }

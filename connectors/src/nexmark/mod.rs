@@ -17,8 +17,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use millstream_engine::options::OptionSpec;
-use millstream_engine::suggest::did_you_mean;
-use millstream_engine::{Connector, Error, Result, Source, SourceProvider, Table};
+use millstream_engine::{Connector, Result, Source, SourceProvider, Table};
 
 use crate::generator::{GeneratedSource, Plan};
 use config::Config;
@@ -38,7 +37,7 @@ impl Connector for Nexmark {
         config::OPTIONS.to_vec()
     }
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
-        check_columns(table)?;
+        table.expect_columns(&Fields::from(columns().to_vec()))?;
         let (config, plan) = Config::from_options(&table.options)?;
         let push_down = table.options.bool("projection.push-down")?.unwrap_or(true);
         Ok(Arc::new(Provider {
@@ -128,42 +127,4 @@ fn columns() -> [Field; 4] {
             ],
         ),
     ]
-}
-
-fn check_columns(table: &Table) -> Result<()> {
-    check_fields(table.options.owner(), "column", table.schema.fields(), &Fields::from(columns().to_vec()))
-}
-
-/// Refuses fields that `known` has not, or has in another type.
-fn check_fields(owner: &str, what: &str, declared: &Fields, known: &Fields) -> Result<()> {
-    for field in declared {
-        let name = field.name();
-        let Some(found) = known.iter().find(|known| known.name() == name) else {
-            let names: Vec<&str> = known.iter().map(|field| field.name().as_str()).collect();
-            let near = did_you_mean(name, names.iter().copied());
-            let near = near.map_or(String::new(), |near| format!("did you mean '{near}'? "));
-            return Err(Error::config(format!("connector 'nexmark' has no {what} '{name}'"))
-                .at(owner)
-                .remedy(format!("{near}it has: {}", names.join(", "))));
-        };
-        match (field.data_type(), found.data_type()) {
-            (DataType::Struct(_), _) if !field.is_nullable() => {
-                return Err(Error::config(format!("column '{name}' is NULL in events of another kind"))
-                    .at(owner)
-                    .remedy("leave out its NOT NULL"));
-            }
-            (DataType::Struct(declared), DataType::Struct(known)) => {
-                check_fields(owner, &format!("field of {name} called"), declared, known)?;
-            }
-            (declared, known) if declared == known => {}
-            (declared, known) => {
-                return Err(Error::config(format!(
-                    "{what} '{name}' of connector 'nexmark' is {known}, not {declared}"
-                ))
-                .at(owner)
-                .remedy("declare it as nexmark-flink's ddl_gen.sql does"));
-            }
-        }
-    }
-    Ok(())
 }

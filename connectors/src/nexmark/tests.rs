@@ -71,7 +71,7 @@ fn a_field_is_the_same_whichever_others_are_made() {
         for field in fields {
             let only = Field::new(column.name(), DataType::Struct(vec![field.as_ref().clone()].into()), true);
             let schema: SchemaRef = Arc::new(Schema::new(vec![only]));
-            let expected = crate::memory::prune(&whole, &schema).unwrap();
+            let expected = millstream_engine::prune(&whole, &schema).unwrap();
             assert_eq!(
                 rows(&Nexmark, &table, &schema, 1, 4096),
                 expected,

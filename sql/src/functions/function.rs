@@ -16,8 +16,8 @@ use datafusion_expr::{
 };
 
 use super::call::Call;
-use super::names::type_name;
 use crate::plan::error::PlanError;
+use millstream_engine::type_name;
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

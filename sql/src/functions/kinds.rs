@@ -7,7 +7,7 @@ use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
 use super::function::{Function, Kind, Subject};
-use super::names::type_name;
+use millstream_engine::type_name;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![

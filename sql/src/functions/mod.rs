@@ -20,7 +20,6 @@ mod function;
 mod hash;
 mod kinds;
 mod math;
-mod names;
 mod operators;
 #[cfg(test)]
 mod tests;
@@ -37,7 +36,7 @@ use datafusion_expr::ScalarUDF;
 pub use catalog::{CatalogEntry, catalog};
 pub use custom::ScalarFunction;
 pub(crate) use custom::planned;
-pub(crate) use names::type_name;
+pub(crate) use millstream_engine::type_name;
 pub(crate) use operators::OperatorPlanner;
 pub(crate) use typing::{type_expression, type_plan};
 

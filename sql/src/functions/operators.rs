@@ -5,8 +5,8 @@ use datafusion_expr::ExprSchemable;
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use sqlparser::ast::BinaryOperator as Op;
 
-use super::names::type_name;
 use crate::plan::error::PlanError;
+use millstream_engine::type_name;
 
 /// See the module's page.
 #[derive(Debug)]

@@ -18,9 +18,9 @@ use super::cast::refused;
 use super::conditional;
 use super::function::Function;
 use super::math::decimal::{Operation, shape_of};
-use super::names::type_name;
 use super::text::{like, similar_to};
 use crate::plan::error::PlanError;
+use millstream_engine::type_name;
 
 /// Types a whole plan; the names of its columns stay.
 pub(crate) fn type_plan(plan: LogicalPlan) -> Result<LogicalPlan> {

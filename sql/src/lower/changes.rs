@@ -4,7 +4,7 @@
 //! (`+U`). Upsert: the new form comes alone, and takes the place of the row of its key; only a sink that goes by the same
 //! key can read that. Which of them an edge is follows from what is above it (does it update?) and from who reads it.
 
-use millstream_engine::SinkProvider;
+use millstream_engine::{Input, NodeId, SinkProvider};
 
 use super::rel::Rel;
 use crate::plan::error::PlanError;
@@ -48,6 +48,27 @@ pub(super) fn into_sink(rel: &Rel, table: &str, sink: &dyn SinkProvider) -> Resu
         (false, true) if rel.replaces_by_key() => Into::ByKey,
         (false, true) => Into::AsTheyAre,
     })
+}
+
+/// How rows reach the instances of a sink that keeps rows of equal `order_keys` in order, and how many instances are
+/// asked for: those that `'sink.parallelism'` says, if it does.
+pub(super) fn written_by(
+    node: NodeId,
+    rel: &Rel,
+    order_keys: &[usize],
+    asked: Option<usize>,
+) -> (Input, Option<usize>) {
+    if !order_keys.is_empty() {
+        return (Input::keyed(node, order_keys.to_vec()), asked);
+    }
+    if asked.is_none() || !rel.updates() {
+        return (Input::forward(node), asked);
+    }
+    // What takes a row back must come behind it, so to the same instance.
+    match rel.unique_key() {
+        Some(key) if !key.is_empty() => (Input::keyed(node, key), asked),
+        _ => (Input::gather(node), None),
+    }
 }
 
 /// How EXPLAIN shows the rows that leave a node; nothing for insert-only.

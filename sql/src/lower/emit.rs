@@ -104,15 +104,17 @@ impl Emitter<'_> {
         if into == Into::Newest {
             stream = self.newest(stream, provider.order_keys())?;
         }
-        let input = match &statement.target {
-            Target::Result(..) => Input::gather(stream.node),
-            Target::Table(_) => match provider.order_keys() {
-                keys if keys.is_empty() => Input::forward(stream.node),
-                keys => Input::keyed(stream.node, keys),
-            },
+        let (input, parallelism) = match &statement.target {
+            Target::Result(..) => (Input::gather(stream.node), None),
+            Target::Table(entry) => {
+                changes::written_by(stream.node, rel, &provider.order_keys(), entry.sink_parallelism()?)
+            }
         };
         let detail = provider.describe();
         let node = self.graph.sink(name, detail, provider, input);
+        if let Some(instances) = parallelism {
+            self.graph.sink_parallelism(node, instances);
+        }
         match &statement.target {
             Target::Table(entry) => self.sides.dead_letters(entry, node, self.graph),
             Target::Result(..) => Ok(()),

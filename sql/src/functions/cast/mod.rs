@@ -19,7 +19,7 @@ use datafusion_expr::ScalarUDF;
 use super::FunctionContext;
 use super::call::Call;
 use super::function::{Function, Kind, Subject};
-use super::names::type_name;
+use millstream_engine::type_name;
 
 type Kernel = Box<dyn Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync>;
 

@@ -15,7 +15,7 @@ use datafusion_common::{Result, exec_err};
 use super::Kernel;
 use super::numbers::decimal_in;
 use super::time::{build, instant};
-use crate::functions::names::type_name;
+use millstream_engine::type_name;
 
 /// `None` where arrow does the same.
 pub(super) fn kernel(to: &DataType, try_cast: bool, zone: Tz) -> Option<Kernel> {
