@@ -1,29 +1,37 @@
 //! The queue between two workers: time per element handed over from one thread to another.
 //!
-//! `cargo bench --bench channel -- --rows 20000000 --rounds 7`
+//! `cargo bench --bench channel`
 //!
 //! `stream` keeps the queue supplied, as an exchange under load does; `ping-pong` hands single elements to and fro, so
 //! that each one wakes a parked thread, as at rest. Both check that every element came, in order.
 
-mod support;
-
 use std::sync::Arc;
 
+use criterion::{Criterion, Throughput, criterion_main};
 use millstream::engine::channel::{Receiver, Sender, channel};
 use millstream::engine::park::Signal;
-use support::{flag, rounds, wanted};
 
-fn main() {
-    let count: u64 = flag("rows", 4_000_000);
-    if wanted("stream") {
-        let took = rounds(|| stream(count));
-        println!("stream      {:>8.1} ns/element", took.seconds * 1e9 / count as f64);
-    }
-    if wanted("ping-pong") {
-        let count = count / 100;
-        let took = rounds(|| ping_pong(count));
-        println!("ping-pong   {:>8.1} ns/handover", took.seconds * 1e9 / count as f64 / 2.0);
-    }
+const STREAMED: u64 = 4_000_000;
+/// Elements that go there and back.
+const RETURNED: u64 = 20_000;
+
+criterion_main!(run_all);
+
+/// What `criterion_main` calls, with the command line read.
+fn run_all() {
+    let mut criterion = Criterion::default().configure_from_args();
+    run(&mut criterion);
+    criterion.final_summary();
+}
+
+fn run(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("channel");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(STREAMED));
+    group.bench_function("stream", |bencher| bencher.iter(|| stream(STREAMED)));
+    group.throughput(Throughput::Elements(2 * RETURNED));
+    group.bench_function("ping-pong", |bencher| bencher.iter(|| ping_pong(RETURNED)));
+    group.finish();
 }
 
 /// Parks until there is an element.

@@ -1,6 +1,6 @@
 //! The same row decoded from each format: what a payload costs before it is a row.
 //!
-//! `cargo bench --bench formats -- --rows 1000000 --case cbor`
+//! `cargo bench --bench formats -- cbor`
 //!
 //! A row is 110 bytes of JSON: device, time, three numbers. Each case decodes payloads that our own encoder wrote, in
 //! batches as sources gather them; `-two-columns` wants no more than two. What is decoded is added up and must be what
@@ -14,12 +14,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use criterion::{Criterion, Throughput, criterion_main};
 use millstream::connectors::format::{PayloadDecoder, PayloadOptions};
 use millstream::engine::dead_letter::{OnError, RowErrors};
 use millstream::engine::metrics::OperatorMetrics;
 use millstream::engine::options::Options;
 use millstream::engine::{Batch, SystemClock};
-use support::{Random, flag, report, rounds, wanted};
+use support::Random;
 
 /// Payloads that are made; longer inputs repeat them.
 const POOL: usize = 65_536;
@@ -27,23 +28,32 @@ const POOL: usize = 65_536;
 const BATCH: usize = 4_096;
 const DESCRIPTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/connectors/tests/formats/rows.desc");
 
-fn main() {
-    let rows = flag("rows", 1_000_000_usize);
+/// Rows that an iteration decodes.
+const ROWS: usize = 262_144;
+
+criterion_main!(run_all);
+
+/// What `criterion_main` calls, with the command line read.
+fn run_all() {
+    let mut criterion = Criterion::default().configure_from_args();
+    run(&mut criterion);
+    criterion.final_summary();
+}
+
+fn run(criterion: &mut Criterion) {
     let given = readings();
+    let mut group = criterion.benchmark_group("formats");
+    group.sample_size(20).throughput(Throughput::Elements(ROWS as u64));
     for format in ["json", "csv", "cbor", "msgpack", "avro", "protobuf"] {
+        let payloads = encoded(format, &given);
         for (columns, suffix) in [(vec![0, 1, 2, 3, 4], ""), (vec![2, 4], "-two-columns")] {
-            let name = format!("{format}{suffix}");
-            if !wanted(&name) {
-                continue;
-            }
-            let payloads = encoded(format, &given);
-            let bytes: usize = payloads.iter().map(Vec::len).sum();
             let wanted = Arc::new(given.schema().project(&columns).expect("columns of the table"));
-            let took = rounds(|| decode(format, &payloads, &given, &wanted, rows));
-            print!("{:>4} bytes a row  ", bytes / POOL);
-            report(&name, 1, rows, took);
+            group.bench_function(format!("{format}{suffix}"), |bencher| {
+                bencher.iter(|| decode(format, &payloads, &given, &wanted, ROWS));
+            });
         }
     }
+    group.finish();
 }
 
 fn readings() -> RecordBatch {

@@ -1,6 +1,6 @@
 //! Windowed aggregation over 10,000 devices: in-memory batches, SQL, rows out to the program.
 //!
-//! `cargo bench --bench windows -- --workers 2 --rows 20000000 --window-s 10 --case avg-double`
+//! `cargo bench --bench windows -- avg-double`
 //!
 //! 10,000 devices report once a second, in random order. Readings are multiples of 1/4, so that sums are exact in any
 //! order and the answers can be compared to the bit with those of a naive sum. Cases: AVG of DOUBLE (rows are exchanged
@@ -19,15 +19,20 @@ use arrow_array::{
     Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use criterion::{Criterion, Throughput, criterion_main};
 use millstream::Pipeline;
 use millstream::connectors::memory::MemorySource;
 use millstream::engine::Batch;
 use millstream::sql::{ProvidedTable, TableWatermark};
-use support::{Random, flag, report, rounds, wanted};
+use support::Random;
 
 const DEVICES: u64 = 10_000;
 /// Rows that are made; longer inputs repeat them with later times.
 const POOL_ROWS: usize = 1 << 20;
+/// Rows of an input, and of a batch.
+const ROWS: usize = 8_000_000;
+const BATCH_ROWS: usize = 4_096;
+const WINDOW_S: i64 = 10;
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -59,17 +64,28 @@ const CASES: [Case; 6] = [
     Case { name: "hop-count-int-key", select: "COUNT(*)", hop_s: Some((2, 10)), ..PLAIN },
 ];
 
-fn main() {
-    let rows = flag("rows", 8_000_000_usize);
-    let only: usize = flag("workers", 0);
-    for case in CASES.iter().filter(|case| wanted(case.name)) {
-        let input = Input::new(*case, rows);
-        let expected = input.oracle(*case);
-        for workers in [1, 2].into_iter().filter(|workers| only == 0 || only == *workers) {
-            let took = rounds(|| assert_eq!(input.run(*case, workers), expected, "{}", case.name));
-            report(case.name, workers, rows, took);
+criterion_main!(run_all);
+
+/// What `criterion_main` calls, with the command line read.
+fn run_all() {
+    let mut criterion = Criterion::default().configure_from_args();
+    run(&mut criterion);
+    criterion.final_summary();
+}
+
+fn run(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("windows");
+    group.sample_size(10).throughput(Throughput::Elements(ROWS as u64));
+    for case in CASES {
+        let input = Input::new(case, ROWS);
+        let expected = input.oracle(case);
+        for workers in [1, 2] {
+            group.bench_function(format!("{}/{workers}", case.name), |bencher| {
+                bencher.iter(|| assert_eq!(input.run(case, workers), expected, "{}", case.name));
+            });
         }
     }
+    group.finish();
 }
 
 /// What is compared: rows out, and a checksum over device, result and window, the same in any order.
@@ -104,7 +120,6 @@ fn time_ms(row: usize, jitter_ms: i64) -> i64 {
 
 impl Input {
     fn new(case: Case, rows: usize) -> Self {
-        let batch_rows: usize = flag("batch", 4_096);
         let mut random = Random(7);
         let devices: Vec<u64> = (0..POOL_ROWS.min(rows)).map(|_| random.below(DEVICES)).collect();
         let values: Vec<i64> = devices.iter().map(|_| random.below(400) as i64 - 100).collect();
@@ -116,8 +131,8 @@ impl Input {
             Field::new("ts", DataType::Timestamp(TimeUnit::Millisecond, None), false),
         ]));
         let pool: Vec<(ArrayRef, ArrayRef)> = devices
-            .chunks(batch_rows)
-            .zip(values.chunks(batch_rows))
+            .chunks(BATCH_ROWS)
+            .zip(values.chunks(BATCH_ROWS))
             .map(|(devices, values)| (key_column(case, devices), value_column(case, values)))
             .collect();
         let mut batches = Vec::new();
@@ -141,7 +156,7 @@ impl Input {
 
     /// The answer, by a map from device and window to sum and count.
     fn oracle(&self, case: Case) -> Answer {
-        let (slide, size) = case.hop_s.unwrap_or((window_s(), window_s()));
+        let (slide, size) = case.hop_s.unwrap_or((WINDOW_S, WINDOW_S));
         let mut sums: HashMap<(u64, i64), (i64, i64)> = HashMap::new();
         for row in 0..self.rows {
             let at = row % self.devices.len();
@@ -173,7 +188,7 @@ impl Input {
     fn run(&self, case: Case, workers: usize) -> Answer {
         let source = MemorySource::bounded(Arc::clone(&self.schema), self.batches.clone(), workers);
         let window = match case.hop_s {
-            None => format!("TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '{}' SECOND)", window_s()),
+            None => format!("TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '{}' SECOND)", WINDOW_S),
             Some((slide, size)) => {
                 format!(
                     "HOP(TABLE readings, DESCRIPTOR(ts), INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)"
@@ -203,10 +218,6 @@ impl Input {
         pipeline.wait().expect("the pipeline ends well");
         answer
     }
-}
-
-fn window_s() -> i64 {
-    flag("window-s", 10)
 }
 
 fn key_column(case: Case, devices: &[u64]) -> ArrayRef {

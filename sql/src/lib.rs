@@ -23,6 +23,7 @@ pub use functions::ScalarFunction;
 pub use program::{
     CompileOptions, Program, ProvidedTable, QueryResult, ResultSinks, Settings, TableWatermark, Variables,
 };
+pub use settings::SETTINGS;
 
 use millstream_engine::Registry;
 

@@ -8,8 +8,8 @@ use crate::error::SqlError;
 use crate::parse::{Name, Text};
 use crate::program::Settings;
 
-/// Keys with an effect here.
-const KEYS: &[(&str, &str)] = &[
+/// What `SET` sets, with what that is.
+pub const SETTINGS: &[(&str, &str)] = &[
     ("pipeline.name", "name of the pipeline in metrics and logs"),
     ("parallelism.default", "how many workers run it"),
     ("table.local-time-zone", "zone of TIMESTAMP_LTZ and of functions of the day, such as Europe/Berlin"),
@@ -89,9 +89,10 @@ fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String,
             tracing::debug!(key, "this setting of Flink's makes no difference here");
         }
         _ => {
-            let near = did_you_mean(key, KEYS.iter().map(|(known, _)| *known));
+            let near = did_you_mean(key, SETTINGS.iter().map(|(known, _)| *known));
             let near = near.map_or(String::new(), |near| format!("did you mean '{near}'? "));
-            let known: Vec<String> = KEYS.iter().map(|(known, help)| format!("'{known}' ({help})")).collect();
+            let known: Vec<String> =
+                SETTINGS.iter().map(|(known, help)| format!("'{known}' ({help})")).collect();
             return Err((
                 format!("there is no setting '{key}'"),
                 format!("{near}There are: {}", known.join(", ")),

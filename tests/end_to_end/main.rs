@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod command;
+mod docs;
 mod durable;
 mod examples;
 #[cfg(feature = "http")]

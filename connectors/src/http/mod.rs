@@ -22,8 +22,8 @@
 //! - Who breaks the connection off before the answer does not know; either all rows were taken or none. A request whose
 //!   sender is gone before its rows are looked at is dropped whole.
 //!
-//! Requests that were told to come again (408, 429, 503) or broke off count as `retries` of the table. Between its
-//! answer and the next checkpoint a row is in memory only: [`source`] names the place where a journal goes.
+//! Requests that were told to come again (408, 429, 503) or broke off count as `retries` of the table. Where the job's
+//! state is on disk, a request is answered when it is in the journal (journaled.rs); elsewhere its rows are in memory only.
 //!
 //! Tables with the same 'listen' share one socket, also over several pipelines of the process; it is closed with the
 //! last of them.
