@@ -336,3 +336,36 @@ fn keys_and_topics_of_a_pattern_are_columns_and_the_latest_row_of_a_key_counts()
         .map(|(plant, device)| (format!("plant-{plant}/d{device}"), row(plant * 50 - 5 + device)));
     assert_eq!(latest, expected.collect());
 }
+
+#[test]
+#[ignore = "needs Kafka; scripts/test runs it"]
+fn a_row_that_goes_leaves_a_tombstone() {
+    let kafka = Kafka::start();
+    for topic in ["readings", "rare"] {
+        kafka.topic(&["--create", "--topic", topic, "--partitions", "2"]);
+    }
+    let sql = format!(
+        "SET 'table.exec.state.ttl' = '1 d';
+         CREATE TABLE readings (device STRING)
+         WITH ('connector' = 'kafka', 'topic' = 'readings', 'properties.bootstrap.servers' = '{0}',
+               'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
+         CREATE TABLE rare (device STRING, n BIGINT, PRIMARY KEY (device) NOT ENFORCED)
+         WITH ('connector' = 'upsert-kafka', 'topic' = 'rare', 'properties.bootstrap.servers' = '{0}',
+               'key.format' = 'raw', 'value.format' = 'json', 'value.fields-include' = 'EXCEPT_KEY');
+         INSERT INTO rare SELECT device, COUNT(*) FROM readings GROUP BY device HAVING COUNT(*) < 3;",
+        kafka.address
+    );
+    let line = |device: &str| format!("{device}\t{}\n", json!({ "device": device }));
+    let newest =
+        || -> std::collections::BTreeMap<String, String> { kafka.read("rare").into_iter().collect() };
+    kafka.write("readings", ["a", "a", "b"].map(line).into_iter());
+    let child = command(&["sql", &sql]).spawn().unwrap();
+    let holds =
+        |wanted: [(&str, &str); 2]| newest() == wanted.map(|(key, value)| (key.into(), value.into())).into();
+    wait_until("both to be rare", || holds([("a", r#"{"n":2}"#), ("b", r#"{"n":1}"#)]));
+    kafka.write("readings", ["a", "a"].map(line).into_iter());
+    wait_until("the tombstone", || holds([("a", "null"), ("b", r#"{"n":1}"#)]));
+    signal(&child, "INT");
+    let ran = ended(child);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
