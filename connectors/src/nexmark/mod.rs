@@ -37,7 +37,7 @@ impl Connector for Nexmark {
         config::OPTIONS.to_vec()
     }
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
-        table.expect_columns(&Fields::from(columns().to_vec()))?;
+        table.expect_columns(&declarable())?;
         let (config, plan) = Config::from_options(&table.options)?;
         let push_down = table.options.bool("projection.push-down")?.unwrap_or(true);
         Ok(Arc::new(Provider {
@@ -127,4 +127,17 @@ fn columns() -> [Field; 4] {
             ],
         ),
     ]
+}
+
+/// What a table may declare: an event's rows of another kind are NULL, and nothing else is.
+fn declarable() -> Fields {
+    let never_null = |field: &Field| field.clone().with_nullable(false);
+    let columns = columns().map(|column| match column.data_type() {
+        DataType::Struct(fields) => {
+            let fields: Fields = fields.iter().map(|field| never_null(field)).collect();
+            column.clone().with_data_type(DataType::Struct(fields))
+        }
+        _ => never_null(&column),
+    });
+    columns.into_iter().collect()
 }

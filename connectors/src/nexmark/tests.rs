@@ -286,7 +286,7 @@ fn wrong_options_and_columns_are_explained() {
     let of = |fields| error(Arc::new(Nexmark), &table(fields, &[("connector", "nexmark")]));
     let field = |name: &str, kind| Field::new(name, kind, true);
     assert!(of(vec![field("bidd", DataType::Int64)]).contains("no column 'bidd' (did you mean 'bid'?"));
-    assert!(of(vec![field("event_type", DataType::Utf8)]).contains("is Int32, not Utf8"));
+    assert!(of(vec![field("event_type", DataType::Utf8)]).contains("is INT, not STRING"));
     let mut bid = columns()[3].clone();
     bid.set_nullable(false);
     assert!(of(vec![bid]).contains("leave out its NOT NULL"));
