@@ -31,7 +31,7 @@ impl Mosquitto {
         mosquitto
     }
 
-    fn up(&mut self) {
+    pub fn up(&mut self) {
         let config = self.folder.path().join("mosquitto.conf");
         let process = Command::new(&self.program)
             .arg("-c")
@@ -43,7 +43,8 @@ impl Mosquitto {
         wait_until("Mosquitto to listen", || TcpStream::connect(self.address).is_ok());
     }
 
-    fn down(&mut self) {
+    /// In order, with its sessions saved.
+    pub fn down(&mut self) {
         let mut process = self.process.take().unwrap();
         signal(&process, "TERM");
         process.wait().unwrap();
