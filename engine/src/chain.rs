@@ -161,22 +161,27 @@ pub(crate) fn deliver_batch(
 }
 
 /// Tells the operators of this stage; what is behind an exchange goes by watermarks.
-pub(crate) fn expect_partition(
+pub(crate) fn expect_partitions(
     nodes: &mut [Node],
     base: usize,
     at: usize,
-    partition: (u32, bool),
-    now_ms: i64,
-) {
-    let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
-        return;
-    };
-    if let Body::Operator(operator) = &mut head.body {
-        operator.expect_partition(partition.0, partition.1, now_ms);
-        for edge in &head.children {
-            expect_partition(below, at + 1, edge.to, partition, now_ms);
-        }
+    partitions: &[u32],
+    run: &mut Run,
+) -> Result<()> {
+    if !matches!(nodes[at - base].body, Body::Operator(_)) {
+        return Ok(());
     }
+    call(nodes, base, at, run, true, |body, out| match body {
+        Body::Operator(operator) => operator.expect_partitions(partitions, out),
+        _ => not_callable(),
+    })?;
+    let Some((head, below)) = nodes.get_mut(at - base..).and_then(|rest| rest.split_first_mut()) else {
+        return Ok(());
+    };
+    for edge in &head.children {
+        expect_partitions(below, at + 1, edge.to, partitions, run)?;
+    }
+    Ok(())
 }
 
 /// Delivers anything but a batch.
@@ -334,6 +339,12 @@ impl Chain {
             Element::Batch(batch) => deliver_batch(&mut self.nodes, 0, 0, port, batch, &mut self.run),
             control => deliver_control(&mut self.nodes, 0, 0, &control, &mut self.run),
         }
+    }
+
+    /// Tells the operators which partitions the source above the head reads; for tests of them.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) fn expect_partitions(&mut self, partitions: &[u32]) -> Result<()> {
+        expect_partitions(&mut self.nodes, 0, 0, partitions, &mut self.run)
     }
 
     /// Polls the source at the head.

@@ -3,7 +3,7 @@
 //!
 //! Invariants: a release build has none of it; what is not named costs one look at a value that is read once. The
 //! places are where a crash would show a mistake of the commit protocol: before and after a barrier's state is handed
-//! over, a rename, a commit. tests/end_to_end/kill.rs names them.
+//! over, a rename, a commit. tests/end_to_end/kill/blows.rs names them.
 
 /// Dies here if the environment says so.
 #[inline]

@@ -135,6 +135,15 @@ impl OperatorHarness {
         self.feed(port, Element::Batch(batch))
     }
 
+    /// Says which partitions the source above reads.
+    ///
+    /// # Errors
+    /// What the operator answers.
+    pub fn expect_partitions(&mut self, partitions: &[u32]) -> Result<Vec<Emitted>> {
+        self.chain.expect_partitions(partitions)?;
+        self.settle()
+    }
+
     /// Feeds a watermark, to the end of what it fires.
     ///
     /// # Errors

@@ -87,8 +87,13 @@ pub trait Operator: Send {
         Ok(Firing::Done)
     }
 
-    /// The source reads `partition`, where rows are waiting or not (see [`Output::expect_partition`]).
-    fn expect_partition(&mut self, _partition: u32, _has_rows: bool, _now_ms: i64) {}
+    /// The source reads these partitions, beside those it said before (see [`Output::expect_partitions`]).
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn expect_partitions(&mut self, _partitions: &[u32], _out: &mut Output<'_>) -> Result<()> {
+        Ok(())
+    }
 
     /// True for operators that want [`Operator::on_timer`] called once as soon as the job runs.
     fn starts_with_timer(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Emitting calls the operators below at once (chain.rs makes the call); what goes to another stage ends in an exchange.
 
 use crate::batch::Batch;
-use crate::chain::{Edge, Node, Run, deliver_batch, deliver_control, expect_partition};
+use crate::chain::{Edge, Node, Run, deliver_batch, deliver_control, expect_partitions};
 use crate::element::Element;
 use crate::error::Result;
 use crate::metrics::OperatorMetrics;
@@ -92,14 +92,18 @@ impl Output<'_> {
         self.control(&Element::Idle)
     }
 
-    /// Says that this instance reads `partition`. If rows of it are waiting, the stream's watermark stays where theirs may
-    /// begin until they come; after a restore it stays where theirs had been. For sources with several partitions, before
-    /// the first row of any.
-    pub fn expect_partition(&mut self, partition: u32, has_rows: bool) {
-        let now_ms = self.now_ms();
+    /// Says that this instance reads `partitions`, beside those it said before. The stream's watermark stays back until
+    /// each of them has had a row, or has been idle for as long as its table allows; after a restore it stays where
+    /// theirs had been. For sources with several partitions: before the first row of any, and all that were found together
+    /// in one call. An instance that reads none says that it is idle, or it would hold back the others for ever.
+    ///
+    /// # Errors
+    /// What the operators below answer.
+    pub fn expect_partitions(&mut self, partitions: &[u32]) -> Result<()> {
         for edge in self.children {
-            expect_partition(self.below, self.base, edge.to, (partition, has_rows), now_ms);
+            expect_partitions(self.below, self.base, edge.to, partitions, self.run)?;
         }
+        Ok(())
     }
 
     fn control(&mut self, element: &Element) -> Result<()> {

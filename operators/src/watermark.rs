@@ -293,13 +293,18 @@ impl Operator for WatermarkAssigner {
         }
     }
 
-    /// The partition's clock is there before its first row, so that those that are read first do not run ahead of it.
-    fn expect_partition(&mut self, partition: u32, has_rows: bool, now_ms: i64) {
-        let is_former = self.clocks.has_former(partition);
-        if self.spec.keys.is_empty() && (has_rows || is_former) {
-            self.clocks.of_partition(partition, now_ms);
-            self.restored |= is_former;
+    /// A partition's clock is there before its first row, as in Flink, where a split that has had none holds the
+    /// watermark back until it is idle: those that are read first, or have rows at all, do not run ahead of it.
+    fn expect_partitions(&mut self, partitions: &[u32], out: &mut Output<'_>) -> Result<()> {
+        if !self.spec.keys.is_empty() {
+            return Ok(());
         }
+        let now_ms = out.now_ms();
+        for partition in partitions {
+            self.restored |= self.clocks.has_former(*partition);
+            self.clocks.of_partition(*partition, now_ms);
+        }
+        self.take_up(out)
     }
 
     /// The source's own watermarks end here, but for the last one, which closes everything.

@@ -125,6 +125,15 @@ impl Kafka {
         text.lines().map(|line| line.split_once('\t').unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
     }
 
+    /// How many messages the topic has, where no transaction wrote any.
+    pub fn count(&self, topic: &str) -> u64 {
+        let mut command = self.tool("GetOffsetShell", &["--topic", topic]);
+        let output = command.stdout(Stdio::piped()).output().unwrap();
+        // A line a partition: `topic:partition:offset`.
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.rsplit(':').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     /// The topic's values, where a message may have no key.
     pub fn read_values(&self, topic: &str) -> Vec<String> {
         self.read(topic).into_iter().map(|(_, value)| value).collect()

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::{Publisher, command, ended, file, free_address, get, signal, wait_until};
 
-/// A Mosquitto of the test's own, with its sessions on disk.
+/// A Mosquitto of the test's own, which keeps its sessions on disk while it is away.
 pub struct Mosquitto {
     program: String,
     folder: tempfile::TempDir,
@@ -21,7 +21,7 @@ impl Mosquitto {
         let program = std::env::var("MILLSTREAM_MOSQUITTO").unwrap_or_else(|_| "/usr/sbin/mosquitto".into());
         let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let config = format!(
-            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\nmax_inflight_messages 0\nmax_queued_messages 0\nuser root\n",
+            "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nmax_inflight_messages 0\nmax_queued_messages 0\nuser root\n",
             address.port(),
             folder.path().display()
         );
@@ -31,7 +31,7 @@ impl Mosquitto {
         mosquitto
     }
 
-    fn up(&mut self) {
+    pub fn up(&mut self) {
         let config = self.folder.path().join("mosquitto.conf");
         let process = Command::new(&self.program)
             .arg("-c")
@@ -43,7 +43,8 @@ impl Mosquitto {
         wait_until("Mosquitto to listen", || TcpStream::connect(self.address).is_ok());
     }
 
-    fn down(&mut self) {
+    /// In order, with its sessions saved.
+    pub fn down(&mut self) {
         let mut process = self.process.take().unwrap();
         signal(&process, "TERM");
         process.wait().unwrap();

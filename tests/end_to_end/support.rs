@@ -23,9 +23,11 @@ impl Ran {
     }
 }
 
-/// The command with `arguments`, its environment free of our own variables.
+/// The command with `arguments`, its environment free of our own variables; MILLSTREAM_PROGRAM names another program, such as
+/// one that is broken on purpose.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
+    let program = std::env::var_os("MILLSTREAM_PROGRAM");
+    let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_millstream").into()));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLSTREAM_")) {
         command.env_remove(name);

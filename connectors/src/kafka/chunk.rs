@@ -1,4 +1,5 @@
-//! What the thread that reads hands to the worker: messages of one partition, their bytes in one buffer.
+//! What the thread that reads hands to the worker: which partitions it reads, and messages of one, their bytes in one
+//! buffer.
 
 use std::sync::Arc;
 
@@ -39,14 +40,28 @@ struct Header {
     value_end: Option<usize>,
 }
 
-/// Messages of one partition, in order. One without messages tells where the partition starts.
+/// What the thread hands over, in order.
+pub(super) enum Handed {
+    /// Partitions that are read from now on, in front of any message of theirs; none, if the instance has none at all.
+    Partitions(Vec<Starting>),
+    Messages(Chunk),
+}
+
+/// A partition that is read from now on.
+pub(super) struct Starting {
+    pub lane: Lane,
+    pub number: u32,
+    pub start: i64,
+    /// A bounded read has nothing to read of it.
+    pub is_done: bool,
+}
+
+/// Messages of one partition, in order.
 pub(super) struct Chunk {
     pub lane: Lane,
     /// Its number in the table, the same after each restart: the watermark keeps a clock for each.
     pub number: u32,
     pub start: i64,
-    /// It has no message, and others are waiting to be read.
-    pub has_backlog: bool,
     pub messages: Vec<Message>,
     pub received_ns: u64,
     bytes: Vec<u8>,
@@ -57,16 +72,7 @@ impl Chunk {
     /// An empty one, that says where its partition goes on.
     pub fn starting(lane: &Lane, number: u32, start: i64) -> Self {
         let (bytes, messages, headers) = Default::default();
-        Self {
-            lane: lane.clone(),
-            number,
-            start,
-            has_backlog: false,
-            bytes,
-            messages,
-            headers,
-            received_ns: 0,
-        }
+        Self { lane: lane.clone(), number, start, bytes, messages, headers, received_ns: 0 }
     }
 
     /// Adds a message; the bytes it takes.

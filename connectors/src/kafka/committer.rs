@@ -128,8 +128,14 @@ impl Committer {
             .at(&self.around.writing.table)
             .remedy("to accept that, start once with 'sink.delivery-guarantee' = 'at-least-once', which writes it again"));
         }
-        for output in former.outputs.values().filter(|output| Some(output.epoch) > progress) {
-            transactions.write(output, former.lineage)?;
+        for output in former.outputs.values() {
+            let (epoch, id) = (output.epoch, transactions.id.clone());
+            if Some(epoch) <= progress {
+                tracing::info!("epoch {epoch} of {id} was written by a former run");
+            } else {
+                transactions.write(output, former.lineage)?;
+                tracing::info!("epoch {epoch} of {id}, which a former run left, is written now");
+            }
         }
         Ok(())
     }

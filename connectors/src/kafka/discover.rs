@@ -27,8 +27,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 pub(super) struct Found {
     pub lane: Lane,
     pub start: i64,
-    /// There are messages from there on.
-    pub has_backlog: bool,
+    /// It has never had a message.
+    pub is_unwritten: bool,
     /// Where to stop, for a bounded read.
     pub end: Option<i64>,
 }
@@ -65,8 +65,8 @@ impl Discovery {
         let starts = self.starts(&fresh, is_first)?;
         let ends = self.ends(&fresh)?;
         let all = fresh.into_iter().zip(starts).zip(ends).map(|((lane, start), end)| {
-            let has_backlog = start < self.last(&lane)?.min(end.unwrap_or(i64::MAX));
-            Ok(Found { lane, start, has_backlog, end })
+            let is_unwritten = start == 0 && self.last(&lane)? == 0;
+            Ok(Found { lane, start, is_unwritten, end })
         });
         all.collect()
     }

@@ -1,8 +1,9 @@
 //! The thread that reads: assigns itself the partitions that discover.rs finds, and fills the inlet.
 //!
-//! Invariants: a partition's start is told to the worker before any of its messages, so that a snapshot always holds it.
-//! Reading goes on while the brokers are asked for partitions; whether they answer is what the link's state says. Nothing is polled while the inlet is full; librdkafka then keeps at most
-//! 'fetch.max-buffered-bytes' and stops asking the brokers. What fails is tried again until it works or the source ends.
+//! Invariants: a partition's start is told to the worker before any message, with all that were found together, so that a
+//! snapshot always holds it and the watermark waits for each. Reading goes on while the brokers are asked for partitions;
+//! whether they answer is what the link's state says. Nothing is polled while the inlet is full; librdkafka then keeps at
+//! most 'fetch.max-buffered-bytes' and stops asking the brokers. What fails is tried again until it works or the source ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use millstream_engine::ClockRef;
 use millstream_engine::io::InletSender;
 use millstream_engine::metrics::OperatorMetrics;
 
-use super::chunk::{Chunk, Lane, Wants};
+use super::chunk::{Chunk, Handed, Lane, Starting, Wants};
 use super::discover::{Discovery, Found};
 use super::prepare;
 use super::settings::{Reading, Stop};
@@ -57,7 +58,7 @@ pub(super) struct Fetcher {
     pub instance: usize,
     pub parallelism: usize,
     pub restored: Option<Positions>,
-    pub inlet: InletSender<Chunk>,
+    pub inlet: InletSender<Handed>,
     pub io: Handle,
     pub shared: Arc<Shared>,
     pub watch: Arc<Watch>,
@@ -157,23 +158,42 @@ impl Fetcher {
         lanes: &mut Lanes,
     ) -> KafkaResult<()> {
         if found.is_empty() {
+            if lanes.all.is_empty() {
+                self.hand_over(Handed::Partitions(Vec::new()));
+            }
             return Ok(());
         }
+        self.tell_unwritten(&found);
         let mut list = TopicPartitionList::new();
         for Found { lane, start, .. } in &found {
             list.add_partition_offset(&lane.0, lane.1, Offset::Offset(*start))?;
         }
         consumer.incremental_assign(&list)?;
-        for Found { lane, start, has_backlog, end } in found {
+        let mut starting = Vec::with_capacity(found.len());
+        for Found { lane, start, end, .. } in found {
             let number = self.reading.topics.number(&lane.0, lane.1);
-            let mut first = Chunk::starting(&lane, number, start);
-            first.has_backlog = has_backlog;
-            self.hand_over(first);
+            let is_done = end.is_some_and(|end| start >= end);
+            starting.push(Starting { lane: lane.clone(), number, start, is_done });
             let chunk = Chunk::starting(&lane, number, start);
             lanes.numbers.insert(lane, lanes.all.len());
-            lanes.all.push(Assigned { chunk, end, is_done: end.is_some_and(|end| start >= end) });
+            lanes.all.push(Assigned { chunk, end, is_done });
         }
+        self.hand_over(Handed::Partitions(starting));
         Ok(())
+    }
+
+    /// Windows wait for such partitions, which is hard to find out when nobody says so.
+    fn tell_unwritten(&self, found: &[Found]) {
+        let names = found.iter().filter(|one| one.is_unwritten && one.end.is_none());
+        let names: Vec<String> = names.map(|one| format!("{} {}", one.lane.0, one.lane.1)).collect();
+        if !names.is_empty() {
+            tracing::info!(
+                table = %self.reading.table,
+                "partitions without a message yet ({}): event time waits for their first, unless \
+                 'scan.watermark.idle-timeout' or 'table.exec.source.idle-timeout' says how long",
+                names.join(", ")
+            );
+        }
     }
 
     fn has_to_end(&self) -> bool {
@@ -255,7 +275,7 @@ impl Fetcher {
         lanes.iter_mut().filter(|lane| !lane.chunk.messages.is_empty()).all(|lane| {
             let next = lane.chunk.messages.last().map_or(lane.chunk.start, |last| last.offset + 1);
             let empty = Chunk::starting(&lane.chunk.lane, lane.chunk.number, next);
-            self.hand_over(std::mem::replace(&mut lane.chunk, empty))
+            self.hand_over(Handed::Messages(std::mem::replace(&mut lane.chunk, empty)))
         })
     }
 
@@ -271,9 +291,12 @@ impl Fetcher {
             })
     }
 
-    fn hand_over(&self, chunk: Chunk) -> bool {
-        let bytes = chunk.queue_bytes();
-        self.io.block_on(self.inlet.send(chunk, bytes)).is_ok()
+    fn hand_over(&self, handed: Handed) -> bool {
+        let bytes = match &handed {
+            Handed::Messages(chunk) => chunk.queue_bytes(),
+            Handed::Partitions(starting) => size_of_val(starting.as_slice()),
+        };
+        self.io.block_on(self.inlet.send(handed, bytes)).is_ok()
     }
 
     /// Tells the group how far the worker is.

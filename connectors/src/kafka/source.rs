@@ -2,8 +2,9 @@
 //! number, by which the watermark keeps a clock for each.
 //!
 //! Invariants: a partition's position moves on when the rows before it were emitted, so a snapshot repeats nothing and
-//! leaves nothing out. Positions are written one a line, so that any number of instances can read them. Partitions with
-//! messages to be caught up on are announced before the first row, so that none runs ahead of the others' event time.
+//! leaves nothing out. Positions are written one a line, so that any number of instances can read them. Partitions are
+//! announced before the first row, so that none runs ahead of the others' event time; as in Flink one without a row holds
+//! the watermark back until it is idle. An instance without a partition holds back nothing, which in Flink it does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ use millstream_engine::registry::Table;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, InstanceContext, Output, Result, Source, SourcePoll, Stop};
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Handed, Starting};
 use super::fetch::{Fetcher, Positions, Shared};
 use super::rows::Rows;
 use super::settings::Reading;
@@ -43,7 +44,7 @@ struct Running {
     errors: RowErrors,
     shared: Arc<Shared>,
     /// There from the first poll on: positions are restored before it.
-    inlet: Option<InletReceiver<Chunk>>,
+    inlet: Option<InletReceiver<Handed>>,
     committed_ns: u64,
 }
 
@@ -77,7 +78,7 @@ impl KafkaSource {
     }
 
     /// Starts the thread that reads.
-    fn start(&self, running: &Running) -> Result<InletReceiver<Chunk>> {
+    fn start(&self, running: &Running) -> Result<InletReceiver<Handed>> {
         let (sender, receiver) = inlet(self.reading.inlet_bytes_max, Arc::clone(&running.context.waker));
         let fetcher = Fetcher {
             reading: Arc::clone(&self.reading),
@@ -104,12 +105,16 @@ impl KafkaSource {
         Ok(receiver)
     }
 
+    /// Announces partitions.
+    fn begin(&mut self, starting: Vec<Starting>, out: &mut Output<'_>) -> Result<()> {
+        let awaited: Vec<u32> = starting.iter().filter(|one| !one.is_done).map(|one| one.number).collect();
+        self.positions.extend(starting.into_iter().map(|one| (one.lane, one.start)));
+        if self.positions.is_empty() { out.idle() } else { out.expect_partitions(&awaited) }
+    }
+
     /// Decodes and emits a chunk, and moves its partition's position on.
     fn emit(&mut self, chunk: Chunk, running: &Running, out: &mut Output<'_>) -> Result<()> {
         let metrics = &running.context.metrics;
-        if chunk.messages.is_empty() {
-            out.expect_partition(chunk.number, chunk.has_backlog);
-        }
         metrics.rows_in.add(chunk.messages.len() as u64);
         metrics.bytes_in.add(chunk.num_bytes() as u64);
         let next = chunk.messages.last().map_or(chunk.start, |last| last.offset + 1);
@@ -131,16 +136,20 @@ impl KafkaSource {
         let Some(inlet) = &mut running.inlet else { return Ok(SourcePoll::Finished) };
         // Asked before the inlet is emptied: what comes in between is found by the next poll.
         let is_closed = inlet.is_closed();
-        let chunk = inlet.try_recv();
+        let handed = inlet.try_recv();
         running.context.metrics.queue_bytes.store(inlet.queue_bytes(), Ordering::Relaxed);
         let now_ns = running.context.clock.monotonic_ns();
         if now_ns.saturating_sub(running.committed_ns) >= COMMIT_NS {
             running.committed_ns = now_ns;
             self.commit(running, &self.positions);
         }
-        match chunk {
-            Some(chunk) => {
+        match handed {
+            Some(Handed::Messages(chunk)) => {
                 self.emit(chunk, running, out)?;
+                Ok(SourcePoll::Ready)
+            }
+            Some(Handed::Partitions(starting)) => {
+                self.begin(starting, out)?;
                 Ok(SourcePoll::Ready)
             }
             None if is_closed => Ok(SourcePoll::Finished),

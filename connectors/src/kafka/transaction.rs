@@ -49,7 +49,7 @@ pub(super) struct Surroundings {
 /// A producer under a transactional id.
 pub(super) struct Transactions {
     around: Surroundings,
-    id: String,
+    pub id: String,
     group: String,
     producer: ThreadedProducer<Reports>,
     consumer: BaseConsumer<Context>,

@@ -59,13 +59,28 @@ fn text(emitted: &[Emitted]) -> String {
 }
 
 #[test]
-fn a_partition_with_a_backlog_holds_the_watermark_before_its_first_row() {
-    let mut assigner = WatermarkAssigner::new(spec());
-    assigner.expect_partition(7, true, 0);
-    let mut run = OperatorHarness::new(Box::new(assigner)).unwrap();
+fn a_partition_holds_the_watermark_before_its_first_row() {
+    let mut run = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec()))).unwrap();
+    assert_eq!(text(&run.expect_partitions(&[0, 7]).unwrap()), "");
     assert_eq!(text(&run.batch(times(&[10])).unwrap()), "[10]@[-]");
     let other = Batch { partition: 7, ..times(&[8]) };
     assert_eq!(text(&run.batch(other).unwrap()), "[8]@[-] w3");
+}
+
+#[test]
+fn a_partition_without_a_row_holds_the_watermark_until_it_is_idle() {
+    let spec = WatermarkSpec { idle_timeout_ms: Some(1_000), ..spec() };
+    let mut run = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec))).unwrap();
+    run.advance(0).unwrap();
+    run.expect_partitions(&[0, 7]).unwrap();
+    run.advance(900).unwrap();
+    assert_eq!(text(&run.batch(times(&[100])).unwrap()), "[100]@[-]");
+    // Partition 7 has been silent for a second, partition 0 has not.
+    assert_eq!(text(&run.advance(101).unwrap()), "w95");
+    // It comes back behind the others, without pulling the watermark back, and counts again.
+    assert_eq!(text(&run.batch(Batch { partition: 7, ..times(&[50]) }).unwrap()), "[50]@[-]");
+    assert_eq!(text(&run.batch(times(&[200])).unwrap()), "[200]@[95]");
+    assert_eq!(text(&run.batch(Batch { partition: 7, ..times(&[150]) }).unwrap()), "[150]@[45] w145");
 }
 
 /// The clock of a partition that another instance reads now holds nothing back.
@@ -75,13 +90,11 @@ fn restored_clocks_count_where_their_partition_is_read() {
     before.batch(times(&[10])).unwrap();
     before.batch(Batch { partition: 7, ..times(&[100]) }).unwrap();
     let state = OperatorHarness::gather_all(&[before.snapshot().unwrap().1]);
-    let mut assigner = WatermarkAssigner::new(spec());
-    assigner.is_single = false;
-    assigner.restore(&state).unwrap();
-    assigner.expect_partition(7, false, 0);
-    assigner.expect_partition(8, false, 0);
-    let mut after = OperatorHarness::new(Box::new(assigner)).unwrap();
-    assert_eq!(text(&after.batch(Batch { partition: 7, ..times(&[200]) }).unwrap()), "w95 [200] w195");
+    let assigner = Box::new(WatermarkAssigner::new(spec()));
+    let mut after = OperatorHarness::instance_of(assigner, 1, 2, &state).unwrap();
+    // Said before its next row, which may never come: others go on up to there.
+    assert_eq!(text(&after.expect_partitions(&[7]).unwrap()), "w95");
+    assert_eq!(text(&after.batch(Batch { partition: 7, ..times(&[200]) }).unwrap()), "[200] w195");
     // Nothing is forgotten of the others, should this instance have them after another restore.
     let state = OperatorHarness::gather_all(&[after.snapshot().unwrap().1]);
     let single = Box::new(WatermarkAssigner::new(spec()));

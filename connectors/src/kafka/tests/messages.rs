@@ -14,12 +14,12 @@ use crate::kafka::UpsertKafka;
 use crate::metadata::map_type;
 use ChangeKind::{Delete, Insert, UpdateAfter, UpdateBefore};
 
-const EARLIEST: (&str, &str) = ("scan.startup.mode", "earliest-offset");
+pub(super) const EARLIEST: (&str, &str) = ("scan.startup.mode", "earliest-offset");
 
 /// A message as it is sent: topic, key, payload, headers.
-type Sent<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [(&'a str, Option<&'a str>)]);
+pub(super) type Sent<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a [(&'a str, Option<&'a str>)]);
 
-fn send(brokers: &str, messages: &[Sent<'_>]) {
+pub(super) fn send(brokers: &str, messages: &[Sent<'_>]) {
     let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     for (topic, key, payload, headers) in messages {
         let mut record: BaseRecord<'_, str, str> = BaseRecord::to(topic).partition(0);
@@ -69,7 +69,7 @@ pub(super) fn context(instance: usize, parallelism: usize) -> InstanceContext {
     }
 }
 
-fn wait_until(mut is_so: impl FnMut() -> bool) {
+pub(super) fn wait_until(mut is_so: impl FnMut() -> bool) {
     let clock = SystemClock::default();
     let from = clock.monotonic_ns();
     while !is_so() {
