@@ -120,6 +120,11 @@ impl OperatorMetrics {
         })
     }
 
+    /// When the oldest of what waits in the outbox was put in, about.
+    pub fn outbox_oldest_ms(&self) -> Option<i64> {
+        Some(self.outbox_oldest_ms.load(Ordering::Relaxed)).filter(|time_ms| *time_ms != 0)
+    }
+
     /// The last watermark passed on, if there was one.
     pub fn watermark_ms(&self) -> Option<i64> {
         match self.watermark_ms.load(Ordering::Relaxed) {

@@ -123,11 +123,11 @@ impl<T: Parcel> Pumping<T> {
         };
         self.shared.with(|ledger| ledger.read(number, record.time_ms));
         let ticket = Ticket::new(number, record.time_ms, self.ttl, &self.shared);
-        let has_expired = ticket.has_expired(now_ms);
-        match T::read(record.body, ticket) {
-            Err(error) => refused(vec![bytes], &error),
-            Ok(parcel) if has_expired => refused(parcel.rows(), &expired(now_ms - record.time_ms)),
-            Ok(parcel) => {
+        let waited_ms = ticket.expired_ms(now_ms);
+        match (T::read(record.body, ticket), waited_ms) {
+            (Err(error), _) => refused(vec![bytes], &error),
+            (Ok(parcel), Some(waited_ms)) => refused(parcel.rows(), &expired(waited_ms)),
+            (Ok(parcel), None) => {
                 let bytes = parcel.num_bytes();
                 // A task that has died has left why for the worker.
                 let _ = self.outlet.send(parcel, bytes);

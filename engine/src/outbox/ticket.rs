@@ -18,7 +18,8 @@ use crate::error::Error;
 /// See the module's page.
 pub struct Ticket {
     number: u64,
-    /// From when it is not worth sending.
+    /// When it was put in, and from when it is not worth sending.
+    put_ms: i64,
     expires_ms: i64,
     parts: AtomicUsize,
     refused: Mutex<Vec<(Bytes, Error)>>,
@@ -30,6 +31,7 @@ impl Ticket {
         let ttl_ms = ttl.map_or(i64::MAX, |ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
         Arc::new(Self {
             number,
+            put_ms,
             expires_ms: put_ms.saturating_add(ttl_ms),
             parts: AtomicUsize::new(1),
             refused: Mutex::default(),
@@ -42,9 +44,9 @@ impl Ticket {
         self.number
     }
 
-    /// True when it has waited longer than its time to live.
-    pub fn has_expired(&self, now_ms: i64) -> bool {
-        now_ms >= self.expires_ms
+    /// How long it has waited, if that is longer than its time to live.
+    pub fn expired_ms(&self, now_ms: i64) -> Option<i64> {
+        (now_ms >= self.expires_ms).then(|| now_ms.saturating_sub(self.put_ms))
     }
 
     /// One part becomes two, to be settled each.
