@@ -61,7 +61,7 @@ fn killed_with_a_receiver_that_fails_every_alert_arrives_with_one_id_and_the_dea
         dead.display(),
         receiver.url
     );
-    let received = || receiver.requests().len();
+    let received = || receiver.count();
     // The first is killed before it can have made a checkpoint, or soon after.
     for more in [20, 600, 1_200, 900] {
         let (before, mut child) = (received(), start(&sql, folder.path(), &[]));
@@ -163,9 +163,68 @@ fn stopped_while_the_receiver_is_away_the_next_run_sends_what_waits() {
     let arrived =
         || -> BTreeSet<i64> { receiver.requests().iter().map(|request| number(&request.body)).collect() };
     wait_until("what waited, and more", || {
-        let arrived = arrived();
-        arrived.len() > 200 && (1..=200).all(|n| arrived.contains(&n))
+        receiver.count() > 200 && (1..=200).all(|n| arrived().contains(&n))
     });
     signal(&child, "TERM");
     assert_eq!(ended(child).code, Some(0));
+}
+
+/// How fast an outage's backlog goes out, and in how much memory: 1,000 rows a second for OUTAGE_SECONDS.
+#[test]
+#[ignore = "takes a minute, and says how fast the machine is"]
+fn a_backlog_drains_at_least_five_times_faster_than_it_grew() {
+    let seconds: u64 = std::env::var("OUTAGE_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
+    let last = seconds * 1_000;
+    let (folder, address, http) = (tempfile::tempdir().unwrap(), free_address(), free_address().to_string());
+    let sql = format!(
+        "SET 'execution.checkpointing.interval' = '1 s';
+         CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1000',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{last}');
+         CREATE TABLE alerts (n BIGINT, device BIGINT) WITH ('connector' = 'webhook', 'url' = 'http://{address}/hook',
+           'private-addresses' = 'allow', 'key' = 'device', 'max-in-flight' = '32', 'retry.backoff.max' = '1 s',
+           'outbox.max-bytes' = '1 gb');
+         INSERT INTO alerts SELECT n, MOD(n, 1000) FROM numbers;"
+    );
+    let mut child = start(&sql, folder.path(), &["--http", &http]);
+    let depth = || {
+        let (_, text) = get(&http, "/metrics")?;
+        let line = text.lines().find(|line| line.starts_with("millstream_outbox_depth{"))?.to_owned();
+        line.rsplit(' ').next()?.parse::<u64>().ok()
+    };
+    let process = format!("/proc/{}/status", child.id());
+    let resident_kb = || -> u64 {
+        let status = std::fs::read_to_string(&process).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let mut resident = vec![resident_kb()];
+    while depth() != Some(last) {
+        assert!(child.try_wait().unwrap().is_none(), "{:?}", ended(child));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        resident.push(resident_kb());
+    }
+    let receiver = Receiver::start_on(address);
+    let began = std::time::Instant::now();
+    while receiver.count() < last as usize {
+        assert!(child.try_wait().unwrap().is_none(), "it ended with {} of {last}", receiver.count());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        resident.push(resident_kb());
+    }
+    let drained = began.elapsed().as_secs_f64();
+    assert_eq!(ended(child).code, Some(0));
+    let mut newest = BTreeMap::<i64, i64>::new();
+    for n in receiver.requests().iter().map(|request| number(&request.body)) {
+        let before = newest.insert(n % 1_000, n);
+        assert!(before.is_none_or(|before| before < n), "{n} came behind {before:?}");
+    }
+    assert_eq!(receiver.count(), last as usize);
+    let (first_kb, most_kb) = (resident[0], resident.iter().max().unwrap());
+    eprintln!(
+        "{last} requests of {seconds} s went out in {drained:.1} s: {:.1} times faster than they came; \
+         RSS {first_kb} kB after 5 s, at most {most_kb} kB",
+        seconds as f64 / drained
+    );
+    assert!(drained * 5.0 < seconds as f64, "{drained}");
+    assert!(*most_kb < first_kb + 65_536, "{first_kb} {most_kb}");
 }

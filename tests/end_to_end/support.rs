@@ -134,6 +134,11 @@ impl Receiver {
         self.requests.lock().unwrap().clone()
     }
 
+    /// How many came.
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
     pub fn bodies(&self) -> Vec<serde_json::Value> {
         self.requests().iter().map(|request| serde_json::from_str(&request.body).unwrap()).collect()
     }
