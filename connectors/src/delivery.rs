@@ -1,8 +1,8 @@
 //! The worker's end of a task that delivers what a sink hands over: postgres and webhook.
 //!
 //! Invariants: the task leaves why it failed before what it holds goes, so a drained outlet with no failure means that
-//! everything was seen to; the first failure stays; the task ends with its sink. Items come from the sink's `write` and
-//! go to the task's own file (postgres/delivery.rs, webhook/dispatch.rs).
+//! everything was seen to; the first failure stays; the task ends with its sink. Items come from the sink's `write`, or
+//! from its outbox, and go to the task's own file (postgres/delivery.rs, webhook/dispatch.rs).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use millstream_engine::io::{OutletReceiver, OutletSender, outlet};
+use millstream_engine::park::Signal;
 use millstream_engine::{Error, InstanceContext, Result};
 
 /// Why a task ended before its sink, if it did.
@@ -30,25 +31,26 @@ pub(crate) trait DeliveryTask<T>: Send + 'static {
     fn run(&mut self, outlet: &mut OutletReceiver<T>) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// The worker's end of a delivery task.
-pub(crate) struct Delivery<T> {
-    pub outlet: OutletSender<T>,
+/// A delivery task that runs; it ends when dropped.
+pub(crate) struct Running {
     /// What it is, for messages: `a webhook`.
     what: &'static str,
     failure: Failure,
     task: AbortHandle,
 }
 
-impl<T: Send + 'static> Delivery<T> {
-    /// Starts `task`, which leaves its failures in `failure`, behind an outlet of `outlet_bytes_max`.
-    pub fn start(
+impl Running {
+    /// Starts `task`, which leaves its failures in `failure`, behind an outlet of `outlet_bytes_max`; `room` is rung when
+    /// that has room again.
+    pub fn start<T: Send + 'static>(
         what: &'static str,
         outlet_bytes_max: usize,
+        room: Arc<Signal>,
         failure: Failure,
         context: &InstanceContext,
         mut task: impl DeliveryTask<T>,
-    ) -> Result<Self> {
-        let (sender, mut receiver) = outlet(outlet_bytes_max, Arc::clone(&context.waker));
+    ) -> Result<(Self, OutletSender<T>)> {
+        let (sender, mut receiver) = outlet(outlet_bytes_max, room);
         let (left, waker) = (failure.clone(), Arc::clone(&context.waker));
         let run = async move {
             // The failure is left before the task and the outlet go: the worker must not find the outlet drained of
@@ -60,18 +62,50 @@ impl<T: Send + 'static> Delivery<T> {
             }
         };
         let task = context.io.handle()?.spawn(run).abort_handle();
-        Ok(Self { outlet: sender, what, failure, task })
+        Ok((Self { what, failure, task }, sender))
     }
 
     /// What ended the task, if it has ended.
     pub fn check(&self) -> Result<()> {
-        // In this order: the failure is left before the outlet closes.
-        let is_closed = self.outlet.is_closed();
+        // In this order: the failure is left before the task ends.
+        let has_ended = self.task.is_finished();
         match self.failure.0.lock().clone() {
             Some(error) => Err(error),
-            None if is_closed => Err(Error::internal(format!("the delivery task of {} has died", self.what))),
+            None if has_ended => Err(Error::internal(format!("the delivery task of {} has died", self.what))),
             None => Ok(()),
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The worker's end of a delivery task that it hands items itself.
+pub(crate) struct Delivery<T> {
+    pub outlet: OutletSender<T>,
+    running: Running,
+}
+
+impl<T: Send + 'static> Delivery<T> {
+    /// Starts `task`, which leaves its failures in `failure`, behind an outlet of `outlet_bytes_max`.
+    pub fn start(
+        what: &'static str,
+        outlet_bytes_max: usize,
+        failure: Failure,
+        context: &InstanceContext,
+        task: impl DeliveryTask<T>,
+    ) -> Result<Self> {
+        let room = Arc::clone(&context.waker);
+        let (running, outlet) = Running::start(what, outlet_bytes_max, room, failure, context, task)?;
+        Ok(Self { outlet, running })
+    }
+
+    /// What ended the task, if it has ended.
+    pub fn check(&self) -> Result<()> {
+        self.running.check()
     }
 
     /// True when everything handed over is delivered or with the dead letters.
@@ -80,11 +114,5 @@ impl<T: Send + 'static> Delivery<T> {
         let is_drained = self.outlet.is_drained();
         self.check()?;
         Ok(is_drained)
-    }
-}
-
-impl<T> Drop for Delivery<T> {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

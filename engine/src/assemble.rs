@@ -219,11 +219,10 @@ impl InstanceBuilder<'_> {
             dead_letters: Arc::clone(self.dead_letters),
             dead_letter_route: route.clone(),
             io: self.config.io.clone(),
-            journal_folder: self
-                .config
-                .store
-                .folder()
-                .map(|folder| journal::folder(folder, &node.id, self.instance)),
+            journal_folder: self.config.store.folder().map(|folder| {
+                let what = if matches!(node.body, NodeBody::Sink { .. }) { "outbox" } else { "journal" };
+                journal::folder(folder, what, &node.id, self.instance)
+            }),
         };
         let state = match self.config.restore {
             Some(epoch) => self.config.store.read(epoch, &node.id, &context.key_groups)?,

@@ -397,6 +397,16 @@ impl Chain {
         Ok(any)
     }
 
+    /// Has sinks see to what their tasks have left.
+    pub fn attend(&mut self) -> Result<()> {
+        for node in &mut self.nodes {
+            if let Body::Sink(sink) = &mut node.body {
+                sink.attend().map_err(|error| error.at(&node.metrics.operator))?;
+            }
+        }
+        Ok(())
+    }
+
     /// True while a node has a call pending.
     pub fn is_pending(&self) -> bool {
         self.nodes.iter().any(|node| node.pending.is_some())

@@ -40,7 +40,8 @@ pub struct InstanceContext {
     pub dead_letter_route: Option<Arc<Route>>,
     /// Where async connectors run.
     pub io: IoRuntime,
-    /// Where a source may keep a journal of what it takes in; none where the job's state is not on disk.
+    /// Where a source may keep a journal of what it takes in, and a sink an outbox of what it sends; none where the job's
+    /// state is not on disk.
     pub journal_folder: Option<PathBuf>,
 }
 

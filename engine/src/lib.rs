@@ -25,6 +25,7 @@ pub mod keys;
 pub mod metrics;
 pub mod operator;
 pub mod options;
+pub mod outbox;
 pub mod park;
 pub mod registry;
 pub mod sink;

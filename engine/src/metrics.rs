@@ -76,6 +76,12 @@ pub struct OperatorMetrics {
     pub journal_syncs: AtomicU64,
     /// Damaged pieces of the journal that were set aside when it was opened.
     pub journal_damaged: AtomicU64,
+    /// Requests or messages that wait in the outbox, or are on their way.
+    pub outbox_depth: AtomicU64,
+    /// Bytes of the outbox on disk.
+    pub outbox_bytes: AtomicU64,
+    /// When the oldest of those that wait was put in, about, in ms since 1970; 0 when none waits.
+    pub outbox_oldest_ms: AtomicI64,
     /// Bytes waiting in the queues in front of this operator.
     pub queue_bytes: AtomicU64,
     watermark_ms: AtomicI64,
@@ -104,11 +110,19 @@ impl OperatorMetrics {
             journal_bytes: AtomicU64::new(0),
             journal_syncs: AtomicU64::new(0),
             journal_damaged: AtomicU64::new(0),
+            outbox_depth: AtomicU64::new(0),
+            outbox_bytes: AtomicU64::new(0),
+            outbox_oldest_ms: AtomicI64::new(0),
             queue_bytes: AtomicU64::new(0),
             watermark_ms: AtomicI64::new(WATERMARK_MIN_MS),
             link: AtomicU8::new(0),
             latency: Mutex::new(None),
         })
+    }
+
+    /// When the oldest of what waits in the outbox was put in, about.
+    pub fn outbox_oldest_ms(&self) -> Option<i64> {
+        Some(self.outbox_oldest_ms.load(Ordering::Relaxed)).filter(|time_ms| *time_ms != 0)
     }
 
     /// The last watermark passed on, if there was one.

@@ -41,6 +41,15 @@ pub trait Sink: Send {
         true
     }
 
+    /// The worker comes by, the first time when state is restored: see to what a task has left. Called often, also while
+    /// the sink is not ready and when no rows come.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn attend(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The event time has moved on.
     ///
     /// # Errors

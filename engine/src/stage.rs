@@ -114,6 +114,7 @@ impl StageInstance {
             self.told = completed;
             self.chain.checkpoint_complete(completed)?;
         }
+        self.chain.attend()?;
         let blocked = self.chain.is_blocked();
         if self.chain.is_pending() {
             return Ok(if self.chain.step_pending(blocked)? {

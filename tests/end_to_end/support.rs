@@ -84,6 +84,8 @@ pub fn free_address() -> SocketAddr {
 pub struct Request {
     pub headers: HashMap<String, String>,
     pub body: String,
+    /// What it was answered.
+    pub status: &'static str,
 }
 
 /// An HTTP receiver that answers 204 and keeps what came. A thread a connection, each request after the other.
@@ -106,8 +108,18 @@ impl Receiver {
         )
     }
 
-    fn answering(status: impl Fn(&str) -> &'static str + Copy + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// One that listens where it is told, as soon as that is free.
+    pub fn start_on(address: SocketAddr) -> Self {
+        Self::on(address, |_| "204 No Content")
+    }
+
+    /// One that answers to bodies what `status` says.
+    pub fn answering(status: impl Fn(&str) -> &'static str + Copy + Send + 'static) -> Self {
+        Self::on(SocketAddr::from(([127, 0, 0, 1], 0)), status)
+    }
+
+    fn on(address: SocketAddr, status: impl Fn(&str) -> &'static str + Copy + Send + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let requests = Arc::<Mutex<Vec<Request>>>::default();
         let kept = Arc::clone(&requests);
@@ -122,6 +134,11 @@ impl Receiver {
 
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// How many came.
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
     }
 
     pub fn bodies(&self) -> Vec<serde_json::Value> {
@@ -152,7 +169,7 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>, status: impl Fn(&str
         reader.read_exact(&mut body).unwrap();
         let body = String::from_utf8(body).unwrap();
         let status = status(&body);
-        kept.lock().unwrap().push(Request { headers, body });
+        kept.lock().unwrap().push(Request { headers, body, status });
         let length = if status.starts_with("204") { "" } else { "Content-Length: 0\r\n" };
         if write!(stream, "HTTP/1.1 {status}\r\n{length}\r\n").is_err() {
             return;

@@ -4,7 +4,8 @@
 //! Invariants: a request keeps its share of the outlet's bytes until its rows are delivered or with the dead letters,
 //! so a drained outlet means that nothing is on the way. The task ends with its sink: what is then undelivered belongs
 //! to an epoch that was not completed, and is replayed. It also ends when a table that says `'on-error' = 'fail'` has
-//! a row refused; the [`Failure`] is left for the worker to find.
+//! a row refused; the [`Failure`] is left for the worker to find. A request from the outbox has a ticket: what became of it
+//! goes there, and while the receiver cannot be reached it is tried until its time to live is over.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -17,11 +18,13 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::sleep;
 
 use millstream_engine::dead_letter::RowErrors;
-use millstream_engine::io::{InFlight, OutletReceiver};
+use millstream_engine::io::{InFlight, OutletReceiver, OutletSender};
 use millstream_engine::metrics::Link;
+use millstream_engine::outbox::{Ticket, expired};
+use millstream_engine::park::Signal;
 use millstream_engine::{Error, InstanceContext, Result};
 
-use crate::delivery::{Delivery, DeliveryTask, Failure};
+use crate::delivery::{Delivery, DeliveryTask, Failure, Running};
 
 use super::client::{Outcome, Receiver};
 use super::lanes::{InLane, Lanes, Next};
@@ -31,14 +34,38 @@ use super::settings::Settings;
 /// Attempts that must fail in a row before the log says so: single failures are what retries are for.
 const FAILURES_LOGGED: u32 = 3;
 
-/// Starts the task. `seed` is that of the jitter.
+/// What the task is, for messages.
+const WHAT: &str = "a webhook";
+
+/// Starts the task of a sink that hands requests over itself. `seed` is that of the jitter.
 pub(super) fn start(
     settings: Arc<Settings>,
     context: &InstanceContext,
     seed: u64,
 ) -> Result<Delivery<Request>> {
-    let failure = Failure::default();
     let outlet_bytes_max = settings.outlet_bytes_max;
+    let (failure, dispatcher) = dispatcher(settings, context, seed)?;
+    Delivery::start(WHAT, outlet_bytes_max, failure, context, dispatcher)
+}
+
+/// Starts the task behind the outlet that is given, which an outbox fills; `room` is rung when that has room again.
+pub(super) fn start_behind(
+    settings: Arc<Settings>,
+    context: &InstanceContext,
+    seed: u64,
+    room: Arc<Signal>,
+) -> Result<(Running, OutletSender<Request>)> {
+    let outlet_bytes_max = settings.outlet_bytes_max;
+    let (failure, dispatcher) = dispatcher(settings, context, seed)?;
+    Running::start(WHAT, outlet_bytes_max, room, failure, context, dispatcher)
+}
+
+fn dispatcher(
+    settings: Arc<Settings>,
+    context: &InstanceContext,
+    seed: u64,
+) -> Result<(Failure, Dispatcher)> {
+    let failure = Failure::default();
     let dispatcher = Dispatcher {
         running: HashMap::new(),
         receiver: Arc::new(Receiver::new(&settings)?),
@@ -51,7 +78,7 @@ pub(super) fn start(
         context: context.clone(),
         settings,
     };
-    Delivery::start("a webhook", outlet_bytes_max, failure, context, dispatcher)
+    Ok((failure, dispatcher))
 }
 
 /// A request on the way, with its share of the outlet; halves of a request share it.
@@ -105,11 +132,10 @@ impl DeliveryTask<Request> for Dispatcher {
 
 impl Dispatcher {
     fn begin(&mut self, mut parcel: Parcel, now_ns: u64) {
-        match parcel.request.attempts {
-            0 => parcel.request.started_ns = now_ns,
-            _ => self.context.metrics.retries.add(1),
+        if parcel.request.tries.attempts > 0 {
+            self.context.metrics.retries.add(1);
         }
-        parcel.request.attempts += 1;
+        parcel.request.tries.begin(now_ns);
         let (receiver, settings) = (Arc::clone(&self.receiver), Arc::clone(&self.settings));
         let now_ms = self.context.clock.now_ms();
         let (id, body, target) =
@@ -129,10 +155,16 @@ impl Dispatcher {
                 metrics.bytes_out.add(parcel.request.body.len() as u64);
                 self.answered(true);
                 self.lanes.settle(lane, Next::Done);
+                if let Some(ticket) = &parcel.request.ticket {
+                    ticket.settle();
+                }
             }
             Outcome::Failed { why, retry_after, reached } => {
                 self.failed(&why, reached);
-                return self.retry_or_give_up(parcel, &why, retry_after);
+                return match parcel.request.ticket.clone() {
+                    Some(ticket) if !reached => self.wait_for_the_line(parcel, &ticket, &why),
+                    _ => self.retry_or_give_up(parcel, &why, retry_after),
+                };
             }
             Outcome::TooLarge(why) => {
                 self.answered(false);
@@ -141,6 +173,9 @@ impl Dispatcher {
                     self.lanes.settle(lane, Next::Done);
                     return Ok(());
                 };
+                if let Some(ticket) = &parcel.request.ticket {
+                    ticket.split();
+                }
                 let half = |request| Parcel { request, in_flight: Arc::clone(&parcel.in_flight) };
                 self.lanes.settle(lane, Next::Split(half(first), half(second)));
             }
@@ -153,10 +188,31 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn retry_or_give_up(&mut self, parcel: Parcel, why: &str, retry_after: Option<Duration>) -> Result<()> {
-        let (lane, attempts) = (parcel.request.lane, parcel.request.attempts);
+    /// A request of the outbox has reached nobody: it waits there as well as here.
+    fn wait_for_the_line(&mut self, mut parcel: Parcel, ticket: &Ticket, why: &str) -> Result<()> {
+        let lane = parcel.request.lane;
+        if let Some(waited_ms) = ticket.expired_ms(self.context.clock.now_ms()) {
+            let error = expired(waited_ms);
+            self.reject(&parcel, &Error::unavailable(format!("{}; at last {why}", error.message())))?;
+            self.lanes.give_up(lane);
+            return Ok(());
+        }
+        parcel.request.tries.reach_nobody();
+        let wait = self.settings.retry.backoff(parcel.request.tries.unreached(), &mut self.random);
+        let due_ns = self.context.clock.monotonic_ns().saturating_add(nanos(wait));
+        self.lanes.settle(lane, Next::Again(parcel, due_ns));
+        Ok(())
+    }
+
+    fn retry_or_give_up(
+        &mut self,
+        mut parcel: Parcel,
+        why: &str,
+        retry_after: Option<Duration>,
+    ) -> Result<()> {
+        let lane = parcel.request.lane;
         let now_ns = self.context.clock.monotonic_ns();
-        let elapsed = Duration::from_nanos(now_ns.saturating_sub(parcel.request.started_ns));
+        let (attempts, elapsed) = parcel.request.tries.fail(now_ns);
         if let Some(asked) = retry_after {
             // The receiver asks us, not this request, to wait; but not beyond where we would give up.
             self.lanes.hold(now_ns.saturating_add(nanos(asked.min(self.settings.retry.deadline))));
@@ -176,7 +232,12 @@ impl Dispatcher {
 
     /// Puts each row of a request where the table's 'on-error' says.
     fn reject(&self, parcel: &Parcel, error: &Error) -> Result<()> {
-        let routed = parcel.request.rows().try_for_each(|row| self.errors.reject(row, error.clone()));
+        if let Some(ticket) = &parcel.request.ticket {
+            parcel.request.rows().for_each(|row| ticket.refuse(row, error.clone()));
+            ticket.settle();
+            return Ok(());
+        }
+        let routed = parcel.request.rows().try_for_each(|row| self.errors.reject(&row, error.clone()));
         // Left at once, while the parcel still keeps the outlet from being drained.
         routed.inspect_err(|error| self.failure.leave(error))
     }

@@ -33,6 +33,16 @@ impl Id {
         Self::cut(&context.finish())
     }
 
+    /// As the outbox has it.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// From what [`Id::bytes`] gave.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     fn cut(hash: &digest::Digest) -> Self {
         let mut id = [0; 16];
         id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);

@@ -16,7 +16,10 @@
 //!
 //! The worker encodes rows (template.rs, target.rs) and groups them into requests (sink.rs, request.rs, ids.rs); an outlet bounded in bytes
 //! carries them to one delivery task (dispatch.rs), which picks what may go next (lanes.rs), attempts it (client.rs,
-//! signature.rs, address.rs) and decides when to try again (retry.rs). A full outlet holds back the query.
+//! signature.rs, address.rs) and decides when to try again (retry.rs). A full outlet holds back the query. With state on
+//! disk they go into an outbox (stored.rs), which fills the outlet: then the query is held back when that is full, a
+//! checkpoint waits for the disk and not for the receiver, and attempts that reach nobody take neither attempts nor
+//! deadline.
 //!
 //! What a receiver can rely on:
 //! - 2xx takes the rows. Transport errors, timeouts, 408, 429 and 5xx are tried again with jittered exponential
@@ -39,6 +42,7 @@ mod retry;
 mod settings;
 mod signature;
 mod sink;
+mod stored;
 mod target;
 mod template;
 #[cfg(test)]
@@ -47,6 +51,7 @@ mod tests;
 use std::sync::Arc;
 
 use millstream_engine::options::OptionSpec;
+use millstream_engine::outbox::OUTBOX_OPTIONS;
 use millstream_engine::registry::{Connector, SinkProvider, Table};
 use millstream_engine::{Result, Sink};
 
@@ -69,7 +74,7 @@ impl Connector for Webhook {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [settings::OPTIONS, TLS_OPTIONS].concat()
+        [settings::OPTIONS, OUTBOX_OPTIONS, TLS_OPTIONS].concat()
     }
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 
+use millstream_engine::outbox::Ticket;
+
 use super::ids::Id;
+use super::retry::Tries;
 use super::target::Target;
 use super::template::Template;
 
@@ -65,16 +68,15 @@ impl Framing {
 
 /// One row of a request.
 #[derive(Debug, Clone)]
-struct Row {
-    id: Id,
+pub(super) struct Row {
+    pub id: Id,
     /// Its item in the body, envelope included.
-    item: Range<usize>,
+    pub item: Range<usize>,
     /// Its own JSON, in the body or, with a template, beside it.
-    data: Range<usize>,
+    pub data: Range<usize>,
 }
 
 /// One request, and how its delivery stands.
-#[derive(Debug)]
 pub(super) struct Request {
     /// Requests of one lane are delivered one after another.
     pub lane: u64,
@@ -82,23 +84,25 @@ pub(super) struct Request {
     pub id: Id,
     pub body: Bytes,
     /// The rows' JSON, where the body does not have it.
-    beside: Option<Bytes>,
-    rows: Vec<Row>,
+    pub beside: Option<Bytes>,
+    pub rows: Vec<Row>,
+    /// Whether the body is an array.
+    pub array: bool,
     /// Where it goes, if not where all go.
     pub target: Option<Arc<Target>>,
-    /// Attempts begun.
-    pub attempts: u32,
-    /// When the first attempt began, by the monotonic clock.
-    pub started_ns: u64,
+    /// How it stands, attempt by attempt.
+    pub tries: Tries,
+    /// Its place in the outbox, where there is one.
+    pub ticket: Option<Arc<Ticket>>,
 }
 
 impl Request {
-    fn new(lane: u64, body: Bytes, beside: Option<Bytes>, rows: Vec<Row>, array: bool) -> Self {
+    pub fn new(lane: u64, body: Bytes, beside: Option<Bytes>, rows: Vec<Row>, array: bool) -> Self {
         let id = match rows.as_slice() {
             [only] if !array => only.id,
             rows => Id::of_rows(rows.iter().map(|row| row.id)),
         };
-        Self { lane, id, body, beside, rows, target: None, attempts: 0, started_ns: 0 }
+        Self { lane, id, body, beside, rows, array, target: None, tries: Tries::default(), ticket: None }
     }
 
     pub fn num_rows(&self) -> usize {
@@ -113,9 +117,9 @@ impl Request {
     }
 
     /// The rows' own JSON, in order.
-    pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn rows(&self) -> impl Iterator<Item = Bytes> {
         let data = self.beside.as_ref().unwrap_or(&self.body);
-        self.rows.iter().map(|row| &data[row.data.clone()])
+        self.rows.iter().map(|row| data.slice(row.data.clone()))
     }
 
     /// Two requests of half the rows each, to be delivered in this order, with attempts and deadline of their own;
@@ -139,7 +143,10 @@ impl Request {
                 })
                 .collect();
             body.push(b']');
-            Self::new(self.lane, body.into(), self.beside.clone(), moved, true)
+            Self {
+                ticket: self.ticket.clone(),
+                ..Self::new(self.lane, body.into(), self.beside.clone(), moved, true)
+            }
         };
         Some((half(first), half(second)))
     }

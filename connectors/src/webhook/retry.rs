@@ -10,6 +10,48 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
+/// How the attempts at one request stand.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tries {
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Those of them that reached nobody, where that does not count: what waits in an outbox waits for the line.
+    unreached: u32,
+    /// When the first attempt that counts began, by the monotonic clock; what does not count is taken out.
+    started_ns: u64,
+    /// How long it had been tried when an attempt last counted.
+    elapsed_ns: u64,
+    /// The time counts.
+    is_running: bool,
+}
+
+impl Tries {
+    /// An attempt begins.
+    pub fn begin(&mut self, now_ns: u64) {
+        if !std::mem::replace(&mut self.is_running, true) {
+            self.started_ns = now_ns.saturating_sub(self.elapsed_ns);
+        }
+        self.attempts += 1;
+    }
+
+    /// An attempt has failed: how many have, of those that count, and how long they took.
+    pub fn fail(&mut self, now_ns: u64) -> (u32, Duration) {
+        self.elapsed_ns = now_ns.saturating_sub(self.started_ns);
+        (self.attempts - self.unreached, Duration::from_nanos(self.elapsed_ns))
+    }
+
+    /// An attempt has reached nobody, and does not count: neither does the time from the last that did to the next.
+    pub fn reach_nobody(&mut self) {
+        self.unreached += 1;
+        self.is_running = false;
+    }
+
+    /// Attempts that reached nobody and did not count.
+    pub fn unreached(&self) -> u32 {
+        self.unreached
+    }
+}
+
 /// How often and how long a request is tried.
 #[derive(Debug, Clone)]
 pub(super) struct RetryPolicy {
@@ -35,11 +77,16 @@ impl RetryPolicy {
         if attempts >= self.attempts_max || elapsed >= self.deadline {
             return None;
         }
-        let doublings = attempts.saturating_sub(1).min(31);
-        let full = self.initial.saturating_mul(1 << doublings).min(self.max);
-        let backoff = full.mul_f64(random.random_range(0.5..=1.0));
+        let backoff = self.backoff(attempts, random);
         let wanted = retry_after.map_or(backoff, |after| after.max(backoff));
         Some(wanted.min(self.deadline - elapsed))
+    }
+
+    /// How long to wait after `attempts` of them, whatever the deadline.
+    pub fn backoff(&self, attempts: u32, random: &mut SmallRng) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(31);
+        let full = self.initial.saturating_mul(1 << doublings).min(self.max);
+        full.mul_f64(random.random_range(0.5..=1.0))
     }
 }
 
@@ -82,6 +129,21 @@ mod tests {
         assert_eq!(policy().wait(1, Duration::from_secs(300), None, random), None);
         let unlimited = RetryPolicy { attempts_max: u32::MAX, ..policy() };
         assert!(unlimited.wait(u32::MAX - 1, Duration::ZERO, None, random).unwrap() <= policy().max);
+    }
+
+    #[test]
+    fn attempts_that_reach_nobody_take_neither_attempts_nor_time() {
+        let (mut tries, second) = (Tries::default(), 1_000_000_000);
+        for n in 0..5 {
+            tries.begin(n * second);
+            tries.reach_nobody();
+        }
+        tries.begin(10 * second);
+        assert_eq!(tries.fail(12 * second), (1, Duration::from_secs(2)));
+        tries.begin(15 * second);
+        tries.reach_nobody();
+        tries.begin(200 * second);
+        assert_eq!(tries.fail(201 * second), (2, Duration::from_secs(3)));
     }
 
     #[test]

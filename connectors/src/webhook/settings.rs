@@ -11,6 +11,7 @@ use hyper::{Method, Uri};
 
 use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError};
 use millstream_engine::options::{OptionSpec, Options};
+use millstream_engine::outbox::OutboxSettings;
 use millstream_engine::registry::Table;
 use millstream_engine::suggest::did_you_mean;
 use millstream_engine::{Error, Result};
@@ -171,6 +172,7 @@ pub(super) struct Settings {
     pub signer: Option<Signer>,
     pub addresses: AddressPolicy,
     pub outlet_bytes_max: usize,
+    pub outbox: OutboxSettings,
     pub on_error: OnError,
 }
 
@@ -221,6 +223,7 @@ impl Settings {
             signer: Signer::from_options(options)?,
             addresses,
             outlet_bytes_max: options.size_bytes("outlet.max-bytes")?.unwrap_or(4 << 20),
+            outbox: OutboxSettings::read(options)?,
             on_error: OnError::from_options(options)?,
         })
     }

@@ -3,7 +3,8 @@
 //! Invariants: every row written is in exactly one request, or with the dead letters if it cannot be encoded; a batch
 //! that is open stays so no longer than the stream is busy (`on_quiet`), or [`OPEN_MAX_NS`] on one that never rests.
 //! Open batches hold at most 'batch.max-bytes' a lane, lanes are at most 'max-in-flight'; behind them the outlet bounds
-//! what waits. A barrier passes when all before it is delivered or with the dead letters, so the state is only the ids.
+//! what waits. A barrier passes when all before it is delivered or with the dead letters, so the state is only the ids; with
+//! state on disk requests go into an outbox instead, a barrier passes when they are safe there, and its state goes along.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,16 +14,18 @@ use arrow_array::ArrayRef;
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::keys::{KeyHasher, hash_bytes};
+use millstream_engine::outbox::Outbox;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
-use crate::delivery::Delivery;
+use crate::delivery::{self, Delivery};
 use crate::format::JsonEncoder;
 
 use super::dispatch;
 use super::ids::Ids;
 use super::request::{BodyBuilder, Content, Item, Request};
 use super::settings::Settings;
+use super::stored;
 use super::target::Target;
 
 /// How long a batch may stay open on a stream that never rests; looked at with every write.
@@ -39,9 +42,25 @@ pub(super) struct WebhookSink {
     running: Option<Running>,
 }
 
+/// How requests come to the delivery task.
+enum Way {
+    Direct(Delivery<Request>),
+    // The outbox is dropped first: its pump holds the task's outlet.
+    Outbox(Box<Outbox>, delivery::Running),
+}
+
+impl Way {
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Direct(delivery) => delivery.check(),
+            Self::Outbox(_, task) => task.check(),
+        }
+    }
+}
+
 /// What there is once the sink is open.
 struct Running {
-    delivery: Delivery<Request>,
+    way: Way,
     ids: Ids,
     clock: ClockRef,
     /// For rows that no request can be made of.
@@ -85,8 +104,17 @@ impl WebhookSink {
             request.lane = self.next_lane;
             self.next_lane += 1;
         }
-        let bytes = request.num_bytes();
-        self.running()?.delivery.outlet.send(request, bytes)
+        let is_keyed = !self.settings.key.is_empty();
+        match &mut self.running()?.way {
+            Way::Direct(delivery) => {
+                let bytes = request.num_bytes();
+                delivery.outlet.send(request, bytes)
+            }
+            Way::Outbox(outbox, _) => {
+                outbox.put(request.id.to_string().as_bytes(), &[&stored::write(&request, is_keyed)]);
+                Ok(())
+            }
+        }
     }
 
     /// Hands over every request that was opened at `before_ns` or earlier.
@@ -101,11 +129,10 @@ impl WebhookSink {
         self.running.as_mut().ok_or_else(|| Error::internal("the webhook was not opened"))
     }
 
-    /// Hands over what is open; answers whether nothing is left on the way.
-    fn drain(&mut self) -> Result<Ready> {
-        self.running()?.delivery.check()?;
-        self.close_all(u64::MAX)?;
-        Ok(if self.running()?.delivery.is_drained()? { Ready::Yes } else { Ready::NotYet })
+    /// Hands over what is open.
+    fn hand_over(&mut self) -> Result<()> {
+        self.running()?.way.check()?;
+        self.close_all(u64::MAX)
     }
 }
 
@@ -114,10 +141,19 @@ impl Sink for WebhookSink {
         let clock = Arc::clone(&context.clock);
         let run = u64::from_le_bytes(clock.now_ms().to_le_bytes()) ^ clock.monotonic_ns().rotate_left(40);
         let seed = hash_bytes(self.settings.table.as_bytes()) ^ run;
-        let delivery = dispatch::start(Arc::clone(&self.settings), context, seed)?;
+        let settings = Arc::clone(&self.settings);
+        let (way, run) = match Outbox::of(context, self.settings.outbox)? {
+            None => (Way::Direct(dispatch::start(settings, context, seed)?), run),
+            Some(mut outbox) => {
+                let (task, outlet) = dispatch::start_behind(settings, context, seed, outbox.signal())?;
+                outbox.send_into(outlet, self.settings.outlet_bytes_max);
+                let run = outbox.first_run(run);
+                (Way::Outbox(Box::new(outbox), task), run)
+            }
+        };
         let ids = Ids::new(&self.settings.table, run);
         let errors = context.row_errors(self.settings.on_error);
-        self.running = Some(Running { delivery, ids, clock, errors });
+        self.running = Some(Running { way, ids, clock, errors });
         Ok(())
     }
 
@@ -126,7 +162,7 @@ impl Sink for WebhookSink {
         if batch.changes.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != ChangeKind::Insert)) {
             return Err(Error::internal("a webhook was given rows that update others").at(&settings.table));
         }
-        self.running()?.delivery.check()?;
+        self.running()?.way.check()?;
         let lanes = self.lanes(&batch)?;
         let running = self.running()?;
         let now_ns = running.clock.monotonic_ns();
@@ -187,27 +223,80 @@ impl Sink for WebhookSink {
 
     fn is_ready(&self) -> bool {
         // After a failure the outlet is empty, so that the next write, which reports it, is not kept out.
-        self.running.as_ref().is_some_and(|running| running.delivery.outlet.is_ready())
+        self.running.as_ref().is_some_and(|running| match &running.way {
+            Way::Direct(delivery) => delivery.outlet.is_ready(),
+            Way::Outbox(outbox, _) => outbox.has_room(),
+        })
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| match &running.way {
+            Way::Direct(_) => false,
+            Way::Outbox(outbox, _) => outbox.wants_checkpoint(),
+        })
+    }
+
+    fn attend(&mut self) -> Result<()> {
+        match &mut self.running {
+            Some(Running { way: Way::Outbox(outbox, task), errors, .. }) => {
+                task.check()?;
+                outbox.attend(errors)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn on_quiet(&mut self) -> Result<()> {
-        self.drain().map(|_| ())
+        self.hand_over()
     }
 
-    fn on_barrier(&mut self, _epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
-        state.put_blob(self.running()?.ids.snapshot());
-        self.drain()
+    fn on_barrier(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        self.hand_over()?;
+        let running = self.running()?;
+        state.put_blob(running.ids.snapshot());
+        match &mut running.way {
+            Way::Direct(delivery) => Ok(if delivery.is_drained()? { Ready::Yes } else { Ready::NotYet }),
+            Way::Outbox(outbox, _) => outbox.on_barrier(epoch, state, &running.errors),
+        }
+    }
+
+    fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
+        match &mut self.running()?.way {
+            Way::Direct(_) => Ok(()),
+            Way::Outbox(outbox, _) => outbox.on_checkpoint_complete(epoch),
+        }
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        // There is one instance, so one blob; whatever else is offered was not written by a webhook.
-        match state.blobs().next() {
-            Some(blob) => self.running()?.ids.restore(blob),
-            None => Ok(()),
+        let running = self.running()?;
+        // There is one instance, so one blob of ids, and it is the first; whatever else is offered is the outbox's.
+        if let Some(blob) = state.blobs().next() {
+            running.ids.restore(blob)?;
+        }
+        match &mut running.way {
+            Way::Direct(_) => Ok(()),
+            Way::Outbox(outbox, _) => outbox.restore(state),
         }
     }
 
     fn finish(&mut self) -> Result<Ready> {
-        self.drain()
+        self.hand_over()?;
+        match &self.running()?.way {
+            Way::Direct(delivery) => Ok(if delivery.is_drained()? { Ready::Yes } else { Ready::NotYet }),
+            Way::Outbox(..) => Err(Error::internal("a webhook with an outbox ends by its state")),
+        }
+    }
+
+    fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        if matches!(self.running()?.way, Way::Direct(_)) {
+            return self.finish();
+        }
+        self.hand_over()?;
+        let running = self.running()?;
+        state.put_blob(running.ids.snapshot());
+        match &mut running.way {
+            Way::Direct(_) => Ok(Ready::Yes),
+            Way::Outbox(outbox, _) => outbox.on_end(epoch, state, &running.errors),
+        }
     }
 }

@@ -53,7 +53,6 @@ impl Folder {
     }
 
     /// The same on any disk, which nobody else has.
-    #[cfg(test)]
     pub fn on(disk: Arc<dyn Disk>) -> Result<Self> {
         Self::clear(Self { disk, path: None, _lock: None })
     }

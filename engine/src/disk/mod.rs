@@ -31,6 +31,12 @@ pub trait Disk: Send + Sync + Debug {
     /// The system's.
     fn read(&self, name: &str) -> Result<Vec<u8>>;
 
+    /// Bytes of a file from `offset` on, at most `bytes_max`, fewer only where it ends.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read_at(&self, name: &str, offset: u64, bytes_max: usize) -> Result<Vec<u8>>;
+
     /// Makes an empty file, in place of one that was there.
     ///
     /// # Errors

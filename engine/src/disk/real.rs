@@ -1,7 +1,7 @@
 //! The machine's own file system.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Result, Write};
+use std::io::{ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Disk, DiskFile};
@@ -48,6 +48,14 @@ impl Disk for RealDisk {
 
     fn read(&self, name: &str) -> Result<Vec<u8>> {
         fs::read(self.path.join(name))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, bytes_max: usize) -> Result<Vec<u8>> {
+        let mut file = File::open(self.path.join(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(bytes_max as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn create(&self, name: &str) -> Result<Box<dyn DiskFile>> {

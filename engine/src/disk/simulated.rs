@@ -203,6 +203,13 @@ impl Disk for SimulatedDisk {
         Ok(state.inodes[*inode].now.clone())
     }
 
+    fn read_at(&self, name: &str, offset: u64, bytes_max: usize) -> Result<Vec<u8>> {
+        let mut bytes = self.read(name)?;
+        bytes.drain(..bytes.len().min(offset as usize));
+        bytes.truncate(bytes_max);
+        Ok(bytes)
+    }
+
     fn create(&self, name: &str) -> Result<Box<dyn DiskFile>> {
         let mut state = self.state.lock();
         let inode = state.inodes.len();

@@ -68,8 +68,17 @@ pub struct Log {
     damaged: u64,
 }
 
-fn name_of(first: u64) -> String {
+/// The name of the segment whose first record is `first`.
+pub(super) fn name_of(first: u64) -> String {
     format!("{PREFIX}{first:020}")
+}
+
+/// The first records of the segments among files of these names, in order.
+pub(super) fn firsts_of(names: &[String]) -> Vec<u64> {
+    let numbers = names.iter().filter_map(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok());
+    let mut firsts: Vec<u64> = numbers.filter(|first| *first > 0).collect();
+    firsts.sort_unstable();
+    firsts
 }
 
 impl Log {
@@ -83,9 +92,7 @@ impl Log {
         for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
             log.disk.remove(name).map_err(|error| log.failed("remove", name, &error))?;
         }
-        let numbers = names.iter().filter_map(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok());
-        let mut firsts: Vec<u64> = numbers.filter(|first| *first > 0).collect();
-        firsts.sort_unstable();
+        let firsts = firsts_of(&names);
         for (place, first) in firsts.iter().enumerate() {
             log.take_up(*first, firsts.get(place + 1).copied())?;
         }
@@ -214,7 +221,23 @@ impl Log {
     ///
     /// # Errors
     /// See [`CommitError`].
+    #[cfg(test)]
     pub fn commit(
+        &mut self,
+        frames: &mut [u8],
+        last: u64,
+        salt: u32,
+    ) -> std::result::Result<(), CommitError> {
+        self.write_frames(frames, last, salt)?;
+        self.sync().map_err(CommitError::Broken)
+    }
+
+    /// Writes `frames` (of [`segment::push`]), the last of which has the number `last`: they can be read at once, and are
+    /// safe after the next [`Log::sync`].
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub fn write_frames(
         &mut self,
         frames: &mut [u8],
         last: u64,
@@ -235,13 +258,26 @@ impl Log {
         let broken = |what, error| broken(disk.as_ref(), &name_of(open.first), what, &error);
         if let Err(error) = open.file.append(frames) {
             // What is there of them must not stand in front of those that come after.
-            open.file.truncate(open.bytes).map_err(|error| broken("cut", error))?;
-            return Err(if is_lasting(&error) { broken("write", error) } else { CommitError::NoRoom(error) });
+            open.file.truncate(open.bytes).map_err(|error| CommitError::Broken(broken("cut", error)))?;
+            return Err(if is_lasting(&error) {
+                CommitError::Broken(broken("write", error))
+            } else {
+                CommitError::NoRoom(error)
+            });
         }
-        open.file.sync().map_err(|error| broken("sync", error))?;
         open.bytes += frames.len() as u64;
         (open.last, self.last) = (last, last);
         Ok(())
+    }
+
+    /// Makes all that was written safe.
+    ///
+    /// # Errors
+    /// If it failed; nothing can be promised any more.
+    pub fn sync(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let (disk, name) = (self.disk.as_ref(), name_of(open.first));
+        open.file.sync().map_err(|error| broken(disk, &name, "sync", &error))
     }
 
     /// Makes a segment whose head and name are safe, so that one with records and a bad head was damaged later.
@@ -258,7 +294,7 @@ impl Log {
         })?;
         file.sync()
             .and_then(|()| self.disk.sync())
-            .map_err(|error| broken(self.disk.as_ref(), &name, "sync", &error))?;
+            .map_err(|error| CommitError::Broken(broken(self.disk.as_ref(), &name, "sync", &error)))?;
         Ok(Open { file, first, last: first - 1, bytes: HEAD_BYTES as u64, salt })
     }
 
@@ -306,11 +342,9 @@ impl Log {
     }
 }
 
-fn broken(disk: &dyn Disk, name: &str, what: &str, error: &io::Error) -> CommitError {
-    CommitError::Broken(
-        Error::state(format!("cannot {what} {}: {error}", disk.place(name)))
-            .remedy("what was acknowledged is safe; check the disk's health, then start again"),
-    )
+fn broken(disk: &dyn Disk, name: &str, what: &str, error: &io::Error) -> Error {
+    Error::state(format!("cannot {what} {}: {error}", disk.place(name)))
+        .remedy("what was acknowledged is safe; check the disk's health, then start again")
 }
 
 /// A disk that is full may have room again; one that does not answer will not by asking it again and again.

@@ -11,9 +11,25 @@
 //! "Can Applications Recover from fsync Failures?", ATC 2020). files: log.rs, their bytes: segment.rs.
 
 mod log;
+mod reader;
 mod segment;
 #[cfg(test)]
 mod tests;
+
+/// What a simulation needs to drive a log without threads.
+#[cfg(test)]
+pub(crate) mod simulation {
+    pub use super::log::{CommitError, Log};
+
+    /// Records of these payloads, the first of which has the number `first`.
+    pub fn frames(first: u64, payloads: &[Vec<u8>]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for (number, payload) in (first..).zip(payloads) {
+            super::segment::push(&mut frames, number, &[payload]);
+        }
+        frames
+    }
+}
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +41,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use log::{CommitError, Log};
 pub use log::{Limits, Replay};
+pub(crate) use reader::Reader;
 
 use crate::clock::ClockRef;
 use crate::context::InstanceContext;
@@ -55,11 +72,19 @@ const SEGMENTS: u64 = 32;
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 /// Bytes that wait to be written.
 pub const BUFFER_BYTES_MAX: usize = 4 << 20;
+
+impl Limits {
+    /// Those of a log of `bytes_max`.
+    pub(crate) fn of(bytes_max: u64) -> Self {
+        Self { bytes_max, segment_bytes: (bytes_max / SEGMENTS).min(SEGMENT_BYTES_MAX) }
+    }
+}
+
 /// How soon a full disk is tried again.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 
-/// The folder of a source instance's journal inside the state folder `state`.
-pub(crate) fn folder(state: &Path, operator: &str, instance: usize) -> PathBuf {
+/// The folder of an instance's log inside the state folder `state`; `what` is its use.
+pub(crate) fn folder(state: &Path, what: &str, operator: &str, instance: usize) -> PathBuf {
     // A table's name may hold anything, and stays told apart from all others.
     let name: String = operator
         .bytes()
@@ -68,7 +93,7 @@ pub(crate) fn folder(state: &Path, operator: &str, instance: usize) -> PathBuf {
             _ => format!("%{byte:02x}"),
         })
         .collect();
-    state.join(format!("journal-{name}-{instance}"))
+    state.join(format!("{what}-{name}-{instance}"))
 }
 
 /// One source instance's journal. See the module's page.
@@ -85,6 +110,8 @@ pub struct Journal {
 struct Shared {
     inner: Mutex<Inner>,
     bell: Condvar,
+    /// Up to here records are in the file, where a [`Reader`] finds them.
+    written: AtomicU64,
     safe: AtomicU64,
     disk_bytes: AtomicU64,
     /// Damaged segments that were set aside when it was opened.
@@ -92,6 +119,8 @@ struct Shared {
     /// How often the disk was made to sync.
     syncs: AtomicU64,
     worker: Arc<Signal>,
+    /// Who is rung when there is something to read.
+    reader: Option<Arc<Signal>>,
     clock: ClockRef,
 }
 
@@ -113,7 +142,7 @@ impl Journal {
     /// If its folder cannot be used.
     pub fn of(context: &InstanceContext, bytes_max: u64) -> Result<Option<Self>> {
         let Some(folder) = &context.journal_folder else { return Ok(None) };
-        let limits = Limits { bytes_max, segment_bytes: (bytes_max / SEGMENTS).min(SEGMENT_BYTES_MAX) };
+        let limits = Limits::of(bytes_max);
         Self::open(folder, limits, Arc::clone(&context.waker), Arc::clone(&context.clock)).map(Some)
     }
 
@@ -126,10 +155,17 @@ impl Journal {
             Error::state(format!("the journal's folder {} cannot be used: {error}", folder.display()))
                 .remedy("give --state a folder that this user may write to")
         })?;
-        Self::on(Arc::new(disk), limits, worker, clock)
+        Self::on(Arc::new(disk), limits, worker, None, clock)
     }
 
-    fn on(disk: Arc<dyn Disk>, limits: Limits, worker: Arc<Signal>, clock: ClockRef) -> Result<Self> {
+    /// Opens the journal on `disk`; `reader` is rung when there is something to read.
+    pub(crate) fn on(
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+        worker: Arc<Signal>,
+        reader: Option<Arc<Signal>>,
+        clock: ClockRef,
+    ) -> Result<Self> {
         let log = Log::open(disk, limits)?;
         let replay = log.replay(0);
         let shared = Arc::new(Shared {
@@ -142,11 +178,13 @@ impl Journal {
                 failed: None,
             }),
             bell: Condvar::new(),
+            written: AtomicU64::new(log.last()),
             safe: AtomicU64::new(log.last()),
             disk_bytes: AtomicU64::new(log.bytes()),
             damaged: AtomicU64::new(log.damaged()),
             syncs: AtomicU64::new(0),
             worker,
+            reader,
             clock,
         });
         let own = Arc::clone(&shared);
@@ -221,8 +259,12 @@ impl Journal {
 
     /// No checkpoint that may be restored needs records up to `number`.
     fn release(&self, number: u64) {
-        self.shared.inner.lock().released = number;
-        self.shared.bell.notify_one();
+        self.shared.release(number);
+    }
+
+    /// What others than the owner need of it.
+    pub(crate) fn tail(&self) -> Tail {
+        Tail(Arc::clone(&self.shared))
     }
 
     /// Shows in `metrics` how it stands.
@@ -234,6 +276,27 @@ impl Journal {
         ] {
             shown.store(own.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+}
+
+/// A journal's end, for who reads what is written and says what is not needed any more.
+#[derive(Clone)]
+pub(crate) struct Tail(Arc<Shared>);
+
+impl Tail {
+    /// The number up to which records can be read.
+    pub fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Acquire)
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.0.disk_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Records up to `number` are not needed any more.
+    pub fn release(&self, number: u64) {
+        self.0.release(number);
     }
 }
 
@@ -271,6 +334,11 @@ impl Drop for Journal {
 }
 
 impl Shared {
+    fn release(&self, number: u64) {
+        self.inner.lock().released = number;
+        self.bell.notify_one();
+    }
+
     /// The thread: writes what gathers until the journal is dropped, and what is left then.
     fn write(&self, mut log: Log) {
         let (mut frames, mut released) = (Vec::new(), 0);
@@ -311,7 +379,7 @@ impl Shared {
         }
         let mut was_full = false;
         loop {
-            match log.commit(frames, last, salt) {
+            match log.write_frames(frames, last, salt) {
                 Ok(()) => break,
                 Err(CommitError::Broken(error)) => return Err(error),
                 Err(CommitError::NoRoom(error)) => {
@@ -338,6 +406,11 @@ impl Shared {
             self.inner.lock().is_disk_full = false;
             tracing::info!("the journal has room on the disk again");
         }
+        self.written.store(last, Ordering::Release);
+        if let Some(reader) = &self.reader {
+            reader.notify();
+        }
+        log.sync()?;
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.disk_bytes.store(log.bytes(), Ordering::Relaxed);
         self.safe.store(last, Ordering::Release);

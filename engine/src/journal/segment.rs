@@ -138,6 +138,12 @@ pub fn record_at(segment: &[u8], salt: u32, at: usize, last: u64) -> Option<Reco
     })
 }
 
+/// How many bytes the frame at the beginning of `bytes` says it has, if it can be one.
+pub fn frame_bytes(bytes: &[u8]) -> Option<usize> {
+    let length = u32_at(bytes.get(..FRAME_BYTES)?, 0) as usize;
+    (length <= PAYLOAD_BYTES_MAX).then_some(FRAME_BYTES + length)
+}
+
 /// What a look through a segment found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {

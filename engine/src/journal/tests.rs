@@ -192,7 +192,7 @@ fn records_become_safe_and_ring_and_their_room_comes_back() {
 
 #[test]
 fn a_journals_folder_has_a_name_that_any_disk_takes() {
-    let folder = folder(Path::new("/state"), "plant/1 .ä", 2);
+    let folder = folder(Path::new("/state"), "journal", "plant/1 .ä", 2);
     assert_eq!(folder, Path::new("/state/journal-plant%2f1%20%2e%c3%a4-2"));
 }
 
@@ -217,7 +217,7 @@ fn a_journal_with_little_room_goes_on_when_all_of_it_is_released() {
 #[test]
 fn what_a_restored_checkpoint_counts_is_safe() {
     let (disk, clock) = (SimulatedDisk::default(), Arc::new(SystemClock::default()));
-    let mut journal = Journal::on(Arc::new(disk), SMALL, Arc::default(), clock).unwrap();
+    let mut journal = Journal::on(Arc::new(disk), SMALL, Arc::default(), None, clock).unwrap();
     assert_eq!(journal.safe().unwrap(), 0);
     journal.go_on_behind(40, 41);
     assert_eq!((journal.safe().unwrap(), journal.last()), (40, 41));

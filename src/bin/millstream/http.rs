@@ -201,6 +201,14 @@ const JOURNAL: &[(&str, &str, &str, Read)] = &[
     }),
 ];
 
+/// What sinks show that have an outbox.
+const OUTBOX: &[(&str, &str, Read)] = &[
+    ("outbox_depth", "Requests or messages that wait in the outbox or are on their way.", |m| {
+        m.outbox_depth.load(Relaxed)
+    }),
+    ("outbox_bytes", "Bytes of the outbox on disk.", |m| m.outbox_bytes.load(Relaxed)),
+];
+
 /// All counters in Prometheus' text format.
 fn metrics(pipeline: &Pipeline, live: &Live) -> String {
     let mut out = String::with_capacity(8_192);
@@ -238,6 +246,16 @@ fn metrics(pipeline: &Pipeline, live: &Live) -> String {
         }
     }
     let now_ms = pipeline.clock().now_ms();
+    if pipeline.state_folder().is_some() {
+        for (name, help, read) in OUTBOX {
+            family(name, "gauge", help, &|m| (m.kind == "sink").then(|| read(m).to_string()));
+        }
+        family("outbox_oldest_seconds", "gauge", "How long the oldest of those has waited, about.", &|m| {
+            let waited_ms =
+                m.outbox_oldest_ms().map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms).max(0));
+            (m.kind == "sink").then(|| format!("{:.3}", waited_ms as f64 / 1e3))
+        });
+    }
     family("watermark_lag_seconds", "gauge", "How far the watermark is behind the clock.", &|m| {
         m.watermark_ms().map(|watermark| format!("{:.3}", now_ms.saturating_sub(watermark) as f64 / 1e3))
     });

@@ -29,6 +29,9 @@ pub struct Totals {
     pub p99_ns: Option<u64>,
     /// Connections that are down.
     pub down: usize,
+    /// What waits in outboxes, and since when.
+    pub waiting: u64,
+    pub oldest_ms: Option<i64>,
 }
 
 impl Totals {
@@ -47,6 +50,8 @@ impl Totals {
             totals.skipped += operator.rows_skipped.get();
             totals.retries += operator.retries.get();
             totals.down += usize::from(operator.link() == Link::Down);
+            totals.waiting += operator.outbox_depth.load(Ordering::Relaxed);
+            totals.oldest_ms = totals.oldest_ms.into_iter().chain(operator.outbox_oldest_ms()).min();
             if let Some(watermark_ms) = operator.watermark_ms() {
                 totals.watermark_ms =
                     Some(totals.watermark_ms.map_or(watermark_ms, |least| least.min(watermark_ms)));
@@ -117,8 +122,15 @@ fn line(pipeline: &Pipeline, last: &Totals, now: &Totals) -> String {
     );
     let p99 = now.p99_ns.map_or_else(|| "-".to_owned(), |ns| format!("{:.2} ms", ns as f64 / 1e6));
     let down = if now.down == 0 { String::new() } else { format!(" · {} connection(s) down", now.down) };
+    let outbox = match now.oldest_ms {
+        Some(oldest_ms) if now.waiting > 0 => {
+            let waited = millis(pipeline.clock().now_ms().saturating_sub(oldest_ms).max(0));
+            format!(" · outbox {}, oldest {waited}", count(now.waiting))
+        }
+        _ => String::new(),
+    };
     format!(
-        "{} in {} rows/s · out {} rows/s · watermark {lag} behind · late {} · dead letter {} · p99 {p99}{down}",
+        "{} in {} rows/s · out {} rows/s · watermark {lag} behind · late {} · dead letter {} · p99 {p99}{outbox}{down}",
         pipeline.name(),
         rate(now.rows_in, last.rows_in),
         rate(now.rows_out, last.rows_out),
