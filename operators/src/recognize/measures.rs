@@ -13,7 +13,7 @@ use millstream_engine::batch::record_batch;
 
 use super::RecognizeSpec;
 use super::matcher::{Counts, Found};
-use super::reads::{Read, accumulator, argument, rows_of};
+use super::reads::{Measure, Read, accumulator, argument, rows_of};
 use crate::aggregate::Accumulator;
 use crate::kept_type::as_type;
 use crate::row_store::RowStore;
@@ -42,9 +42,10 @@ impl Measures {
             Read::Aggregate { call, .. } => accumulator(call, &spec.input).map(Some),
             Read::Row { .. } | Read::Time(_) => Ok(None),
         };
+        let reads: Vec<Read> = spec.measures.iter().map(|measure| measure.read.clone()).collect();
         Ok(Self {
-            accumulators: spec.measures.iter().map(accumulator_of).collect::<Result<_>>()?,
-            reads: spec.measures.clone(),
+            accumulators: reads.iter().map(accumulator_of).collect::<Result<_>>()?,
+            reads,
             output: output_schema(spec)?,
         })
     }
@@ -152,8 +153,8 @@ impl Wanted {
 pub(super) fn output_schema(spec: &RecognizeSpec) -> Result<SchemaRef> {
     let mut fields: Vec<Field> =
         spec.partition.iter().map(|key| spec.input.field(*key).clone().with_nullable(true)).collect();
-    for read in &spec.measures {
-        fields.push(read.field(&spec.input)?.as_ref().clone());
+    for Measure { name, read } in &spec.measures {
+        fields.push(read.field(&spec.input)?.as_ref().clone().with_name(name));
     }
     Ok(Arc::new(Schema::new(fields)))
 }

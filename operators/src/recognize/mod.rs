@@ -38,7 +38,7 @@ use matcher::{Attempts, Found, Matcher};
 use measures::Measures;
 
 pub use pattern::{AfterMatch, Pattern, Quantifier, Variable};
-pub use reads::{Definition, Read};
+pub use reads::{Definition, Measure, Read};
 
 /// Rows done at a time, about.
 const CHUNK_ROWS: usize = 4_096;
@@ -61,7 +61,7 @@ pub struct RecognizeSpec {
     /// Of each of its variables, which rows it takes; none for any.
     pub definitions: Vec<Option<Definition>>,
     /// The columns of the result behind those of the partition.
-    pub measures: Vec<Read>,
+    pub measures: Vec<Measure>,
     /// How long a partition lives that is not written, in ms.
     pub ttl_ms: Option<i64>,
 }

@@ -37,6 +37,15 @@ pub enum Read {
     Time(DataType),
 }
 
+/// A column of the result.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub read: Read,
+}
+
 impl Read {
     /// Its column, over rows of `input`.
     ///
@@ -54,6 +63,32 @@ impl Read {
             Self::Time(kind) => ("match_rowtime", kind.clone()),
         };
         Ok(Arc::new(Field::new(name, kind, true)))
+    }
+
+    /// The column of the input that it reads.
+    pub fn column(&self) -> Option<usize> {
+        match self {
+            Self::Row { column, .. } => Some(*column),
+            Self::Aggregate { call, .. } => call.argument,
+            Self::Time(_) => None,
+        }
+    }
+
+    /// The same, of columns that `at` finds elsewhere.
+    ///
+    /// # Errors
+    /// What `at` answers.
+    pub fn moved<E>(
+        &self,
+        at: impl Fn(usize) -> std::result::Result<usize, E>,
+    ) -> std::result::Result<Self, E> {
+        let mut moved = self.clone();
+        match &mut moved {
+            Self::Row { column, .. } => *column = at(*column)?,
+            Self::Aggregate { call, .. } => call.argument = call.argument.map(at).transpose()?,
+            Self::Time(_) => {}
+        }
+        Ok(moved)
     }
 
     /// The number of the row that it reads, of rows from number `first` on of which each variable has so many as `counts`

@@ -83,7 +83,9 @@ fn spec(within_ms: Option<i64>, after: AfterMatch) -> RecognizeSpec {
             definition(vec![value(1, true, 0, 1), value(1, true, 1, 1)], Less(None)),
             definition(vec![sum(1)], Less(Some(40))),
         ],
-        measures: vec![value(0, true, 0, 1), value(1, false, 0, 1), sum(1), value(2, true, 0, 2)],
+        measures: [value(0, true, 0, 1), value(1, false, 0, 1), sum(1), value(2, true, 0, 2)]
+            .map(|read| Measure { name: "measure".into(), read })
+            .into(),
         ttl_ms: None,
     }
 }

@@ -15,6 +15,7 @@ mod join;
 mod need;
 pub(crate) mod over;
 mod rank;
+mod recognize;
 pub(crate) mod rel;
 mod show;
 pub(crate) mod sides;

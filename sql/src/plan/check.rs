@@ -9,13 +9,14 @@ use sqlparser::ast::{self, Expr, SetExpr, SetOperator, SetQuantifier, Spanned, T
 use super::context::Functions;
 use super::error::PlanError;
 use super::ranking::window_function;
+use super::recognize;
 use super::versions::misplaced;
 use super::windows::is_window_function;
 use crate::parse::PARTITION_ARGUMENT;
 
 /// Walks `node` and refuses the first thing that cannot be planned.
 pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), PlanError> {
-    match node.visit(&mut Check { functions, depth: 0 }) {
+    match node.visit(&mut Check { functions, depth: 0, patterns: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -28,6 +29,8 @@ const EXPRESSION_DEPTH_MAX: usize = 400;
 struct Check<'a> {
     functions: &'a Functions,
     depth: usize,
+    /// How many MATCH_RECOGNIZE there are around.
+    patterns: usize,
 }
 
 type Flow = ControlFlow<PlanError>;
@@ -113,8 +116,16 @@ impl Visitor for Check<'_> {
             TableFactor::NestedJoin { .. } => {
                 refuse("joins in parentheses are not supported", factor.span(), "leave the parentheses out")
             }
+            TableFactor::MatchRecognize { rows_per_match: Some(ast::RowsPerMatch::AllRows(_)), .. } => {
+                refuse(
+                    "ALL ROWS PER MATCH is not supported",
+                    factor.span(),
+                    "write ONE ROW PER MATCH, with FIRST, LAST and aggregates in MEASURES",
+                )
+            }
             TableFactor::MatchRecognize { .. } => {
-                refuse("MATCH_RECOGNIZE is not supported yet", factor.span(), "aggregate in a window instead")
+                self.patterns += 1;
+                ControlFlow::Continue(())
             }
             TableFactor::UNNEST { .. } => {
                 refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name")
@@ -124,6 +135,11 @@ impl Visitor for Check<'_> {
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
+        self.patterns -= usize::from(matches!(factor, TableFactor::MatchRecognize { .. }));
+        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, _expr: &Expr) -> Flow {
@@ -196,6 +212,14 @@ impl Check<'_> {
         }
         if internal || self.functions.is_aggregate(name) || self.functions.scalar(name).is_some() {
             return ControlFlow::Continue(());
+        }
+        if self.patterns > 0 {
+            if recognize::is_function(name) {
+                return ControlFlow::Continue(());
+            }
+            if let Some(remedy) = recognize::instead_of(name) {
+                return refuse(format!("{name} is not supported"), span, remedy);
+            }
         }
         let group_window = name.rsplit_once('_').is_some_and(|(window, part)| {
             is_window_function(window)
