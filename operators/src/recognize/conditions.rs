@@ -106,7 +106,7 @@ impl Conditions {
         for variable in &self.rest {
             for read in self.definitions[*variable].iter().flat_map(|definition| &definition.reads) {
                 let Read::Row { variable: of, column, .. } = *read else { continue };
-                let Some(back) = read.from_last() else {
+                let Some(back) = read.steps_back() else {
                     wanted.extend(read.row(attempt.first, counts.of(attempt.slot), None));
                     continue;
                 };

@@ -101,7 +101,7 @@ impl Read {
     }
 
     /// How far from the last row of its variable it reads; none if it counts from the first.
-    pub(super) fn from_last(&self) -> Option<u64> {
+    pub(super) fn steps_back(&self) -> Option<u64> {
         match self {
             Self::Row { from_last: true, offset, .. } => Some(*offset as u64),
             _ => None,

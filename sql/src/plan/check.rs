@@ -157,11 +157,6 @@ impl Visitor for Check<'_> {
             );
         }
         match expr {
-            Expr::InSubquery { negated: true, .. } => refuse(
-                "NOT IN with a subquery is not supported yet",
-                expr.span(),
-                "write NOT EXISTS (SELECT 1 FROM t WHERE t.key = key), which does not mind NULLs",
-            ),
             Expr::Function(call) => self.function(call),
             Expr::Interval(_) | Expr::TypedString(_) => {
                 super::intervals::check(expr).map_or(ControlFlow::Continue(()), ControlFlow::Break)
