@@ -4,133 +4,38 @@
 //! all variables, which is what a column without a name in front of it stands for. FIRST and LAST are calls that lowering
 //! (lower/recognize.rs) takes out again. Flink: SqlMatchRecognize, MatchCodeGenerator.
 
-use std::cmp::Ordering;
-use std::fmt;
-use std::hash::{Hash, Hasher};
+mod functions;
+mod node;
+mod pattern;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
-use datafusion_common::{DFSchema, DFSchemaRef, Result, TableReference, not_impl_err};
+use arrow_schema::{DataType, Field, FieldRef};
+use datafusion_common::{DFSchema, Result, TableReference};
 use datafusion_expr::expr_schema::ExprSchemable;
-use datafusion_expr::logical_plan::{Extension, UserDefinedLogicalNodeCore};
+use datafusion_expr::logical_plan::Extension;
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion_expr::{
-    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
-};
+use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use millstream_engine::suggest::did_you_mean;
 use millstream_operators::SortKey;
-use millstream_operators::recognize::{AfterMatch, Pattern, Quantifier, Variable};
-use sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, MatchRecognizePattern, MatchRecognizeSymbol, RepetitionQuantifier,
-    Spanned, TableFactor, VisitorMut,
-};
-use sqlparser::tokenizer::Span;
+use millstream_operators::recognize::{AfterMatch, Pattern, Variable};
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, Spanned, TableFactor, VisitorMut};
 
 use super::error::PlanError;
-use super::intervals::{Interval, interval};
 use super::rewrite::walk;
 use crate::functions::{type_expression, type_name};
 use crate::parse::{QUERY, WITHIN};
+use functions::PROCTIME;
+use pattern::{pattern_place, variables, within_ms};
+
+pub(crate) use functions::{FIRST, LAST, ROWTIME};
+pub(super) use functions::{function, instead_of, is_function};
+pub(crate) use node::RecognizeNode;
 
 /// The name that stands for the rows of all variables.
 const ALL: &str = "*";
-
-/// The first and the last row of a variable, and when a match was certain: functions that exist only here.
-pub(crate) const FIRST: &str = "first";
-pub(crate) const LAST: &str = "last";
-pub(crate) const ROWTIME: &str = "match_rowtime";
-const PROCTIME: &str = "match_proctime";
-
-/// True for the names of functions that exist only here.
-pub(super) fn is_function(name: &str) -> bool {
-    [FIRST, LAST, ROWTIME, PROCTIME].iter().any(|known| known.eq_ignore_ascii_case(name))
-}
-
-/// What to write instead of a function of the standard's that Flink does not have.
-pub(super) fn instead_of(name: &str) -> Option<&'static str> {
-    match name.to_ascii_uppercase().as_str() {
-        "PREV" => Some("write LAST(A.x, 1), which is the row before among those of A"),
-        "NEXT" => Some("a definition sees the rows up to its own; compare in that of the next variable"),
-        "CLASSIFIER" | "MATCH_NUMBER" => Some("leave it out; COUNT(A.x) says how many rows A has"),
-        _ => None,
-    }
-}
-
-/// A pattern over a plan.
-#[derive(Debug, Clone)]
-pub(crate) struct RecognizeNode {
-    pub input: LogicalPlan,
-    /// Columns of the input.
-    pub partition: Vec<usize>,
-    /// Columns of the input, the time first.
-    pub order: Vec<SortKey>,
-    pub pattern: Pattern,
-    /// What definitions and measures are over: the input's columns by variable, then for all.
-    pub names: DFSchemaRef,
-    /// By variable.
-    pub definitions: Vec<Option<Expr>>,
-    pub measures: Vec<Expr>,
-    pub place: Span,
-    schema: DFSchemaRef,
-}
-
-impl RecognizeNode {
-    fn identity(&self) -> (&LogicalPlan, String) {
-        let Self { partition, order, pattern, definitions, measures, schema, .. } = self;
-        (&self.input, format!("{partition:?} {order:?} {pattern:?} {definitions:?} {measures:?} {schema:?}"))
-    }
-}
-
-impl PartialEq for RecognizeNode {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity() == other.identity()
-    }
-}
-
-impl Eq for RecognizeNode {}
-
-impl Hash for RecognizeNode {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity().hash(state);
-    }
-}
-
-impl PartialOrd for RecognizeNode {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        self.identity().partial_cmp(&other.identity())
-    }
-}
-
-impl UserDefinedLogicalNodeCore for RecognizeNode {
-    fn name(&self) -> &str {
-        "MatchRecognize"
-    }
-
-    fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
-    }
-
-    fn schema(&self) -> &DFSchemaRef {
-        &self.schema
-    }
-
-    /// None: they are typed already, over columns that no input has.
-    fn expressions(&self) -> Vec<Expr> {
-        Vec::new()
-    }
-
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MatchRecognize: {:?}", self.pattern)
-    }
-
-    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        let input = inputs.pop().ok_or_else(|| PlanError::new("a pattern has an input"))?;
-        Ok(Self { input, ..self.clone() })
-    }
-}
 
 /// Plans MATCH_RECOGNIZE in FROM.
 #[derive(Debug)]
@@ -373,136 +278,5 @@ impl VisitorMut for Qualify<'_> {
             Err(error) => drop(self.error.get_or_insert(error)),
         }
         ControlFlow::Continue(())
-    }
-}
-
-fn within_ms(expr: &ast::Expr) -> Result<i64, PlanError> {
-    let wrong = || {
-        PlanError::at("WITHIN takes an interval of milliseconds to days", expr.span())
-            .remedy("write WITHIN INTERVAL '10' SECOND")
-    };
-    match expr {
-        ast::Expr::Interval(literal) => match interval(literal)? {
-            Interval::Ms(ms) if ms > 0 => Ok(ms),
-            _ => Err(wrong()),
-        },
-        _ => Err(wrong()),
-    }
-}
-
-fn pattern_place(pattern: &MatchRecognizePattern, otherwise: Span) -> Span {
-    match pattern {
-        MatchRecognizePattern::Symbol(MatchRecognizeSymbol::Named(name)) => name.span,
-        MatchRecognizePattern::Repetition(inner, _) | MatchRecognizePattern::Group(inner) => {
-            pattern_place(inner, otherwise)
-        }
-        MatchRecognizePattern::Concat(parts) => {
-            parts.first().map_or(otherwise, |part| pattern_place(part, otherwise))
-        }
-        _ => otherwise,
-    }
-}
-
-/// The variables of a pattern, in order.
-fn variables(pattern: &MatchRecognizePattern, place: Span) -> Result<Vec<Variable>, PlanError> {
-    let refuse =
-        |what: &str, remedy: &str| Err(PlanError::at(what, pattern_place(pattern, place)).remedy(remedy));
-    match pattern {
-        MatchRecognizePattern::Symbol(MatchRecognizeSymbol::Named(name)) => {
-            Ok(vec![Variable { name: name.value.clone(), quantifier: Quantifier::ONE }])
-        }
-        MatchRecognizePattern::Symbol(_) => {
-            refuse("^ and $ make no sense in a stream, which has no end", "leave them out")
-        }
-        MatchRecognizePattern::Concat(parts) => {
-            let parts = parts.iter().map(|part| variables(part, place)).collect::<Result<Vec<_>, _>>()?;
-            Ok(parts.concat())
-        }
-        MatchRecognizePattern::Group(inner) => variables(inner, place),
-        MatchRecognizePattern::Repetition(inner, quantifier) => {
-            let (symbol, quantifier, greedy) = match (inner.as_ref(), quantifier) {
-                // `A*?` is read as `A*` that may be left out.
-                (MatchRecognizePattern::Repetition(symbol, inner), RepetitionQuantifier::AtMostOne) => {
-                    (symbol.as_ref(), inner, false)
-                }
-                (symbol, quantifier) => (symbol, quantifier, true),
-            };
-            let MatchRecognizePattern::Symbol(MatchRecognizeSymbol::Named(name)) = symbol else {
-                return refuse(
-                    "a quantifier belongs to one variable",
-                    "write out what repeats, or match it in a query of its own",
-                );
-            };
-            let (least, most) = match *quantifier {
-                RepetitionQuantifier::ZeroOrMore => (0, None),
-                RepetitionQuantifier::OneOrMore => (1, None),
-                RepetitionQuantifier::AtMostOne => (0, Some(1)),
-                RepetitionQuantifier::Exactly(rows) => (rows, Some(rows)),
-                RepetitionQuantifier::AtLeast(rows) => (rows, None),
-                RepetitionQuantifier::AtMost(rows) => (0, Some(rows)),
-                RepetitionQuantifier::Range(least, most) => (least, Some(most)),
-            };
-            let quantifier = Quantifier { least, most, greedy };
-            Ok(vec![Variable { name: name.value.clone(), quantifier }])
-        }
-        MatchRecognizePattern::Alternation(_) => refuse(
-            "| is not supported in a pattern",
-            "put the alternatives into a definition: B AS B.x = 1 OR B.x = 2",
-        ),
-        MatchRecognizePattern::Permute(_) => {
-            refuse("PERMUTE is not supported", "write one query for each order, put together with UNION ALL")
-        }
-        MatchRecognizePattern::Exclude(_) => refuse(
-            "{- -} excludes rows from ALL ROWS PER MATCH, which is not supported",
-            "leave it out of MEASURES",
-        ),
-    }
-}
-
-/// FIRST, LAST or MATCH_ROWTIME.
-pub(super) fn function(name: &str) -> Option<ScalarUDF> {
-    let name = [FIRST, LAST, ROWTIME].into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
-    let signature = match name {
-        ROWTIME => Signature::one_of(
-            vec![datafusion_expr::TypeSignature::Nullary, datafusion_expr::TypeSignature::Any(1)],
-            Volatility::Volatile,
-        ),
-        _ => Signature::one_of(
-            vec![datafusion_expr::TypeSignature::Any(1), datafusion_expr::TypeSignature::Any(2)],
-            Volatility::Immutable,
-        ),
-    };
-    Some(ScalarUDF::from(Planned { name, signature }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Planned {
-    name: &'static str,
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Planned {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        // Without a column it is a TIMESTAMP(3), as in Flink.
-        let plain = DataType::Timestamp(TimeUnit::Millisecond, None);
-        Ok(arguments.first().cloned().unwrap_or(plain))
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let kinds: Vec<DataType> =
-            arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        Ok(Arc::new(Field::new(self.name, self.return_type(&kinds)?, true)))
-    }
-
-    fn invoke_with_args(&self, _arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        not_impl_err!("{} is read by the pattern's operator", self.name)
     }
 }
