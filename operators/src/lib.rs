@@ -4,6 +4,7 @@
 //! To add one, copy `union.rs` (the smallest) or `watermark.rs` (one with state), and add a line here.
 
 pub mod aggregate;
+pub mod expand;
 pub mod expr;
 #[cfg(test)]
 mod folded;
@@ -23,6 +24,7 @@ pub mod watermark;
 pub mod window;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind, GroupState, PerGroup};
+pub use expand::{Expand, ExpandSpec, set_number};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
 pub use join::{JoinKind, JoinSpec, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};

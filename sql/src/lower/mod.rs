@@ -10,6 +10,7 @@ pub(crate) mod columns;
 pub(crate) mod emit;
 mod expression;
 mod group;
+mod grouping;
 pub(crate) mod insert;
 mod join;
 mod need;

@@ -133,6 +133,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             };
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
+        RelKind::Expand { input, .. } => visit(input, &input_need(rel, need), time, tables),
         RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
         RelKind::Rank(rank) => {
             // Rows late for their window are told by each row's own clock.
@@ -189,6 +190,11 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .chain(aggregate.attached.into_iter().flatten())
                 .chain(aggregate.late.iter().flat_map(|late| late.columns.iter().copied()))
                 .for_each(|index| below[index] = Need::All);
+            below
+        }
+        RelKind::Expand { input, keys, .. } => {
+            let mut below = need[..input.fields.len()].to_vec();
+            keys.iter().for_each(|key| below[*key] = Need::All);
             below
         }
         RelKind::Group(group) => {

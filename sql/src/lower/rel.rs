@@ -30,6 +30,8 @@ pub(crate) enum RelKind {
     Calc { input: Box<Rel>, filter: Option<Expr>, columns: Vec<Expr> },
     /// The input's columns, and the three of the window.
     Windowed { input: Box<Rel>, window: WindowAssigner, time: usize, mode: TimeMode, partition: Vec<usize> },
+    /// The rows once for each grouping set: their columns, the keys as the set has them, the set's number.
+    Expand { input: Box<Rel>, keys: Vec<usize>, sets: Vec<Vec<bool>> },
     /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
     Aggregate(Box<Aggregate>),
     /// Keys and aggregates, a row a key, which changes.
@@ -214,6 +216,7 @@ impl Rel {
                 Some(_) if *mode == TimeMode::Event => Attribute::WindowTime,
                 Some(_) => Attribute::ProcessingTime,
             },
+            RelKind::Expand { input, .. } if index < input.fields.len() => input.attribute(index),
             RelKind::Aggregate(aggregate) => {
                 let first = aggregate.keys.len() + aggregate.calls.len();
                 match index.checked_sub(first) {
@@ -258,7 +261,11 @@ impl Rel {
                 }
                 _ => Attribute::Plain,
             },
-            RelKind::Over(_) | RelKind::Join(_) | RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
+            RelKind::Over(_)
+            | RelKind::Join(_)
+            | RelKind::Expand { .. }
+            | RelKind::Group(_)
+            | RelKind::Values(_) => Attribute::Plain,
         }
     }
 
@@ -266,7 +273,9 @@ impl Rel {
     pub fn inputs(&self) -> Vec<&Rel> {
         match &self.kind {
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
+                vec![input]
+            }
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
             RelKind::Rank(rank) => vec![&rank.input],
@@ -281,7 +290,9 @@ impl Rel {
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match &mut self.kind {
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
+                vec![input]
+            }
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
             RelKind::Rank(rank) => vec![&mut rank.input],
@@ -337,7 +348,9 @@ impl Rel {
     pub fn has_keyed_clocks(&self) -> bool {
         match &self.kind {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => input.has_keyed_clocks(),
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
+                input.has_keyed_clocks()
+            }
             // What leaves a window goes by the stream's watermark.
             RelKind::Aggregate(_)
             | RelKind::Group(_)

@@ -80,24 +80,14 @@ impl Visitor for Check<'_> {
         if let Some(qualify) = &select.qualify {
             return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
         }
-        if let ast::GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
-            let set = exprs
-                .iter()
-                .find(|expr| matches!(expr, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
-            if let Some(set) = set {
-                return refuse(
-                    "GROUPING SETS, CUBE and ROLLUP are not supported yet",
-                    set.span(),
-                    "write one query a grouping, put together with UNION ALL",
-                );
-            }
-            if !modifiers.is_empty() {
-                return refuse(
-                    "GROUP BY takes no modifiers",
-                    select.span(),
-                    "GROUP BY window_start, window_end, key",
-                );
-            }
+        if let ast::GroupByExpr::Expressions(_, modifiers) = &select.group_by
+            && !modifiers.is_empty()
+        {
+            return refuse(
+                "GROUP BY takes no modifiers",
+                select.span(),
+                "GROUP BY window_start, window_end, key",
+            );
         }
         ControlFlow::Continue(())
     }

@@ -81,6 +81,19 @@ fn typed(plan: LogicalPlan, options: &ConfigOptions) -> datafusion_common::Resul
     TypeCoercion::new().analyze(plan, options)
 }
 
+/// `change`s an expression of a plan under the name it has there: of grouping sets each expression in them.
+pub(crate) fn keeping_names(
+    expr: Expr,
+    names: &NamePreserver,
+    change: &mut dyn FnMut(Expr) -> datafusion_common::Result<Transformed<Expr>>,
+) -> datafusion_common::Result<Transformed<Expr>> {
+    if matches!(expr, Expr::GroupingSet(_)) {
+        return expr.map_children(|inner| keeping_names(inner, names, change));
+    }
+    let name = names.save(&expr);
+    Ok(change(expr)?.update_data(|expr| name.restore(expr)))
+}
+
 /// Gives an expression's literals the types that Flink gives them.
 fn retype(expr: Expr) -> datafusion_common::Result<Transformed<Expr>> {
     literals::int_literals(expr)?.transform_data(temporal::expression)
@@ -105,11 +118,8 @@ fn retype_plan(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
             return Ok(Transformed::no(plan));
         }
         let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(retype(expr)?.update_data(|expr| name.restore(expr)))
-        })?
-        .map_data(LogicalPlan::recompute_schema)
+        plan.map_expressions(|expr| keeping_names(expr, &names, &mut retype))?
+            .map_data(LogicalPlan::recompute_schema)
     })
     .data()
 }
