@@ -4,6 +4,7 @@
 //! To add one, copy `union.rs` (the smallest) or `watermark.rs` (one with state), and add a line here.
 
 pub mod aggregate;
+pub mod expand;
 pub mod expr;
 #[cfg(test)]
 mod folded;
@@ -14,6 +15,7 @@ mod keyed;
 pub mod keys;
 pub mod over;
 pub mod project;
+pub mod recognize;
 mod row_store;
 mod row_text;
 pub mod top;
@@ -22,11 +24,13 @@ pub mod watermark;
 pub mod window;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind, GroupState, PerGroup};
+pub use expand::{Expand, ExpandSpec, set_number};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
 pub use join::{JoinKind, JoinSpec, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
 pub use over::{Frame, Over, OverSpec};
 pub use project::Project;
+pub use recognize::{MatchRecognize, RecognizeSpec};
 pub use top::{SortKey, TopN, TopSpec, WindowTopN};
 pub use union::Union;
 pub use watermark::{CutRule, WatermarkAssigner, WatermarkSpec};

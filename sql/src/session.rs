@@ -16,7 +16,7 @@ use crate::lower::build::build;
 use crate::lower::emit::{Statement as Lowered, Target, emit};
 use crate::lower::insert::insert;
 use crate::lower::over::settle;
-use crate::lower::rel::{Rel, RelKind, unbounded_state};
+use crate::lower::rel::{Rel, RelKind, Unbounded, unbounded_state};
 use crate::lower::sides::add_late_columns;
 use crate::parse::{self, Name, Statement, Text};
 use crate::plan::error::PlanError;
@@ -210,17 +210,16 @@ impl Session<'_> {
 
     /// Refuses state that grows for ever: of a stream without an end, by keys of which there is no last.
     fn check_bounded(&self, rel: &Rel) -> Result<(), PlanError> {
-        if let Some((what, place)) = unbounded_state(rel) {
+        if let Some(Unbounded { what, remedy, place }) = unbounded_state(rel) {
             let mut read = Vec::new();
             tables_of(rel, &mut read);
             for entry in read {
                 if !entry.source(self.registry)?.is_bounded() {
                     let mut error = PlanError::new(format!("{what} keeps state for every key of '{}', for ever", entry.name))
-                        .remedy(
+                        .remedy(format!(
                             "say for how long a key that is not written is kept: SET 'table.exec.state.ttl' = '1 d' \
-                             ('0' keeps it for ever); or use a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), \
-                             INTERVAL '10' SECOND)) GROUP BY window_start, window_end, …",
-                        );
+                             ('0' keeps it for ever); or {remedy}"
+                        ));
                     error.span = place;
                     return Err(error);
                 }

@@ -274,3 +274,66 @@ fn the_benchmarks_queries_run() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// nexmark-flink's four pattern queries, without their sinks.
+const PATTERNS: [&str; 4] = [
+    "SELECT auction, bidder, start_tstamp, bottom_tstamp, end_tstamp FROM bid MATCH_RECOGNIZE (
+        PARTITION BY auction, bidder ORDER BY `dateTime`
+        MEASURES START_ROW.`dateTime` AS start_tstamp, LAST(PRICE_DOWN.`dateTime`) AS bottom_tstamp,
+            LAST(PRICE_UP.`dateTime`) AS end_tstamp
+        ONE ROW PER MATCH AFTER MATCH SKIP TO LAST PRICE_UP
+        PATTERN (START_ROW PRICE_DOWN+ PRICE_UP)
+        DEFINE PRICE_DOWN AS (LAST(PRICE_DOWN.price, 1) IS NULL AND PRICE_DOWN.price < START_ROW.price) OR
+                PRICE_DOWN.price < LAST(PRICE_DOWN.price, 1),
+            PRICE_UP AS PRICE_UP.price > LAST(PRICE_DOWN.price, 1))",
+    "SELECT auction, bidder, start_tstamp, end_tstamp, avg_price FROM bid MATCH_RECOGNIZE (
+        PARTITION BY auction, bidder ORDER BY `dateTime`
+        MEASURES FIRST(A.`dateTime`) AS start_tstamp, LAST(A.`dateTime`) AS end_tstamp, AVG(A.price) AS avg_price
+        ONE ROW PER MATCH AFTER MATCH SKIP PAST LAST ROW PATTERN (A+ B) DEFINE A AS AVG(A.price) < 10000)",
+    "SELECT auction, bidder, start_tstamp, end_tstamp, avg_price FROM bid MATCH_RECOGNIZE (
+        PARTITION BY auction, bidder ORDER BY `dateTime`
+        MEASURES FIRST(A.`dateTime`) AS start_tstamp, LAST(A.`dateTime`) AS end_tstamp, AVG(A.price) AS avg_price
+        ONE ROW PER MATCH AFTER MATCH SKIP TO NEXT ROW PATTERN (A+ B) DEFINE A AS AVG(A.price) < 10000)",
+    "SELECT auction, bidder, drop_time, drop_diff FROM bid MATCH_RECOGNIZE (
+        PARTITION BY auction, bidder ORDER BY `dateTime`
+        MEASURES C.`dateTime` AS drop_time, A.price - C.price AS drop_diff
+        ONE ROW PER MATCH AFTER MATCH SKIP PAST LAST ROW PATTERN (A B* C) WITHIN INTERVAL '5' SECOND
+        DEFINE B AS B.price > A.price - 50, C AS C.price < A.price - 50)",
+];
+
+/// Falls of a price worked out by hand, and each pattern the same for one worker and for two.
+#[test]
+fn patterns_find_the_runs_of_bids() {
+    let falls = run(
+        &format!(
+            "SELECT auction, bidder, drop_time, drop_diff FROM ({}) AS m",
+            PATTERNS[3]
+                .replace("(A B* C)", "(A C)")
+                .replace("B AS B.price > A.price - 50, ", "")
+                .replace("ORDER BY `dateTime`", "ORDER BY `dateTime`, price")
+        ),
+        2,
+    );
+    let mut bids: BTreeMap<(i64, i64), Vec<(i64, i64)>> = BTreeMap::new();
+    for bid in run("SELECT auction, bidder, price, `dateTime` FROM bid", 1) {
+        let int = |name: &str| bid[name].as_i64().unwrap();
+        let own = bids.entry((int("auction"), int("bidder"))).or_default();
+        own.push((time_ms(&bid["dateTime"]), int("price")));
+    }
+    let mut expected = 0;
+    for own in bids.values_mut() {
+        own.sort_unstable();
+        let mut at = 0;
+        while at + 1 < own.len() {
+            let is_fall = own[at + 1].1 < own[at].1 - 50 && own[at + 1].0 - own[at].0 < 5_000;
+            expected += usize::from(is_fall);
+            at += if is_fall { 2 } else { 1 };
+        }
+    }
+    assert!(expected > 0);
+    assert_eq!(falls.len(), expected);
+    for pattern in PATTERNS {
+        let one = run(pattern, 1);
+        assert!(one == run(pattern, 2), "{pattern}");
+    }
+}

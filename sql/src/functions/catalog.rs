@@ -52,6 +52,10 @@ const AGGREGATES: &[(&str, &str)] = &[
     ("VAR_SAMP(number)", "The variance of a sample; also VARIANCE."),
     ("FIRST_VALUE(value)", "The first to arrive that is not NULL."),
     ("LAST_VALUE(value)", "The last to arrive that is not NULL."),
+    (
+        "GROUPING_ID(key, …)",
+        "Of grouping sets: a bit for each key, 1 where the row's set does not group by it; also GROUPING.",
+    ),
 ];
 
 const OPERATORS: &[(&str, &str)] = &[

@@ -21,6 +21,7 @@ use super::math::decimal::{Operation, shape_of};
 use super::text::{like, similar_to};
 use crate::plan::error::PlanError;
 use millstream_engine::type_name;
+use crate::plan::keeping_names;
 
 /// Types a whole plan; the names of its columns stay.
 pub(crate) fn type_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -28,10 +29,8 @@ pub(crate) fn type_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
         let schema = merge_schema(&plan.inputs());
         let names = NamePreserver::new(&plan);
         let is_values = matches!(plan, LogicalPlan::Values(_));
-        let typed = plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(typed(expr, &schema)?.update_data(|expr| name.restore(expr)))
-        })?;
+        let typed =
+            plan.map_expressions(|expr| keeping_names(expr, &names, &mut |expr| typed(expr, &schema)))?;
         // The columns of VALUES have one type each already, to which lowering casts.
         if is_values { Ok(typed) } else { typed.map_data(LogicalPlan::recompute_schema) }
     })

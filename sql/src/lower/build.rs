@@ -14,9 +14,10 @@ use millstream_operators::window::TimeMode;
 use super::columns::{bind, column, indexed};
 use super::expression::constant;
 use super::rel::{Attribute, Rel, RelKind};
-use super::{group, join, rank, window};
+use super::{group, join, rank, recognize, window};
 use crate::functions::{FunctionContext, type_name};
 use crate::plan::error::{PlanError, to_sqlparser};
+use crate::plan::recognize::RecognizeNode;
 use crate::plan::windows::WindowNode;
 use crate::table::TableHandle;
 
@@ -58,10 +59,13 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
             let input = build(&aggregate.input, functions)?;
             window::aggregate(aggregate, input, functions)
         }
-        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
-            Some(node) => windowed(node, functions),
-            None => Err(unsupported(plan)),
-        },
+        LogicalPlan::Extension(extension) => {
+            let node = extension.node.as_any();
+            if let Some(node) = node.downcast_ref::<RecognizeNode>() {
+                return recognize::recognize(node, functions);
+            }
+            node.downcast_ref().map_or_else(|| Err(unsupported(plan)), |node| windowed(node, functions))
+        }
         other => Err(unsupported(other)),
     }
 }

@@ -1,9 +1,10 @@
 //! From the relational tree to graph nodes: sources that give only what is needed, each read once; event time and
 //! watermarks before anything else; fused projections; windows in one operator or two around an exchange. Other nodes that
-//! keep state are in emit/keyed.rs and emit/join.rs.
+//! keep state are in emit/keyed.rs, emit/recognize.rs and emit/join.rs.
 
 mod join;
 mod keyed;
+mod recognize;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use millstream_operators::window::{
     TimeMode, WindowAggregateSpec, WindowTvf, attached, global, local, per_key, single,
 };
 use millstream_operators::{
-    self as operators, AggregateCall, ExpressionRef, Project, Union, WatermarkAssigner, WatermarkSpec,
+    self as operators, AggregateCall, Expand, ExpandSpec, ExpressionRef, Project, Union, WatermarkAssigner,
+    WatermarkSpec,
 };
 
 use super::changes::Into;
@@ -159,10 +161,27 @@ impl Emitter<'_> {
                 );
                 Ok(Stream { node, schema, columns, time: below.time, mode: "" })
             }
+            RelKind::Expand { input, keys, sets } => {
+                let below_need = input_need(rel, need);
+                let below = self.rel(input, &below_need, true)?;
+                let below = self.materialized(below, &below_need, &input.fields)?;
+                let keys = keys.iter().map(|key| below.at(*key)).collect::<Result<Vec<_>, _>>()?;
+                let spec = ExpandSpec { input: Arc::clone(&below.schema), keys, sets: sets.clone() };
+                let schema = spec.output_schema();
+                let detail = format!("{}{}", show::grouping_sets(&spec), below.mode);
+                let factory: OperatorFactory = Arc::new(move || Ok(Box::new(Expand::new(&spec)) as _));
+                let inputs = vec![Input::forward(below.node)];
+                let node = self.graph.operator("expand", "expand", detail, inputs, factory);
+                let width = below.schema.fields().len();
+                let mut columns = below.columns;
+                columns.extend((width..schema.fields().len()).map(|index| Some(column(index))));
+                Ok(Stream { node, schema, columns, ..below })
+            }
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
             RelKind::Group(group) => self.group(rel, group, need, before),
             RelKind::Rank(rank) => self.rank(rel, rank, need, before),
             RelKind::Over(over) => self.over(rel, over, need),
+            RelKind::Recognize(recognize) => self.recognize(rel, recognize, need),
             RelKind::Join(join) => self.join(rel, join, need),
             RelKind::Union { inputs } => {
                 let mut streams = Vec::new();

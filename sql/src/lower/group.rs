@@ -7,18 +7,19 @@ use datafusion_expr::Expr;
 use millstream_operators::AggregateCall;
 
 use super::build::span_of;
-use super::columns::{indexed, type_of};
+use super::columns::{column, indexed, type_of};
+use super::grouping::Grouping;
 use super::rel::{Group, Rel, RelKind};
 use super::show;
-use super::window::{Front, as_planned, call, fields_of_group, unaliased};
+use super::window::{Front, as_planned, call, unaliased};
 use crate::functions::FunctionContext;
 use crate::plan::error::PlanError;
 
-/// Lowers an aggregation over `input`, which has no windows, by `keys`.
+/// Lowers an aggregation over `input`, which has no windows.
 pub(super) fn group(
     plan: &datafusion_expr::logical_plan::Aggregate,
     input: Rel,
-    keys: &[Expr],
+    mut grouping: Grouping,
     functions: &FunctionContext,
 ) -> Result<Rel, PlanError> {
     let place = span_of(plan.group_expr.iter().chain(&plan.aggr_expr));
@@ -29,31 +30,39 @@ pub(super) fn group(
         Ok(front.push(expr.clone(), Field::new(name, kind, true)))
     };
     let mut grouped: Vec<usize> = Vec::new();
-    let mut outputs: Vec<usize> = Vec::new();
-    for (expr, field) in keys.iter().zip(fields_of_group(plan)) {
+    let mut outputs: Vec<Expr> = Vec::new();
+    let exprs = grouping.exprs.clone();
+    for (at, (expr, field)) in exprs.iter().zip(grouping.fields(plan)).enumerate() {
         let index = add(expr, field.name())?;
         let key = grouped.iter().position(|key| *key == index).unwrap_or_else(|| {
             grouped.push(index);
             grouped.len() - 1
         });
-        outputs.push(key);
+        grouping.keys[at] = Some(key);
+        outputs.push(column(key));
     }
+    outputs.extend(grouping.settle(grouped.len(), plan)?);
+    let first_call = grouped.len() + usize::from(grouping.has_sets());
     let mut calls: Vec<AggregateCall> = Vec::new();
     for expr in &plan.aggr_expr {
+        if let Some(bits) = grouping.bits(expr, plan, &input, functions)? {
+            outputs.push(bits);
+            continue;
+        }
         let Expr::AggregateFunction(function) = unaliased(expr) else {
             let mut error = PlanError::new("only aggregate functions can be computed here");
             error.span = place;
             return Err(error.remedy("use COUNT, SUM, MIN, MAX, AVG, …"));
         };
-        outputs.push(grouped.len() + calls.len());
+        outputs.push(column(first_call + calls.len()));
         calls.push(call(function, plan, &input, functions, &mut add)?);
     }
     for call in &mut calls {
         call.name = show::call(call, &|index| front.fields[index].name().clone());
     }
-    let rel = grouped_by(front.into_rel(input), grouped, calls, place)?;
-
-    as_planned(rel, &outputs, plan, functions)
+    let (input, grouped) = grouping.expanded(front.into_rel(input), grouped)?;
+    let rel = grouped_by(input, grouped, calls, place)?;
+    as_planned(rel, outputs, plan, functions)
 }
 
 /// The distinct rows of `input`.

@@ -50,6 +50,10 @@ pub(super) fn join(
         let names = plan.left.schema().join(plan.right.schema())?;
         let numbers = indexed(&both(&left, &right));
         conditions.extend(split_conjunction_owned(bind(filter.clone(), &names, &numbers, functions)?));
+        // NOT IN: a comparison with NULL may be true, so that it keeps the row out too; the planner puts it in front.
+        if let (true, Some(first)) = (plan.null_aware, conditions.first_mut()) {
+            *first = first.clone().is_not_false();
+        }
     }
     if let Some(at) = conditions.iter().position(|condition| as_version(condition).is_some()) {
         let version = conditions.remove(at);

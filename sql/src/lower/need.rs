@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion_expr::Expr;
+use millstream_operators::recognize::Read;
 use millstream_operators::window::TimeMode;
 use millstream_operators::{CutRule, TimeBounds, WindowAssigner};
 
 use super::columns::{as_path, paths_in};
-use super::rel::{Join, Rel, RelKind};
+use super::rel::{Join, Recognize, Rel, RelKind};
 use crate::table::{ColumnSource, TableEntry};
 
 /// What is needed of a column.
@@ -132,6 +133,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             };
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
+        RelKind::Expand { input, .. } => visit(input, &input_need(rel, need), time, tables),
         RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
         RelKind::Rank(rank) => {
             // Rows late for their window are told by each row's own clock.
@@ -142,6 +144,10 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         RelKind::Over(over) => {
             let time = (over.mode == TimeMode::Event).then_some(Some(Cut::Keys));
             visit(&over.input, &input_need(rel, need), time, tables);
+        }
+        RelKind::Recognize(recognize) => {
+            let time = (recognize.mode == TimeMode::Event).then_some(Some(Cut::Keys));
+            visit(&recognize.input, &input_need(rel, need), time, tables);
         }
         RelKind::Join(join) => {
             let time = join.bounds.map(|bounds| (bounds == TimeBounds::Window).then_some(Cut::Keys));
@@ -186,6 +192,11 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .for_each(|index| below[index] = Need::All);
             below
         }
+        RelKind::Expand { input, keys, .. } => {
+            let mut below = need[..input.fields.len()].to_vec();
+            keys.iter().for_each(|key| below[*key] = Need::All);
+            below
+        }
         RelKind::Group(group) => {
             let mut below = vec![Need::Nothing; group.input.fields.len()];
             let arguments = group.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
@@ -205,7 +216,27 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             over.partition.iter().copied().chain(arguments).chain(time).for_each(|at| below[at] = Need::All);
             below
         }
+        RelKind::Recognize(recognize) => {
+            let mut below = vec![Need::Nothing; recognize.input.fields.len()];
+            let measures = recognize.measures_needed(need);
+            let definitions = recognize.definitions.iter().flatten().flat_map(|definition| &definition.reads);
+            let reads =
+                measures.into_iter().map(|(_, read)| read).chain(definitions).filter_map(Read::column);
+            recognize.partition.iter().copied().chain(reads).for_each(|at| below[at] = Need::All);
+            let order = recognize.order.iter().map(|key| key.column);
+            let is_ordered = recognize.mode == TimeMode::Event || !below.iter().any(Need::is_any);
+            order.filter(|_| is_ordered).for_each(|at| below[at] = Need::All);
+            below
+        }
         RelKind::Table(_) | RelKind::Join(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),
+    }
+}
+
+impl Recognize {
+    /// The measures that are needed, with their numbers, to give `need`.
+    pub(super) fn measures_needed(&self, need: &[Need]) -> Vec<(usize, &Read)> {
+        let needed = |(at, _): &(usize, &Read)| need[self.partition.len() + at].is_any();
+        self.measures.iter().enumerate().filter(needed).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use super::columns::{as_column, column, indexed, paths_in, type_of};
 use super::expression::constant;
 use super::over::over;
 use super::rel::{Attribute, Rank, Rel, RelKind};
+use super::show;
 use super::window::unaliased;
 use crate::functions::FunctionContext;
 use crate::plan::error::PlanError;
@@ -42,7 +43,8 @@ impl Pool {
             return Ok(width + known);
         }
         let kind = type_of(expr, &indexed(&self.input.fields))?;
-        self.fields.push(Arc::new(Field::new(format!("order_{}", self.computed.len()), kind, true)));
+        let name = show::expression(expr, &self.input.fields);
+        self.fields.push(Arc::new(Field::new(name, kind, true)));
         self.computed.push(expr.clone());
         Ok(width + self.computed.len() - 1)
     }

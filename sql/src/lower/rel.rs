@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, FieldRef};
 use datafusion_expr::Expr;
+use millstream_operators::recognize::{Pattern, Read};
 use millstream_operators::window::TimeMode;
 use millstream_operators::{AggregateCall, Frame, JoinKind, SortKey, TimeBounds, WindowAssigner};
 use sqlparser::tokenizer::Span;
@@ -29,6 +30,8 @@ pub(crate) enum RelKind {
     Calc { input: Box<Rel>, filter: Option<Expr>, columns: Vec<Expr> },
     /// The input's columns, and the three of the window.
     Windowed { input: Box<Rel>, window: WindowAssigner, time: usize, mode: TimeMode, partition: Vec<usize> },
+    /// The rows once for each grouping set: their columns, the keys as the set has them, the set's number.
+    Expand { input: Box<Rel>, keys: Vec<usize>, sets: Vec<Vec<bool>> },
     /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
     Aggregate(Box<Aggregate>),
     /// Keys and aggregates, a row a key, which changes.
@@ -37,6 +40,8 @@ pub(crate) enum RelKind {
     Rank(Box<Rank>),
     /// The input's columns and what is computed over the rows before each.
     Over(Box<Over>),
+    /// The partition's columns and what is read of each match.
+    Recognize(Box<Recognize>),
     /// The columns of the left and of the right, or of the left alone.
     Join(Box<Join>),
     /// The rows of all inputs, which have the same types.
@@ -94,6 +99,32 @@ pub(crate) struct Over {
     pub calls: Vec<AggregateCall>,
     /// Where it stands in the text.
     pub place: Option<Span>,
+}
+
+/// A row pattern.
+#[derive(Clone)]
+pub(crate) struct Recognize {
+    pub input: Rel,
+    pub partition: Vec<usize>,
+    /// The time first.
+    pub order: Vec<SortKey>,
+    pub mode: TimeMode,
+    pub pattern: Pattern,
+    /// By variable.
+    pub definitions: Vec<Option<Condition>>,
+    pub measures: Vec<Read>,
+    /// Where it stands in the text.
+    pub place: Span,
+}
+
+/// What a row must be for a variable of a pattern to take it.
+#[derive(Clone)]
+pub(crate) struct Condition {
+    pub reads: Vec<Read>,
+    /// Over the columns that `reads` make.
+    pub condition: Expr,
+    /// It reads nothing but the row itself, and cannot fail.
+    pub is_plain: bool,
 }
 
 /// A join of two inputs.
@@ -185,6 +216,7 @@ impl Rel {
                 Some(_) if *mode == TimeMode::Event => Attribute::WindowTime,
                 Some(_) => Attribute::ProcessingTime,
             },
+            RelKind::Expand { input, .. } if index < input.fields.len() => input.attribute(index),
             RelKind::Aggregate(aggregate) => {
                 let first = aggregate.keys.len() + aggregate.calls.len();
                 match index.checked_sub(first) {
@@ -220,7 +252,20 @@ impl Rel {
                 None => join.left.attribute(index),
                 Some(index) => join.right.attribute(index),
             },
-            RelKind::Over(_) | RelKind::Join(_) | RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
+            RelKind::Recognize(recognize) => match index.checked_sub(recognize.partition.len()) {
+                Some(index)
+                    if recognize.mode == TimeMode::Event
+                        && matches!(recognize.measures[index], Read::Time(_)) =>
+                {
+                    Attribute::EventTime
+                }
+                _ => Attribute::Plain,
+            },
+            RelKind::Over(_)
+            | RelKind::Join(_)
+            | RelKind::Expand { .. }
+            | RelKind::Group(_)
+            | RelKind::Values(_) => Attribute::Plain,
         }
     }
 
@@ -228,11 +273,14 @@ impl Rel {
     pub fn inputs(&self) -> Vec<&Rel> {
         match &self.kind {
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
+                vec![input]
+            }
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
             RelKind::Rank(rank) => vec![&rank.input],
             RelKind::Over(over) => vec![&over.input],
+            RelKind::Recognize(recognize) => vec![&recognize.input],
             RelKind::Join(join) => vec![&join.left, &join.right],
             RelKind::Union { inputs } => inputs.iter().collect(),
         }
@@ -242,11 +290,14 @@ impl Rel {
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match &mut self.kind {
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => vec![input],
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
+                vec![input]
+            }
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
             RelKind::Rank(rank) => vec![&mut rank.input],
             RelKind::Over(over) => vec![&mut over.input],
+            RelKind::Recognize(recognize) => vec![&mut recognize.input],
             RelKind::Join(join) => vec![&mut join.left, &mut join.right],
             RelKind::Union { inputs } => inputs.iter_mut().collect(),
         }
@@ -297,11 +348,14 @@ impl Rel {
     pub fn has_keyed_clocks(&self) -> bool {
         match &self.kind {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => input.has_keyed_clocks(),
+            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
+                input.has_keyed_clocks()
+            }
             // What leaves a window goes by the stream's watermark.
             RelKind::Aggregate(_)
             | RelKind::Group(_)
             | RelKind::Over(_)
+            | RelKind::Recognize(_)
             | RelKind::Join(_)
             | RelKind::Values(_) => false,
             RelKind::Rank(rank) => rank.keeps_first_arrival() && rank.input.has_keyed_clocks(),
@@ -310,20 +364,48 @@ impl Rel {
     }
 }
 
-/// What of `rel` itself keeps state that no time and no end of a window takes away, and where it stands in the text.
-pub(crate) fn unbounded_state(rel: &Rel) -> Option<(&'static str, Option<Span>)> {
-    match &rel.kind {
+/// How to keep state from growing where a window would.
+const IN_WINDOWS: &str = "use a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY \
+                          window_start, window_end, …";
+
+/// State that no time and no end of a window takes away.
+pub(crate) struct Unbounded {
+    /// What keeps it.
+    pub what: &'static str,
+    /// What to do so that it does not, beside saying how long it is kept.
+    pub remedy: &'static str,
+    /// Where it stands in the text.
+    pub place: Option<Span>,
+}
+
+/// What of `rel` itself keeps state that no time and no end of a window takes away.
+pub(crate) fn unbounded_state(rel: &Rel) -> Option<Unbounded> {
+    let (what, place) = match &rel.kind {
         RelKind::Group(group) if !group.keys.is_empty() => {
             let what = if group.calls.is_empty() { "DISTINCT" } else { "this aggregate has no window, and" };
-            Some((what, group.place))
+            (what, group.place)
         }
         RelKind::Rank(rank) if rank.window_end().is_none() && !rank.partition.is_empty() => {
-            Some(("ROW_NUMBER without a window", rank.place))
+            ("ROW_NUMBER without a window", rank.place)
         }
-        RelKind::Over(over) if !over.partition.is_empty() => Some(("OVER", over.place)),
-        RelKind::Join(join) if join.versions => Some(("a table of versions", join.place)),
-        RelKind::Join(join) if join.bounds.is_none() => Some(("a join that no time limits", join.place)),
-        _ => None,
+        RelKind::Over(over) if !over.partition.is_empty() => ("OVER", over.place),
+        RelKind::Join(join) if join.versions => ("a table of versions", join.place),
+        RelKind::Join(join) if join.bounds.is_none() => ("a join that no time limits", join.place),
+        RelKind::Recognize(recognize) if recognize.is_unbounded() => {
+            let remedy = "limit how long a match takes: PATTERN (…) WITHIN INTERVAL '1' MINUTE";
+            let what = "a pattern without WITHIN";
+            return Some(Unbounded { what, remedy, place: Some(recognize.place) });
+        }
+        _ => return None,
+    };
+    Some(Unbounded { what, remedy: IN_WINDOWS, place })
+}
+
+impl Recognize {
+    /// True when attempts at a match may be kept for ever: by key, or with rows without number.
+    fn is_unbounded(&self) -> bool {
+        let is_small = self.partition.is_empty() && self.pattern.has_most_rows();
+        self.pattern.within_ms().is_none() && !is_small
     }
 }
 

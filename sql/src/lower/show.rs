@@ -4,7 +4,7 @@ use arrow_schema::FieldRef;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
-use millstream_operators::{AggregateCall, WindowAssigner};
+use millstream_operators::{AggregateCall, ExpandSpec, WindowAssigner};
 
 use super::columns::{as_path, substitute};
 
@@ -58,6 +58,16 @@ pub(super) fn calc(
     });
     let columns = columns.collect::<Vec<_>>().join(", ");
     filter.map_or_else(|| columns.clone(), |filter| format!("{columns} where {}", expression(filter, input)))
+}
+
+/// `GROUPING SETS ((a, b), (a), ())`.
+pub(super) fn grouping_sets(spec: &ExpandSpec) -> String {
+    let set = |set: &Vec<bool>| {
+        let keys = spec.keys.iter().zip(set).filter(|(_, groups)| **groups);
+        let names = keys.map(|(key, _)| spec.input.field(*key).name().as_str());
+        format!("({})", names.collect::<Vec<_>>().join(", "))
+    };
+    format!("GROUPING SETS ({})", spec.sets.iter().map(set).collect::<Vec<_>>().join(", "))
 }
 
 pub(super) fn window(window: &WindowAssigner) -> String {

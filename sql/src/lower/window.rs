@@ -12,6 +12,7 @@ use millstream_operators::{AggregateCall, WindowAssigner};
 
 use super::build::{bind_all, span_of};
 use super::columns::{as_column, column, indexed, paths_in, substitute, type_of, with_flink_casts};
+use super::grouping::Grouping;
 use super::rel::{Aggregate, Attribute, Rel, RelKind};
 use super::show;
 use crate::functions::FunctionContext;
@@ -48,7 +49,8 @@ pub(super) fn aggregate(
         error.span = place();
         error
     };
-    let keys_of = bind_all(&plan.group_expr, &plan.input, &input, functions)?;
+    let mut grouping = Grouping::of(plan, &input, functions)?;
+    let keys_of = grouping.exprs.clone();
     let Some(windows) = strip(input.clone())? else {
         let of = |wanted: Attribute| {
             let is = |column: &usize| input.attribute(*column) == wanted;
@@ -56,9 +58,9 @@ pub(super) fn aggregate(
         };
         return match (of(Attribute::WindowStart), of(Attribute::WindowEnd)) {
             (Some(start), Some(end)) if !input.updates() => {
-                attached(plan, input, (&keys_of, [start, end]), functions)
+                attached(plan, input, (grouping, [start, end]), functions)
             }
-            _ => super::group::group(plan, input, &keys_of, functions),
+            _ => super::group::group(plan, input, grouping, functions),
         };
     };
     let window_column = |expr: &Expr| match as_column(expr).map(|index| windows.columns[index]) {
@@ -77,7 +79,7 @@ pub(super) fn aggregate(
     let mut front = Front::default();
     let mut keys = Vec::new();
     let mut outputs = Vec::new();
-    for (expr, field) in keys_of.iter().zip(fields_of_group(plan)) {
+    for (at, (expr, field)) in keys_of.iter().zip(grouping.fields(plan)).enumerate() {
         match window_column(expr) {
             Some(attribute) => outputs.push(Output::Window(attribute)),
             None => {
@@ -86,12 +88,24 @@ pub(super) fn aggregate(
                     keys.push(index);
                     keys.len() - 1
                 });
-                outputs.push(Output::Key(key));
+                grouping.keys[at] = Some(key);
+                outputs.push(Output::Computed(column(key)));
             }
         }
     }
+    if grouping.has_sets() && matches!(windows.window, WindowAssigner::Session { .. }) {
+        return Err(refuse(
+            "sessions belong to a key, and grouping sets leave keys out",
+            "write one query for each set, put together with UNION ALL",
+        ));
+    }
+    outputs.extend(grouping.settle(keys.len(), plan)?.map(Output::Computed));
     let mut calls: Vec<AggregateCall> = Vec::new();
     for expr in &plan.aggr_expr {
+        if let Some(bits) = grouping.bits(expr, plan, &input, functions)? {
+            outputs.push(Output::Computed(bits));
+            continue;
+        }
         let Expr::AggregateFunction(function) = unaliased(expr) else {
             return Err(refuse(
                 "only aggregate functions can be computed here",
@@ -113,25 +127,24 @@ pub(super) fn aggregate(
         }
         _ => DataType::Timestamp(TimeUnit::Millisecond, None),
     };
-    let input = front.into_rel(windows.input.clone());
+    let (input, keys) = grouping.expanded(front.into_rel(windows.input.clone()), keys)?;
     let windows = Source::Function { window: windows.window, time, time_type };
     finish(input, keys, calls, windows, &outputs, plan, functions)
 }
 
-/// Columns `outputs` of `rel` in the order and types of the plan.
+/// What the plan makes of `rel`, in the order and types of the plan.
 pub(super) fn as_planned(
     rel: Rel,
-    outputs: &[usize],
+    outputs: Vec<Expr>,
     plan: &datafusion_expr::logical_plan::Aggregate,
     functions: &FunctionContext,
 ) -> Result<Rel, PlanError> {
     let schema = indexed(&rel.fields);
     let wanted = fields_of_plan(plan);
     let columns = outputs
-        .iter()
+        .into_iter()
         .zip(&wanted)
-        .map(|(output, field)| {
-            let expr = column(*output);
+        .map(|(expr, field)| {
             if type_of(&expr, &schema)? == *field.data_type() {
                 return Ok(expr);
             }
@@ -145,7 +158,7 @@ pub(super) fn as_planned(
 fn attached(
     plan: &datafusion_expr::logical_plan::Aggregate,
     input: Rel,
-    (group, window): (&[Expr], [usize; 2]),
+    (mut grouping, window): (Grouping, [usize; 2]),
     functions: &FunctionContext,
 ) -> Result<Rel, PlanError> {
     let numbers = indexed(&input.fields);
@@ -155,7 +168,8 @@ fn attached(
         Ok(front.push(expr.clone(), Field::new(name, kind, true)))
     };
     let (mut keys, mut outputs) = (Vec::new(), Vec::new());
-    for (expr, field) in group.iter().zip(fields_of_group(plan)) {
+    let group = grouping.exprs.clone();
+    for (at, (expr, field)) in group.iter().zip(grouping.fields(plan)).enumerate() {
         if let Some(place) = as_column(expr).and_then(|index| window.iter().position(|own| *own == index)) {
             let attribute = [Attribute::WindowStart, Attribute::WindowEnd][place];
             outputs.push(Output::Window(attribute));
@@ -166,10 +180,16 @@ fn attached(
             keys.push(index);
             keys.len() - 1
         });
-        outputs.push(Output::Key(key));
+        grouping.keys[at] = Some(key);
+        outputs.push(Output::Computed(column(key)));
     }
+    outputs.extend(grouping.settle(keys.len(), plan)?.map(Output::Computed));
     let mut calls: Vec<AggregateCall> = Vec::new();
     for expr in &plan.aggr_expr {
+        if let Some(bits) = grouping.bits(expr, plan, &input, functions)? {
+            outputs.push(Output::Computed(bits));
+            continue;
+        }
         let Expr::AggregateFunction(function) = unaliased(expr) else {
             return Err(PlanError::new("only aggregate functions can be computed here")
                 .remedy("use COUNT, SUM, MIN, MAX, AVG, …"));
@@ -181,7 +201,8 @@ fn attached(
     for call in &mut calls {
         call.name = show::call(call, &|index| front.fields[index].name().clone());
     }
-    finish(front.into_rel(input), keys, calls, Source::Columns(columns), &outputs, plan, functions)
+    let (input, keys) = grouping.expanded(front.into_rel(input), keys)?;
+    finish(input, keys, calls, Source::Columns(columns), &outputs, plan, functions)
 }
 
 /// Where the windows of rows come from.
@@ -224,21 +245,22 @@ fn finish(
     let aggregate = Aggregate { input, keys, window, time, attached, time_type, calls, late: None };
     let rel = Rel { kind: RelKind::Aggregate(Box::new(aggregate)), fields };
 
-    let outputs: Vec<usize> = outputs
+    let outputs = outputs
         .iter()
         .map(|output| match output {
-            Output::Key(key) => *key,
-            Output::Aggregate(call) => key_count + call,
-            Output::Window(Attribute::WindowStart) => key_count + call_count,
-            Output::Window(Attribute::WindowEnd) => key_count + call_count + 1,
-            Output::Window(_) => key_count + call_count + 2,
+            Output::Computed(expr) => expr.clone(),
+            Output::Aggregate(call) => column(key_count + call),
+            Output::Window(Attribute::WindowStart) => column(key_count + call_count),
+            Output::Window(Attribute::WindowEnd) => column(key_count + call_count + 1),
+            Output::Window(_) => column(key_count + call_count + 2),
         })
         .collect();
-    as_planned(rel, &outputs, plan, functions)
+    as_planned(rel, outputs, plan, functions)
 }
 
 enum Output {
-    Key(usize),
+    /// Over the keys.
+    Computed(Expr),
     Aggregate(usize),
     Window(Attribute),
 }
@@ -423,8 +445,4 @@ pub(super) fn unaliased(expr: &Expr) -> &Expr {
 
 pub(super) fn fields_of_plan(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
     plan.schema.fields().iter().cloned().collect()
-}
-
-pub(super) fn fields_of_group(plan: &datafusion_expr::logical_plan::Aggregate) -> Vec<FieldRef> {
-    fields_of_plan(plan).into_iter().take(plan.group_expr.len()).collect()
 }

@@ -13,6 +13,12 @@ use crate::program::Variables;
 /// The name under which `PARTITION BY a, b` of a window table function reaches the planner.
 pub(crate) const PARTITION_ARGUMENT: &str = "__PARTITION_BY";
 
+/// The name under which the time of `PATTERN (…) WITHIN …` reaches the planner: as one more definition.
+pub(crate) const WITHIN: &str = "__WITHIN";
+
+/// The name under which `(SELECT …) MATCH_RECOGNIZE` reaches the planner, `__QUERY((SELECT …)) MATCH_RECOGNIZE`.
+pub(crate) const QUERY: &str = "__QUERY";
+
 /// All tokens but blanks and comments.
 pub(super) fn tokenize(text: &Text<'_>, variables: &Variables) -> Result<Vec<TokenWithSpan>, SqlError> {
     let raw = Tokenizer::new(&Flink, text.as_str()).tokenize_with_location().map_err(|error| {
@@ -57,8 +63,77 @@ pub(super) fn split(tokens: &[TokenWithSpan]) -> impl Iterator<Item = &[TokenWit
     tokens.split(|token| token.token == Token::SemiColon).filter(|piece| !piece.is_empty())
 }
 
-/// Rewrites the argument `TABLE t PARTITION BY a, b` of a window table function to `t, __PARTITION_BY(a, b)`.
+/// The tokens of a query in the grammar that sqlparser knows.
 pub(super) fn for_queries(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    with_partitions(&with_time_of_patterns(&with_queries_of_patterns(tokens)))
+}
+
+/// Rewrites `(SELECT …) MATCH_RECOGNIZE` to `__QUERY((SELECT …)) MATCH_RECOGNIZE`, because sqlparser takes a pattern behind a
+/// name alone.
+fn with_queries_of_patterns(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for (at, token) in tokens.iter().enumerate() {
+        let follows_query = is(tokens, at, Keyword::MATCH_RECOGNIZE)
+            && out.last().is_some_and(|last| last.token == Token::RParen);
+        if follows_query {
+            let mut depth = 0;
+            let start = out.iter().rposition(|token| {
+                depth += i32::from(token.token == Token::RParen) - i32::from(token.token == Token::LParen);
+                depth == 0
+            });
+            let is_query = |start: &usize| {
+                let first = start + 1;
+                is(&out, first, Keyword::SELECT)
+                    || is(&out, first, Keyword::WITH)
+                    || is(&out, first, Keyword::VALUES)
+            };
+            if let Some(start) = start.filter(is_query) {
+                let place = |token| TokenWithSpan { token, span: out[start].span };
+                let head = [place(Token::make_word(QUERY, None)), place(Token::LParen)];
+                let tail = place(Token::RParen);
+                out.splice(start..start, head);
+                out.push(tail);
+            }
+        }
+        out.push(token.clone());
+    }
+    out
+}
+
+/// Rewrites `PATTERN (…) WITHIN … DEFINE …` to `PATTERN (…) DEFINE __WITHIN AS …, …`.
+fn with_time_of_patterns(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens;
+    while let Some(at) = (0..rest.len()).find(|at| is(rest, *at, Keyword::PATTERN)) {
+        let (before, pattern) = rest.split_at(at);
+        out.extend_from_slice(before);
+        let mut depth = 0;
+        let end = pattern.iter().skip(1).position(|token| {
+            depth += i32::from(token.token == Token::LParen) - i32::from(token.token == Token::RParen);
+            depth == 0
+        });
+        let end = end.map_or(pattern.len(), |end| end + 2);
+        let define = (end..pattern.len()).find(|at| is(pattern, *at, Keyword::DEFINE));
+        let Some(define) = define.filter(|_| is(pattern, end, Keyword::WITHIN)) else {
+            out.extend_from_slice(&pattern[..1]);
+            rest = &pattern[1..];
+            continue;
+        };
+        let span = pattern[end].span;
+        let place = |token| TokenWithSpan { token, span };
+        out.extend_from_slice(&pattern[..end]);
+        out.push(pattern[define].clone());
+        out.extend([place(Token::make_word(WITHIN, None)), place(Token::make_keyword("AS"))]);
+        out.extend_from_slice(&pattern[end + 1..define]);
+        out.push(place(Token::Comma));
+        rest = &pattern[define + 1..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Rewrites the argument `TABLE t PARTITION BY a, b` of a window table function to `t, __PARTITION_BY(a, b)`.
+fn with_partitions(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {

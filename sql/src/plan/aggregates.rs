@@ -29,9 +29,45 @@ const NAMES: &[(&str, AggregateKind)] = &[
     ("last_value", AggregateKind::LastValue),
 ];
 
+/// Functions that say by which grouping set a row is.
+const GROUPING: [&str; 2] = ["grouping", "grouping_id"];
+
 /// All of them, by lower-case name.
 pub(super) fn aggregates() -> impl Iterator<Item = (&'static str, Arc<AggregateUDF>)> {
-    NAMES.iter().map(|(name, kind)| (*name, planned(name, kind.clone())))
+    let grouping = GROUPING.iter().map(|name| {
+        let signature = Signature::variadic_any(Volatility::Immutable);
+        (*name, Arc::new(AggregateUDF::from(Grouping { name, signature })))
+    });
+    NAMES.iter().map(|(name, kind)| (*name, planned(name, kind.clone()))).chain(grouping)
+}
+
+/// True for GROUPING and GROUPING_ID, which are no aggregates but stand where those do.
+pub(crate) fn is_grouping(function: &AggregateUDF) -> bool {
+    GROUPING.contains(&function.name())
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Grouping {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for Grouping {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        not_impl_err!("{} is read from the set's number", self.name)
+    }
 }
 
 /// A function of the program's own.

@@ -9,13 +9,14 @@ use sqlparser::ast::{self, Expr, SetExpr, SetOperator, SetQuantifier, Spanned, T
 use super::context::Functions;
 use super::error::PlanError;
 use super::ranking::window_function;
+use super::recognize;
 use super::versions::misplaced;
 use super::windows::is_window_function;
 use crate::parse::PARTITION_ARGUMENT;
 
 /// Walks `node` and refuses the first thing that cannot be planned.
 pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), PlanError> {
-    match node.visit(&mut Check { functions, depth: 0 }) {
+    match node.visit(&mut Check { functions, depth: 0, patterns: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -28,6 +29,8 @@ const EXPRESSION_DEPTH_MAX: usize = 400;
 struct Check<'a> {
     functions: &'a Functions,
     depth: usize,
+    /// How many MATCH_RECOGNIZE there are around.
+    patterns: usize,
 }
 
 type Flow = ControlFlow<PlanError>;
@@ -77,24 +80,14 @@ impl Visitor for Check<'_> {
         if let Some(qualify) = &select.qualify {
             return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
         }
-        if let ast::GroupByExpr::Expressions(exprs, modifiers) = &select.group_by {
-            let set = exprs
-                .iter()
-                .find(|expr| matches!(expr, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)));
-            if let Some(set) = set {
-                return refuse(
-                    "GROUPING SETS, CUBE and ROLLUP are not supported yet",
-                    set.span(),
-                    "write one query a grouping, put together with UNION ALL",
-                );
-            }
-            if !modifiers.is_empty() {
-                return refuse(
-                    "GROUP BY takes no modifiers",
-                    select.span(),
-                    "GROUP BY window_start, window_end, key",
-                );
-            }
+        if let ast::GroupByExpr::Expressions(_, modifiers) = &select.group_by
+            && !modifiers.is_empty()
+        {
+            return refuse(
+                "GROUP BY takes no modifiers",
+                select.span(),
+                "GROUP BY window_start, window_end, key",
+            );
         }
         ControlFlow::Continue(())
     }
@@ -113,8 +106,16 @@ impl Visitor for Check<'_> {
             TableFactor::NestedJoin { .. } => {
                 refuse("joins in parentheses are not supported", factor.span(), "leave the parentheses out")
             }
+            TableFactor::MatchRecognize { rows_per_match: Some(ast::RowsPerMatch::AllRows(_)), .. } => {
+                refuse(
+                    "ALL ROWS PER MATCH is not supported",
+                    factor.span(),
+                    "write ONE ROW PER MATCH, with FIRST, LAST and aggregates in MEASURES",
+                )
+            }
             TableFactor::MatchRecognize { .. } => {
-                refuse("MATCH_RECOGNIZE is not supported yet", factor.span(), "aggregate in a window instead")
+                self.patterns += 1;
+                ControlFlow::Continue(())
             }
             TableFactor::UNNEST { .. } => {
                 refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name")
@@ -124,6 +125,11 @@ impl Visitor for Check<'_> {
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
+        self.patterns -= usize::from(matches!(factor, TableFactor::MatchRecognize { .. }));
+        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, _expr: &Expr) -> Flow {
@@ -141,11 +147,6 @@ impl Visitor for Check<'_> {
             );
         }
         match expr {
-            Expr::InSubquery { negated: true, .. } => refuse(
-                "NOT IN with a subquery is not supported yet",
-                expr.span(),
-                "write NOT EXISTS (SELECT 1 FROM t WHERE t.key = key), which does not mind NULLs",
-            ),
             Expr::Function(call) => self.function(call),
             Expr::Interval(_) | Expr::TypedString(_) => {
                 super::intervals::check(expr).map_or(ControlFlow::Continue(()), ControlFlow::Break)
@@ -196,6 +197,14 @@ impl Check<'_> {
         }
         if internal || self.functions.is_aggregate(name) || self.functions.scalar(name).is_some() {
             return ControlFlow::Continue(());
+        }
+        if self.patterns > 0 {
+            if recognize::is_function(name) {
+                return ControlFlow::Continue(());
+            }
+            if let Some(remedy) = recognize::instead_of(name) {
+                return refuse(format!("{name} is not supported"), span, remedy);
+            }
         }
         let group_window = name.rsplit_once('_').is_some_and(|(window, part)| {
             is_window_function(window)

@@ -16,6 +16,7 @@ use super::error::PlanError;
 use super::fields::FieldPlanner;
 use super::named_casts;
 use super::ranking::window_function;
+use super::recognize::{self, RecognizePlanner};
 use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
 use super::versions;
@@ -96,7 +97,7 @@ impl<'a> Context<'a> {
             options,
             field_error: Arc::clone(&fields.error),
             expr_planners: vec![Arc::new(fields), Arc::new(TemporalPlanner), Arc::new(OperatorPlanner)],
-            relation_planners: vec![Arc::new(WindowPlanner)],
+            relation_planners: vec![Arc::new(RecognizePlanner), Arc::new(WindowPlanner)],
             type_planner: Arc::new(FlinkTypes),
         }
     }
@@ -136,7 +137,7 @@ impl ContextProvider for Context<'_> {
         if name == versions::NAME {
             return Some(Arc::new(versions::function()));
         }
-        self.functions.scalar(name)
+        self.functions.scalar(name).or_else(|| recognize::function(name).map(Arc::new))
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

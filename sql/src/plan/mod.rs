@@ -11,6 +11,7 @@ mod intervals;
 mod literals;
 pub(crate) mod named_casts;
 pub(crate) mod ranking;
+pub(crate) mod recognize;
 mod rewrite;
 mod temporal;
 mod types;
@@ -58,8 +59,7 @@ impl Planner {
         let plan = SqlToRel::new_with_options(&context, parser_options())
             .sql_statement_to_plan(ast::Statement::Query(query))
             .map_err(|error| first_error(&context, error))?;
-        let plan = type_plan(retype_plan(without_subqueries(plan)?)?)?;
-        Ok(TypeCoercion::new().analyze(plan, &self.options)?)
+        Ok(typed(plan, &self.options)?)
     }
 
     /// A typed expression over the columns of `schema`: a computed column or watermark.
@@ -73,6 +73,25 @@ impl Planner {
         let expr = type_expression(retype(expr)?.data, schema)?;
         Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
     }
+}
+
+/// Gives a plan's expressions their final types.
+fn typed(plan: LogicalPlan, options: &ConfigOptions) -> datafusion_common::Result<LogicalPlan> {
+    let plan = type_plan(retype_plan(without_subqueries(plan)?)?)?;
+    TypeCoercion::new().analyze(plan, options)
+}
+
+/// `change`s an expression of a plan under the name it has there: of grouping sets each expression in them.
+pub(crate) fn keeping_names(
+    expr: Expr,
+    names: &NamePreserver,
+    change: &mut dyn FnMut(Expr) -> datafusion_common::Result<Transformed<Expr>>,
+) -> datafusion_common::Result<Transformed<Expr>> {
+    if matches!(expr, Expr::GroupingSet(_)) {
+        return expr.map_children(|inner| keeping_names(inner, names, change));
+    }
+    let name = names.save(&expr);
+    Ok(change(expr)?.update_data(|expr| name.restore(expr)))
 }
 
 /// Gives an expression's literals the types that Flink gives them.
@@ -99,11 +118,8 @@ fn retype_plan(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
             return Ok(Transformed::no(plan));
         }
         let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(retype(expr)?.update_data(|expr| name.restore(expr)))
-        })?
-        .map_data(LogicalPlan::recompute_schema)
+        plan.map_expressions(|expr| keeping_names(expr, &names, &mut retype))?
+            .map_data(LogicalPlan::recompute_schema)
     })
     .data()
 }
