@@ -8,7 +8,7 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::{Expr, cast};
 use millstream_operators::window::TimeMode;
-use millstream_operators::{AggregateCall, WindowAssigner};
+use millstream_operators::{AggregateCall, AggregateKind, WindowAssigner};
 
 use super::build::{bind_all, span_of};
 use super::columns::{as_column, column, indexed, paths_in, substitute, type_of, with_flink_casts};
@@ -379,14 +379,23 @@ pub(super) fn call(
         return Err(PlanError::new(format!("'{}' takes no ORDER BY", kind.name()))
             .remedy("FIRST_VALUE and LAST_VALUE go by the order of arrival"));
     }
-    let arguments = bind_all(&function.params.args, &plan.input, input, functions)?;
+    let mut arguments = bind_all(&function.params.args, &plan.input, input, functions)?;
+    let kind = match (kind, arguments.as_slice()) {
+        (AggregateKind::ListAgg(_), [_, Expr::Literal(ScalarValue::Utf8(Some(separator)), _)]) => {
+            let separator = separator.clone();
+            arguments.truncate(1);
+            AggregateKind::ListAgg(separator.into())
+        }
+        (AggregateKind::ListAgg(_), [_, _]) => {
+            return Err(
+                PlanError::new("the separator of LISTAGG is no text").remedy("write LISTAGG(name, '; ')")
+            );
+        }
+        (kind, _) => kind,
+    };
     let argument = match arguments.as_slice() {
         // COUNT(1) and COUNT(*) count rows.
-        [Expr::Literal(value, _)]
-            if !value.is_null() && kind == millstream_operators::AggregateKind::Count =>
-        {
-            None
-        }
+        [Expr::Literal(value, _)] if !value.is_null() && kind == AggregateKind::Count => None,
         [Expr::Literal(ScalarValue::Null, _)] => {
             return Err(
                 PlanError::new(format!("'{}' of NULL is always NULL", kind.name())).remedy("name a column")
