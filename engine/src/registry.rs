@@ -151,6 +151,11 @@ pub trait SinkProvider: Send + Sync {
         workers.min(1)
     }
 
+    /// Whether the sink is to be told how far event time has come ([`Sink::on_watermark`]), where a table has it.
+    fn wants_watermarks(&self) -> bool {
+        false
+    }
+
     /// Whether the sink takes `-U`, `+U` and `-D` rows.
     fn accepts_updates(&self) -> bool {
         false
