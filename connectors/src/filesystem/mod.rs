@@ -3,9 +3,11 @@
 //!
 //! Reading: listing.rs finds files, tracked.rs knows how far each was read, lines.rs and parquet_read.rs read one, and
 //! source.rs puts them in order and makes rows, with the metadata of columns.rs. Writing: sink.rs writes a plain file in
-//! place; into a folder, partition.rs sorts rows, rolling.rs decides which file is open, part.rs writes it.
+//! place; into a folder, partition.rs sorts rows, rolling.rs decides which file is open, part.rs writes it, and
+//! commit.rs marks partitions that are whole.
 
 mod columns;
+mod commit;
 mod lines;
 mod listing;
 #[cfg(feature = "parquet")]
@@ -68,7 +70,7 @@ const OPTIONS: &[OptionSpec] = &[
         "sink.partition-by",
         "text",
         "",
-        "Columns, with commas between, whose values become folders 'column=value'; files hold the other columns.",
+        "Columns, with commas between, whose values become folders 'column=value'; files hold the other columns. PARTITIONED BY says the same.",
     ),
     OptionSpec::new(
         "sink.open-files.max",
@@ -93,7 +95,7 @@ impl Connector for Filesystem {
         "Lines and parquet from files, folders and globs, and into files; follows files that grow and rotate."
     }
     fn options(&self) -> Vec<OptionSpec> {
-        [OPTIONS, PAYLOAD_OPTIONS].concat()
+        [OPTIONS, commit::OPTIONS, PAYLOAD_OPTIONS].concat()
     }
     fn metadata(&self) -> Vec<MetadataSpec> {
         columns::specs()

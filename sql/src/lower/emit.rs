@@ -50,7 +50,16 @@ pub(crate) fn emit(
     workers: usize,
     settings: &Settings,
 ) -> Result<(), PlanError> {
-    let needs = needs(statements.iter().map(|statement| &statement.rel));
+    let wants_watermarks = statements
+        .iter()
+        .map(|statement| {
+            Ok(match &statement.target {
+                Target::Table(entry) => entry.sink(registry)?.wants_watermarks(),
+                Target::Result(provider, _) => provider.wants_watermarks(),
+            })
+        })
+        .collect::<Result<Vec<bool>, PlanError>>()?;
+    let needs = needs(statements.iter().map(|statement| &statement.rel).zip(wants_watermarks));
     let (tables, sides) = (HashMap::new(), Sides::new(entries));
     let mut emitter = Emitter { graph, registry, workers, settings, needs, tables, sides };
     statements.iter().try_for_each(|statement| emitter.statement(statement))?;

@@ -101,11 +101,11 @@ impl TableNeed {
     }
 }
 
-/// The needs of all tables that `rels` read.
-pub(super) fn needs<'a>(rels: impl Iterator<Item = &'a Rel>) -> HashMap<String, TableNeed> {
+/// The needs of all tables that `rels` read; with each, whether its sink goes by watermarks.
+pub(super) fn needs<'a>(rels: impl Iterator<Item = (&'a Rel, bool)>) -> HashMap<String, TableNeed> {
     let mut tables = HashMap::new();
-    for rel in rels {
-        visit(rel, &vec![Need::All; rel.fields.len()], None, &mut tables);
+    for (rel, wants_watermarks) in rels {
+        visit(rel, &vec![Need::All; rel.fields.len()], wants_watermarks.then_some(None), &mut tables);
     }
     tables
 }
