@@ -28,7 +28,13 @@ pub(crate) enum RelKind {
     /// Keeps rows where `filter` holds, and computes `columns` of them.
     Calc { input: Box<Rel>, filter: Option<Expr>, columns: Vec<Expr> },
     /// The input's columns, and the three of the window.
-    Windowed { input: Box<Rel>, window: WindowAssigner, time: usize, mode: TimeMode, partition: Vec<usize> },
+    Windowed {
+        input: Box<Rel>,
+        window: WindowAssigner,
+        time: usize,
+        mode: TimeMode,
+        partition: Option<Vec<usize>>,
+    },
     /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
     Aggregate(Box<Aggregate>),
     /// Keys and aggregates, a row a key, which changes.
