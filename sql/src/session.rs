@@ -112,6 +112,19 @@ impl Session<'_> {
                 }
                 Ok(())
             }
+            Statement::CreateFunction { name } => {
+                if self.planner.functions.scalar(&name.text).is_some()
+                    || self.planner.functions.is_aggregate(&name.text)
+                {
+                    return Ok(());
+                }
+                Err(self
+                    .error(format!("there is no function '{}' here, and classes of Flink cannot be loaded", name.text), &name.range)
+                    .remedy(
+                        "write it in Rust and give it to the pipeline: Pipeline::builder().scalar_function(…), as \
+                         examples/custom_function.rs does",
+                    ))
+            }
             Statement::Drop { name, if_exists } => {
                 if self.planner.tables.remove(&name.text).is_none() && !if_exists {
                     return Err(self.error(format!("there is no table '{}'", name.text), &name.range));
