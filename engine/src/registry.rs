@@ -10,6 +10,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 
 use crate::error::{Error, Result};
 use crate::format::{Codec, Format, Formats};
+use crate::lookup::LookupProvider;
 use crate::options::{OptionSpec, Options};
 use crate::sink::Sink;
 use crate::source::Source;
@@ -104,6 +105,15 @@ pub trait Connector: Send + Sync {
     /// If an option is wrong, or the connector cannot be read from.
     fn source(&self, _table: &Table) -> Result<Arc<dyn SourceProvider>> {
         Err(Error::config(format!("connector '{}' can be written to, not read from", self.name())))
+    }
+
+    /// Reads `table`'s options for looking rows up in it (`FOR SYSTEM_TIME AS OF` a processing time).
+    ///
+    /// # Errors
+    /// If an option is wrong, or the connector cannot be looked up in.
+    fn lookup(&self, _table: &Table) -> Result<Arc<dyn LookupProvider>> {
+        Err(Error::config(format!("rows cannot be looked up in a table of connector '{}'", self.name()))
+            .remedy("look up in a 'filesystem' or 'postgres' table, or join by event time"))
     }
 
     /// Reads `table`'s options for writing to it.

@@ -24,7 +24,7 @@ pub mod window;
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind, GroupState, PerGroup};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
-pub use join::{JoinKind, JoinSpec, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
+pub use join::{JoinKind, JoinSpec, LookupJoin, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
 pub use over::{Frame, Over, OverSpec};
 pub use project::Project;
 pub use top::{SortKey, TopN, TopSpec, WindowTopN};

@@ -208,11 +208,14 @@ impl Session<'_> {
         let mut read = Vec::new();
         tables_of(&lowered.rel, &mut read);
         let read = read.into_iter().map(|entry| (entry, entry.source(self.registry).map(drop)));
+        let mut looked_up = Vec::new();
+        lookups_of(&lowered.rel, &mut looked_up);
+        let looked_up = looked_up.into_iter().map(|entry| (entry, entry.lookup(self.registry).map(drop)));
         let written = match &lowered.target {
             Target::Table(entry) => Some((entry, entry.sink(self.registry).map(drop))),
             Target::Result(..) => None,
         };
-        for (entry, result) in read.chain(written) {
+        for (entry, result) in read.chain(looked_up).chain(written) {
             result.map_err(|error| match self.definitions.get(&entry.name) {
                 Some(definition) => place_option_error(error, definition, self.text),
                 None => SqlError::new(error.to_string()),
@@ -348,6 +351,14 @@ fn place(
             error.remedy.into_iter().fold(placed, SqlError::remedy)
         }
     }
+}
+
+/// The tables that `rel` looks rows up in.
+fn lookups_of<'a>(rel: &'a Rel, found: &mut Vec<&'a Arc<TableEntry>>) {
+    if let RelKind::Lookup(lookup) = &rel.kind {
+        found.push(&lookup.table);
+    }
+    rel.inputs().into_iter().for_each(|input| lookups_of(input, found));
 }
 
 /// The tables that `rel` reads.

@@ -22,6 +22,7 @@ mod kafka_secure;
 mod kill;
 mod layering;
 mod mosquitto;
+mod nexmark;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod promises;

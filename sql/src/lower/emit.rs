@@ -1,9 +1,10 @@
 //! From the relational tree to graph nodes: sources that give only what is needed, each read once; event time and
 //! watermarks before anything else; fused projections; windows in one operator or two around an exchange. Other nodes that
-//! keep state are in emit/keyed.rs and emit/join.rs.
+//! keep state are in emit/keyed.rs and emit/join.rs, lookups in emit/lookup.rs.
 
 mod join;
 mod keyed;
+mod lookup;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -171,6 +172,7 @@ impl Emitter<'_> {
             RelKind::Rank(rank) => self.rank(rel, rank, need, before),
             RelKind::Over(over) => self.over(rel, over, need),
             RelKind::Join(join) => self.join(rel, join, need),
+            RelKind::Lookup(lookup) => self.lookup(lookup, need),
             RelKind::Union { inputs } => {
                 let mut streams = Vec::new();
                 for input in inputs {

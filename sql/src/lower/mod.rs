@@ -12,6 +12,7 @@ mod expression;
 mod group;
 pub(crate) mod insert;
 mod join;
+pub(crate) mod lookup;
 mod need;
 pub(crate) mod over;
 mod rank;

@@ -10,6 +10,7 @@ use millstream_operators::window::TimeMode;
 use millstream_operators::{CutRule, TimeBounds, WindowAssigner};
 
 use super::columns::{as_path, paths_in};
+use super::lookup::Lookup;
 use super::rel::{Join, Rel, RelKind};
 use crate::table::{ColumnSource, TableEntry};
 
@@ -150,6 +151,10 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             visit(&join.left, &left, time, tables);
             visit(&join.right, &right, time, tables);
         }
+        RelKind::Lookup(lookup) => {
+            let [left, _] = lookup_needs(lookup, need);
+            visit(&lookup.left, &left, time, tables);
+        }
         RelKind::Union { inputs } => inputs.iter().for_each(|input| visit(input, need, time, tables)),
         RelKind::Values(_) => {}
     }
@@ -205,7 +210,11 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             over.partition.iter().copied().chain(arguments).chain(time).for_each(|at| below[at] = Need::All);
             below
         }
-        RelKind::Table(_) | RelKind::Join(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),
+        RelKind::Table(_)
+        | RelKind::Join(_)
+        | RelKind::Lookup(_)
+        | RelKind::Union { .. }
+        | RelKind::Values(_) => need.to_vec(),
     }
 }
 
@@ -233,6 +242,21 @@ pub(super) fn join_needs(join: &Join, need: &[Need]) -> [Vec<Need>; 2] {
             *first = Need::All;
         }
     }
+    [left, right]
+}
+
+/// What a lookup needs of its left and of the columns that the table's connector brings, to give `need`.
+pub(super) fn lookup_needs(lookup: &Lookup, need: &[Need]) -> [Vec<Need>; 2] {
+    let width = lookup.left.fields.len();
+    let mut left = need.to_vec();
+    lookup.residual.iter().for_each(|condition| add_expr(&mut left, condition, &Need::All));
+    let mut right = left.split_off(width);
+    for (one, other) in &lookup.keys {
+        add_expr(&mut left, one, &Need::All);
+        right[*other] = Need::All;
+    }
+    // Rows of the table are read whole: a part of a ROW is not asked for.
+    right.iter_mut().filter(|need| need.is_any()).for_each(|need| *need = Need::All);
     [left, right]
 }
 

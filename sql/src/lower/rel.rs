@@ -13,6 +13,7 @@ use millstream_operators::{AggregateCall, Frame, JoinKind, SortKey, TimeBounds, 
 use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
+use super::lookup::Lookup;
 use crate::table::TableEntry;
 
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub(crate) enum RelKind {
     Over(Box<Over>),
     /// The columns of the left and of the right, or of the left alone.
     Join(Box<Join>),
+    /// The columns of the left and of a table that is looked up in.
+    Lookup(Box<Lookup>),
     /// The rows of all inputs, which have the same types.
     Union { inputs: Vec<Rel> },
     /// Rows of the text.
@@ -218,6 +221,7 @@ impl Rel {
                     Attribute::Plain
                 }
             }
+            RelKind::Lookup(lookup) if index < lookup.left.fields.len() => lookup.left.attribute(index),
             RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
             RelKind::Join(join) if join.versions && index < join.left.fields.len() => {
                 join.left.attribute(index)
@@ -226,7 +230,11 @@ impl Rel {
                 None => join.left.attribute(index),
                 Some(index) => join.right.attribute(index),
             },
-            RelKind::Over(_) | RelKind::Join(_) | RelKind::Group(_) | RelKind::Values(_) => Attribute::Plain,
+            RelKind::Over(_)
+            | RelKind::Join(_)
+            | RelKind::Lookup(_)
+            | RelKind::Group(_)
+            | RelKind::Values(_) => Attribute::Plain,
         }
     }
 
@@ -240,6 +248,7 @@ impl Rel {
             RelKind::Rank(rank) => vec![&rank.input],
             RelKind::Over(over) => vec![&over.input],
             RelKind::Join(join) => vec![&join.left, &join.right],
+            RelKind::Lookup(lookup) => vec![&lookup.left],
             RelKind::Union { inputs } => inputs.iter().collect(),
         }
     }
@@ -254,6 +263,7 @@ impl Rel {
             RelKind::Rank(rank) => vec![&mut rank.input],
             RelKind::Over(over) => vec![&mut over.input],
             RelKind::Join(join) => vec![&mut join.left, &mut join.right],
+            RelKind::Lookup(lookup) => vec![&mut lookup.left],
             RelKind::Union { inputs } => inputs.iter_mut().collect(),
         }
     }
@@ -304,6 +314,7 @@ impl Rel {
         match &self.kind {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } => input.has_keyed_clocks(),
+            RelKind::Lookup(lookup) => lookup.left.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
             RelKind::Aggregate(_)
             | RelKind::Group(_)
