@@ -418,7 +418,10 @@ impl Chain {
         for at in (0..self.nodes.len()).rev() {
             let Some(pending) = self.nodes[at].pending else { continue };
             let firing = if matches!(self.nodes[at].body, Body::Operator(_)) {
-                if blocked {
+                // What waits for an answer goes on when it has come.
+                if blocked
+                    || matches!(&self.nodes[at].body, Body::Operator(operator) if operator.is_waiting())
+                {
                     continue;
                 }
                 if let Pending::Watermark { ingested_ns, .. } = pending {
@@ -439,6 +442,27 @@ impl Chain {
             }
         }
         Ok(false)
+    }
+
+    /// True while an operator waits for an answer from outside.
+    pub fn is_waiting(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(&node.body, Body::Operator(operator) if operator.is_waiting()))
+    }
+
+    /// Lets the operators that wait look for their answers. True when one had come.
+    pub fn ring_waiting(&mut self) -> Result<bool> {
+        let mut made = false;
+        for at in (0..self.nodes.len()).rev() {
+            if !matches!(&self.nodes[at].body, Body::Operator(operator) if operator.is_waiting()) {
+                continue;
+            }
+            self.run.ingested_ns = 0;
+            made |= call(&mut self.nodes, 0, at, &mut self.run, true, |body, out| match body {
+                Body::Operator(operator) => operator.on_ring(out),
+                _ => not_callable(),
+            })?;
+        }
+        Ok(made)
     }
 
     /// The earliest timer, `i64::MAX` when there is none.

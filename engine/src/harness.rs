@@ -171,6 +171,20 @@ impl OperatorHarness {
         self.settle()
     }
 
+    /// True while the operator waits for an answer from outside.
+    pub fn is_waiting(&self) -> bool {
+        self.chain.is_waiting()
+    }
+
+    /// Lets a waiting operator look for its answer.
+    ///
+    /// # Errors
+    /// What the operator answers.
+    pub fn ring(&mut self) -> Result<Vec<Emitted>> {
+        self.chain.ring_waiting()?;
+        self.settle()
+    }
+
     /// Lets a barrier pass: what `on_barrier` emits, and the state.
     ///
     /// # Errors

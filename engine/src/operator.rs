@@ -100,6 +100,20 @@ pub trait Operator: Send {
         false
     }
 
+    /// True while rows wait for an answer from outside, whose arrival rings the worker. Meanwhile nothing new is fed to
+    /// the operator's stage, and [`Operator::on_ring`] is called whenever the worker comes round.
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// The worker was rung, perhaps by an answer that the operator waits for. True when there was something to do.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn on_ring(&mut self, _out: &mut Output<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// False for operators that make their own watermarks with [`Output::watermark`].
     fn forwards_watermarks(&self) -> bool {
         true

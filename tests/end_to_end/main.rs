@@ -23,6 +23,7 @@ mod kafka_secure;
 mod kill;
 mod layering;
 mod mosquitto;
+mod nexmark;
 mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;

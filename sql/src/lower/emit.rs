@@ -1,9 +1,10 @@
 //! From the relational tree to graph nodes: sources that give only what is needed, each read once; event time and
 //! watermarks before anything else; fused projections; windows in one operator or two around an exchange. Other nodes that
-//! keep state are in emit/keyed.rs, emit/recognize.rs and emit/join.rs.
+//! keep state are in emit/keyed.rs, emit/recognize.rs and emit/join.rs, lookups in emit/lookup.rs.
 
 mod join;
 mod keyed;
+mod lookup;
 mod recognize;
 
 use std::collections::HashMap;
@@ -52,7 +53,16 @@ pub(crate) fn emit(
     workers: usize,
     settings: &Settings,
 ) -> Result<(), PlanError> {
-    let needs = needs(statements.iter().map(|statement| &statement.rel));
+    let wants_watermarks = statements
+        .iter()
+        .map(|statement| {
+            Ok(match &statement.target {
+                Target::Table(entry) => entry.sink(registry)?.wants_watermarks(),
+                Target::Result(provider, _) => provider.wants_watermarks(),
+            })
+        })
+        .collect::<Result<Vec<bool>, PlanError>>()?;
+    let needs = needs(statements.iter().map(|statement| &statement.rel).zip(wants_watermarks));
     let (tables, sides) = (HashMap::new(), Sides::new(entries));
     let mut emitter = Emitter { graph, registry, workers, settings, needs, tables, sides };
     statements.iter().try_for_each(|statement| emitter.statement(statement))?;
@@ -183,6 +193,7 @@ impl Emitter<'_> {
             RelKind::Over(over) => self.over(rel, over, need),
             RelKind::Recognize(recognize) => self.recognize(rel, recognize, need),
             RelKind::Join(join) => self.join(rel, join, need),
+            RelKind::Lookup(lookup) => self.lookup(lookup, need),
             RelKind::Union { inputs } => {
                 let mut streams = Vec::new();
                 for input in inputs {

@@ -33,7 +33,8 @@ struct Windows {
     mode: TimeMode,
     /// The time column of `input`.
     time: usize,
-    partition: Vec<usize>,
+    /// What sessions are kept apart by; none where it is what is grouped by.
+    partition: Option<Vec<usize>>,
     columns: Vec<Stripped>,
 }
 
@@ -354,7 +355,7 @@ fn strip(rel: Rel) -> Result<Option<Windows>, PlanError> {
                 exprs.len() - 1
             };
             let time = keep(below.time);
-            let partition = below.partition.iter().map(|index| keep(*index)).collect();
+            let partition = below.partition.map(|columns| columns.into_iter().map(&mut keep).collect());
             let (window, mode) = (below.window, below.mode);
             let input = Rel::calc(below.input, filter, exprs, fields);
             Ok(Some(Windows { input, window, mode, time, partition, columns: stripped }))
@@ -420,11 +421,11 @@ fn check_partition(
     front: &Front,
     keys: &[usize],
 ) -> Result<(), (&'static str, &'static str)> {
-    if !matches!(windows.window, WindowAssigner::Session { .. }) {
+    let (WindowAssigner::Session { .. }, Some(partition)) = (windows.window, &windows.partition) else {
         return Ok(());
-    }
+    };
     let mut grouped: Vec<Option<usize>> = keys.iter().map(|key| as_column(&front.columns[*key])).collect();
-    let mut partition: Vec<Option<usize>> = windows.partition.iter().map(|column| Some(*column)).collect();
+    let mut partition: Vec<Option<usize>> = partition.iter().map(|column| Some(*column)).collect();
     grouped.sort_unstable();
     partition.sort_unstable();
     // The same column may have been kept under two numbers: compare what the numbers stand for.

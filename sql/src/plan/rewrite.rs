@@ -274,7 +274,8 @@ fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 
-fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
+/// A call of function `name`.
+pub(super) fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
     let args =
         arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
     Expr::Function(Function {
