@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, ListArray};
+use arrow_array::{ArrayRef, BooleanArray, ListArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::DataType;
@@ -197,7 +197,7 @@ impl Accumulator for Collected {
 mod tests {
     use super::*;
     use arrow_array::types::Int64Type;
-    use arrow_array::{Int64Array, StringArray};
+    use arrow_array::{Array, Int64Array, StringArray};
 
     fn collected(kind: &AggregateKind, argument: &DataType) -> Collected {
         Collected::new(kind, argument, &kind.output_type(argument).unwrap()).unwrap()
