@@ -48,7 +48,7 @@ struct Span {
 }
 
 impl Span {
-    fn of<'a>(self, blocks: &'a [Block]) -> &'a [u8] {
+    fn of(self, blocks: &[Block]) -> &[u8] {
         &blocks[self.block as usize].bytes[self.start as usize..(self.start + self.len) as usize]
     }
 }

@@ -179,6 +179,7 @@ fn rows(name: &str, file: &Path, workers: usize) -> std::result::Result<Vec<Stri
 }
 
 #[test]
+#[ignore = "takes two minutes; scripts/test runs it"]
 fn every_query_gives_flinks_rows() {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nexmark/recorded.jsonl");
     let recorded: Vec<Value> = std::fs::read_to_string(recorded)

@@ -56,7 +56,10 @@ fn table(options: &[(&str, &str)]) -> Table {
         schema: schema(),
         metadata: Vec::new(),
         primary_key: Vec::new(),
-        options: Options::from_pairs("table t", options.iter().copied()),
+        options: Options::new(
+            "table t",
+            options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        ),
         formats: formats.formats().clone(),
     }
 }

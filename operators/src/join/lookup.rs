@@ -30,6 +30,7 @@ enum State {
 }
 
 /// What waits, in order.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are rows")]
 enum Item {
     /// Rows with the numbers of their keys.
     Rows(Batch, Vec<u32>),

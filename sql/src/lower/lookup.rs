@@ -10,7 +10,7 @@ use datafusion_expr::Expr;
 use millstream_operators::JoinKind;
 use sqlparser::tokenizer::Span;
 
-use super::columns::{as_column, column, indexed, is_infallible, substitute, type_of};
+use super::columns::{as_column, column, indexed, substitute, type_of};
 use super::join::equality;
 use super::rel::{Rel, RelKind};
 use crate::plan::error::PlanError;
@@ -69,9 +69,7 @@ pub(super) fn lookup(
         let condition = substitute(&condition, &physical);
         let equal = equality(&condition, width).and_then(|(one, other)| Some((one, as_column(&other)?)));
         match equal {
-            Some((one, other))
-                if is_infallible(&one) && type_of(&one, &schema)? == type_of(&column(other), &schema)? =>
-            {
+            Some((one, other)) if type_of(&one, &schema)? == type_of(&column(other), &schema)? => {
                 keys.push((one, other - width));
             }
             _ => residual.push(condition),

@@ -2,6 +2,6 @@ CREATE TABLE readings (device STRING, ts TIMESTAMP(3), temperature DOUBLE, n INT
 WITH ('connector' = 'filesystem', 'path' = '${DATA}/readings.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE TABLE places (device STRING, place STRING, floor INT, high AS floor > 1)
 WITH ('connector' = 'filesystem', 'path' = '${DATA}/places.csv', 'format' = 'csv');
-SELECT window_start, place, COUNT(*) AS readings FROM TABLE(TUMBLE(TABLE (
-  SELECT r.ts, s.place FROM readings AS r JOIN places FOR SYSTEM_TIME AS OF r.p AS s ON UPPER(r.device) = UPPER(s.device) AND r.device = s.device
-), DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, place;
+CREATE VIEW placed AS
+  SELECT r.ts, s.place FROM readings AS r JOIN places FOR SYSTEM_TIME AS OF r.p AS s ON UPPER(r.device) = UPPER(s.device) AND r.device = s.device;
+SELECT window_start, place, COUNT(*) AS readings FROM TABLE(TUMBLE(TABLE placed, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, place;
