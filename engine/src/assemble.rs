@@ -100,6 +100,7 @@ pub(crate) fn assemble(
             ));
         }
     }
+    config.store.restored();
     let workers = workers
         .into_iter()
         .zip(signals)
@@ -229,6 +230,7 @@ impl InstanceBuilder<'_> {
         };
         let body = self.body(&node.body, &context, &state).map_err(|error| error.at(&node.id))?;
         let mut made = Node::new(body, children, metrics);
+        made.key_groups = context.key_groups;
         made.route = route;
         Ok(made)
     }

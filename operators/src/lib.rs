@@ -7,6 +7,7 @@ pub mod aggregate;
 pub mod expr;
 #[cfg(test)]
 mod folded;
+mod frozen;
 pub mod group;
 pub mod join;
 mod kept_type;

@@ -1,21 +1,23 @@
 //! Checkpoints in a folder: one file an epoch, the two youngest kept.
 //!
-//! What instances put is held in memory until the epoch is complete, and then written as one file ([`super::file`]),
-//! which is safe or not there (disk/folder.rs). The graph's shape is written with it: state of an operator that now
+//! What instances put waits, up to [`WAITING_BYTES_MAX`], for the job's checkpoint thread to write it into one file
+//! ([`super::file`]), which gets its name when the epoch is complete and is safe or not there (disk/folder.rs). The graph's shape is written with it: state of an operator that now
 //! does something else would give wrong answers, so it is refused unless told to be dropped. A file whose bytes have
 //! changed is refused too, never skipped in silence, because going back further makes sinks see rows twice.
 //!
 //! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::file::{self, Checkpoint};
+use super::file::{self, Checkpoint, CheckpointWriter};
 use super::{InstanceSnapshot, StateReader, StateStore};
-use crate::disk::folder::Folder;
+use crate::disk::folder::{Begun, Folder};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
 use crate::keys::KeyGroup;
@@ -23,6 +25,8 @@ use crate::keys::KeyGroup;
 /// Checkpoints that stay: the last, and the one before it for a person to go back to.
 const CHECKPOINTS_KEPT: usize = 2;
 const PREFIX: &str = "checkpoint-";
+/// State that waits to be written before no more is asked for.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// Snapshots on disk. See the module's page.
 #[derive(Debug)]
@@ -31,16 +35,28 @@ pub struct DiskStateStore {
     /// Operators of the graph that runs, and what they do.
     shape: Vec<(String, String)>,
     inner: Mutex<Inner>,
+    /// Files of epochs that are not complete. Only who writes takes this lock, so that who puts never waits for a disk.
+    files: Mutex<BTreeMap<Epoch, (Begun, CheckpointWriter)>>,
+    waiting_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// What was put of epochs that are not complete.
-    pending: BTreeMap<Epoch, Vec<(String, u32, InstanceSnapshot)>>,
-    /// What there was at the start, until the job's first own checkpoint.
+    /// What was put and is still to be written.
+    waiting: Vec<Piece>,
+    /// What there was at the start, until every instance has read it.
     restored: Option<Checkpoint>,
     /// Epochs on disk.
     kept: Vec<Epoch>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    epoch: Epoch,
+    /// Its number in the shape.
+    operator: u32,
+    instance: u32,
+    state: InstanceSnapshot,
 }
 
 impl DiskStateStore {
@@ -65,7 +81,19 @@ impl DiskStateStore {
                 Some(checkpoint)
             }
         };
-        Ok(Self { folder, shape, inner: Mutex::new(Inner { restored, kept, ..Inner::default() }) })
+        Ok(Self {
+            folder,
+            shape,
+            inner: Mutex::new(Inner { restored, kept, ..Inner::default() }),
+            files: Mutex::default(),
+            waiting_bytes: AtomicUsize::new(0),
+        })
+    }
+
+    fn begin(&self, epoch: Epoch) -> Result<(Begun, CheckpointWriter)> {
+        let (mut begun, mut writer) = (self.folder.begin(&name_of(epoch))?, CheckpointWriter::default());
+        self.folder.add(&mut begun, |to| writer.begin(to, epoch, &self.shape))?;
+        Ok((begun, writer))
     }
 }
 
@@ -128,25 +156,63 @@ fn fit(checkpoint: &mut Checkpoint, shape: &[(String, String)], allow_dropped_st
 }
 
 impl StateStore for DiskStateStore {
-    fn put(&self, epoch: Epoch, operator: &str, instance: usize, snapshot: InstanceSnapshot) -> Result<()> {
-        let instance = u32::try_from(instance).map_err(|_| Error::internal("an instance's number"))?;
-        self.inner.lock().pending.entry(epoch).or_default().push((operator.to_owned(), instance, snapshot));
+    fn put(&self, epoch: Epoch, operator: &str, instance: usize, state: InstanceSnapshot) -> Result<()> {
+        if state.is_empty() {
+            return Ok(());
+        }
+        let number = self.shape.iter().position(|(known, _)| known == operator);
+        let (Some(Ok(operator)), Ok(instance)) = (number.map(u32::try_from), u32::try_from(instance)) else {
+            return Err(Error::internal(format!("state of '{operator}', which is not in the graph")));
+        };
+        let bytes = state.num_bytes();
+        let mut inner = self.inner.lock();
+        inner.waiting.push(Piece { epoch, operator, instance, state });
+        self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.inner.lock().waiting.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Acquire) >= WAITING_BYTES_MAX
+    }
+
+    fn write(&self) -> Result<()> {
+        let mut files = self.files.lock();
+        let pieces = std::mem::take(&mut self.inner.lock().waiting);
+        for Piece { epoch, operator, instance, state } in pieces {
+            let (begun, writer) = match files.entry(epoch) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(free) => free.insert(self.begin(epoch)?),
+            };
+            self.folder.add(begun, |to| writer.piece(to, operator, instance, &state))?;
+            self.waiting_bytes.fetch_sub(state.num_bytes(), Ordering::AcqRel);
+        }
         Ok(())
     }
 
     fn complete(&self, epoch: Epoch) -> Result<()> {
-        let snapshots = self.inner.lock().pending.remove(&epoch).unwrap_or_default();
-        let checkpoint = Checkpoint { epoch, shape: self.shape.clone(), snapshots };
-        // Instances go on putting state of the next epoch meanwhile.
-        self.folder.write(&name_of(epoch), |to| file::write(&checkpoint, to))?;
+        self.write()?;
+        let mut files = self.files.lock();
+        let (mut begun, writer) = match files.remove(&epoch) {
+            Some(file) => file,
+            None => self.begin(epoch)?,
+        };
+        self.folder.add(&mut begun, |to| writer.end(to))?;
+        self.folder.end(begun)?;
         let mut inner = self.inner.lock();
-        inner.restored = None;
         inner.kept.push(epoch);
         while inner.kept.len() > CHECKPOINTS_KEPT {
             let oldest = inner.kept.remove(0);
             self.folder.remove(&name_of(oldest))?;
         }
         Ok(())
+    }
+
+    fn restored(&self) {
+        self.inner.lock().restored = None;
     }
 
     fn latest(&self) -> Option<Epoch> {
