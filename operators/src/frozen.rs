@@ -5,8 +5,12 @@
 //! Invariants: each is written once; a key that is neither written nor claimed is as it was at the barrier; while a table
 //! is frozen its keys keep their numbers.
 
-/// Keys that a piece of a snapshot holds: about a millisecond's work.
-pub(crate) const CHUNK_KEYS: usize = if cfg!(test) { 3 } else { 16_384 };
+use bytes::Bytes;
+use millstream_engine::state::StateWriter;
+use millstream_engine::{Firing, Result};
+
+/// Rows that a piece of a snapshot holds, about: a millisecond's work.
+pub(crate) const CHUNK_ROWS: usize = if cfg!(test) { 3 } else { 16_384 };
 
 /// See the module's page.
 #[derive(Debug)]
@@ -38,13 +42,14 @@ impl Frozen {
         own
     }
 
-    /// The next keys to be written.
-    pub fn next_chunk(&mut self) -> Vec<u32> {
-        let mut chunk = Vec::with_capacity(CHUNK_KEYS);
-        while chunk.len() < CHUNK_KEYS && self.next < self.keys {
+    /// The next keys to be written, of which each has `rows` rows.
+    pub fn next_chunk(&mut self, rows: impl Fn(u32) -> usize) -> Vec<u32> {
+        let (mut chunk, mut chunk_rows) = (Vec::with_capacity(CHUNK_ROWS), 0);
+        while chunk_rows < CHUNK_ROWS && chunk.len() < CHUNK_ROWS && self.next < self.keys {
             let number = self.next;
             if self.claimed[number as usize / 64] & (1 << (number % 64)) == 0 {
                 chunk.push(number);
+                chunk_rows += rows(number);
             }
             self.next += 1;
         }
@@ -54,6 +59,59 @@ impl Frozen {
     /// True when every key is written.
     pub fn is_done(&self) -> bool {
         self.next >= self.keys
+    }
+}
+
+/// A snapshot in pieces of an operator that keeps its state by key in one table. Its owner says how keys are encoded: as
+/// they are now, those that are not there as nothing.
+#[derive(Debug, Default)]
+pub(crate) struct KeyedSnapshot {
+    frozen: Option<Frozen>,
+    /// Encoded keys that were about to change.
+    claimed: Vec<Bytes>,
+}
+
+impl KeyedSnapshot {
+    /// Begins one of a table of `keys` keys.
+    pub fn begin(&mut self, keys: usize) {
+        self.frozen = Some(Frozen::new(keys));
+    }
+
+    /// True while some keys are still to be written: they must not be renumbered.
+    pub fn is_open(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Encodes those of `keys` that are still to be written, for they are about to change.
+    pub fn claim(
+        &mut self,
+        keys: impl IntoIterator<Item = u32>,
+        encode: impl FnOnce(&[u32]) -> Result<Vec<Bytes>>,
+    ) -> Result<()> {
+        let Some(frozen) = &mut self.frozen else { return Ok(()) };
+        let claimed = frozen.claim(keys);
+        if !claimed.is_empty() {
+            self.claimed.extend(encode(&claimed)?);
+        }
+        Ok(())
+    }
+
+    /// Writes the next piece, of keys that each have `rows` rows.
+    pub fn write(
+        &mut self,
+        state: &mut StateWriter,
+        rows: impl Fn(u32) -> usize,
+        encode: impl FnOnce(&[u32]) -> Result<Vec<Bytes>>,
+    ) -> Result<Firing> {
+        self.claimed.drain(..).for_each(|bytes| state.put_keyed(bytes));
+        let Some(frozen) = &mut self.frozen else { return Ok(Firing::Done) };
+        let chunk = frozen.next_chunk(rows);
+        encode(&chunk)?.into_iter().for_each(|bytes| state.put_keyed(bytes));
+        if !frozen.is_done() {
+            return Ok(Firing::More);
+        }
+        self.frozen = None;
+        Ok(Firing::Done)
     }
 }
 
@@ -67,7 +125,7 @@ mod tests {
         assert_eq!(frozen.claim([69, 5, 69, 70, 4_000]), [69, 5]);
         let mut all = vec![69, 5];
         while !frozen.is_done() {
-            all.extend(frozen.next_chunk());
+            all.extend(frozen.next_chunk(|_| 1));
             all.extend(frozen.claim([1, 66, 0]));
         }
         all.sort_unstable();

@@ -23,7 +23,7 @@ use millstream_engine::state::{StateReader, StateWriter, encode_rows};
 use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
 
 use crate::aggregate::{Accumulator, AggregateCall, merge_states, to_input};
-use crate::frozen::Frozen;
+use crate::frozen::KeyedSnapshot;
 use crate::keyed::{Keyed, next_forgetting_ms, own_rows, state_rows};
 
 /// An aggregation without a window.
@@ -88,9 +88,7 @@ pub struct Group {
     batches: u64,
     live: usize,
     output: SchemaRef,
-    snapshot: Option<Frozen>,
-    /// Encoded keys that were about to change before the snapshot had come to them.
-    claimed: Vec<Bytes>,
+    snapshot: KeyedSnapshot,
     /// Tells whether results have changed; none without aggregates.
     comparer: Option<RowConverter>,
 }
@@ -114,8 +112,7 @@ impl Group {
             batches: 0,
             live: 0,
             output,
-            snapshot: None,
-            claimed: Vec::new(),
+            snapshot: KeyedSnapshot::default(),
             comparer: if results.is_empty() { None } else { Some(RowConverter::new(results)?) },
             spec: spec.clone(),
         })
@@ -254,7 +251,7 @@ impl Group {
 
     /// Renumbers the keys that are left, when most are gone.
     fn compact(&mut self) -> Result<()> {
-        if self.snapshot.is_some() || !self.keys.is_stale(self.live) {
+        if self.snapshot.is_open() || !self.keys.is_stale(self.live) {
             return Ok(());
         }
         let live: Vec<u32> = self.live_keys().collect();
@@ -275,18 +272,17 @@ impl Group {
 
     /// Writes those of `keys` that a snapshot has still to write, for they are about to change.
     fn claim(&mut self, keys: &[u32]) -> Result<()> {
-        let Some(snapshot) = &mut self.snapshot else { return Ok(()) };
-        let claimed = snapshot.claim(keys.iter().copied());
-        let rows = self.state_of(claimed)?;
-        self.claimed.extend(rows);
-        Ok(())
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let done = snapshot.claim(keys.iter().copied(), |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        done
     }
 
     /// The state of those of `keys` that are there, as rows of: keys, how many rows, when written, states.
-    fn state_of(&self, mut keys: Vec<u32>) -> Result<Option<Bytes>> {
-        keys.retain(|key| self.rows.get(*key as usize).is_some_and(|rows| *rows > 0));
+    fn state_of(&self, keys: &[u32]) -> Result<Vec<Bytes>> {
+        let keys: Vec<u32> = keys.iter().copied().filter(|key| self.rows[*key as usize] > 0).collect();
         if keys.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let mut columns = self.keys.table.columns(&keys)?;
         for numbers in [&self.rows, &self.written_ms] {
@@ -296,7 +292,7 @@ impl Group {
         for accumulator in &self.accumulators {
             columns.extend(accumulator.state(&keys)?);
         }
-        encode_rows(&state_rows(columns)?).map(Some)
+        Ok(vec![encode_rows(&state_rows(columns)?)?])
     }
 
     fn live_keys(&self) -> impl Iterator<Item = u32> {
@@ -313,7 +309,7 @@ impl Operator for Group {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         self.keys.number(&batch.rows)?;
         self.grow();
-        if self.snapshot.is_some() {
+        if self.snapshot.is_open() {
             let numbers = std::mem::take(&mut self.keys.numbers);
             self.claim(&numbers)?;
             self.keys.numbers = numbers;
@@ -358,20 +354,15 @@ impl Operator for Group {
     }
 
     fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
-        self.snapshot = Some(Frozen::new(self.keys.table.len()));
+        self.snapshot.begin(self.keys.table.len());
         self.resume_snapshot(state)
     }
 
     fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
-        self.claimed.drain(..).for_each(|bytes| state.put_keyed(bytes));
-        let Some(snapshot) = &mut self.snapshot else { return Ok(Firing::Done) };
-        let (chunk, is_done) = (snapshot.next_chunk(), snapshot.is_done());
-        self.state_of(chunk)?.into_iter().for_each(|bytes| state.put_keyed(bytes));
-        if !is_done {
-            return Ok(Firing::More);
-        }
-        self.snapshot = None;
-        Ok(Firing::Done)
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let written = snapshot.write(state, |_| 1, |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        written
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {

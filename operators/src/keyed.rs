@@ -88,19 +88,26 @@ impl Keyed {
 
 /// The rows that `state` holds, the first `width` columns of which are keys, without those of others' keys.
 pub(crate) fn own_rows(state: &StateReader, width: usize) -> impl Iterator<Item = Result<RecordBatch>> {
-    let own = move |(of, bytes): (&Range<KeyGroup>, &[u8])| {
-        let rows = decode_rows(bytes)?;
-        if state.owns_all(of) {
-            return Ok(rows);
-        }
-        let keys = &rows.columns()[..width];
-        let types: Vec<DataType> = keys.iter().map(|key| key.data_type().clone()).collect();
-        let mut hashes = Vec::new();
-        KeyHasher::new(&types)?.hash(keys, rows.num_rows(), &mut hashes)?;
-        let is_own: BooleanArray = hashes.iter().map(|hash| Some(state.owns(key_group(*hash)))).collect();
-        Ok(filter_record_batch(&rows, &is_own)?)
-    };
-    state.groups().map(own)
+    let keys: Vec<usize> = (0..width).collect();
+    state.groups().map(move |(of, bytes)| own(state, of, decode_rows(bytes)?, &keys))
+}
+
+/// Of `rows`, which are state of the key groups `of`, those whose keys are the reader's own. `keys` are their columns.
+pub(crate) fn own(
+    state: &StateReader,
+    of: &Range<KeyGroup>,
+    rows: RecordBatch,
+    keys: &[usize],
+) -> Result<RecordBatch> {
+    if state.owns_all(of) {
+        return Ok(rows);
+    }
+    let keys: Vec<ArrayRef> = keys.iter().map(|key| Arc::clone(rows.column(*key))).collect();
+    let types: Vec<DataType> = keys.iter().map(|key| key.data_type().clone()).collect();
+    let mut hashes = Vec::new();
+    KeyHasher::new(&types)?.hash(&keys, rows.num_rows(), &mut hashes)?;
+    let is_own: BooleanArray = hashes.iter().map(|hash| Some(state.owns(key_group(*hash)))).collect();
+    Ok(filter_record_batch(&rows, &is_own)?)
 }
 
 /// Columns of state as rows to be encoded.

@@ -26,4 +26,5 @@ mod mosquitto;
 mod postgres;
 mod promises;
 mod side_outputs;
+mod state_format;
 mod support;

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 const LOCK: &str = "lock";
 /// What files are called while they are written.
-const TEMPORARY: &str = "writing";
+pub(crate) const TEMPORARY: &str = "writing";
 /// Small writes are gathered to this.
 const BUFFER_BYTES: usize = 64 << 10;
 

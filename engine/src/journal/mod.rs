@@ -11,6 +11,7 @@
 //! "Can Applications Recover from fsync Failures?", ATC 2020). files: log.rs, their bytes: segment.rs.
 
 mod log;
+mod others;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use log::{CommitError, Log};
 pub use log::{Limits, Replay};
+pub(crate) use others::{OtherJournal, of_others};
 
 use crate::clock::ClockRef;
 use crate::context::InstanceContext;
@@ -55,20 +57,23 @@ const SEGMENTS: u64 = 32;
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 /// Bytes that wait to be written.
 pub const BUFFER_BYTES_MAX: usize = 4 << 20;
+/// What the folders of journals are called, before the source's name.
+const FOLDER_PREFIX: &str = "journal-";
 /// How soon a full disk is tried again.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The folder of a source instance's journal inside the state folder `state`.
 pub(crate) fn folder(state: &Path, operator: &str, instance: usize) -> PathBuf {
-    // A table's name may hold anything, and stays told apart from all others.
-    let name: String = operator
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
-            _ => format!("%{byte:02x}"),
-        })
-        .collect();
-    state.join(format!("journal-{name}-{instance}"))
+    state.join(format!("{FOLDER_PREFIX}{}-{instance}", spelled(operator)))
+}
+
+/// A table's name as part of a folder's, which may hold anything, and stays told apart from all others.
+fn spelled(operator: &str) -> String {
+    let spell = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    };
+    operator.bytes().map(spell).collect()
 }
 
 /// One source instance's journal. See the module's page.

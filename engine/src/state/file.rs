@@ -1,11 +1,11 @@
 //! A checkpoint as the bytes of one file.
 //!
 //! Layout of version 2, little-endian: `MILLCKPT`, version (u32), epoch (u64); the shape of the graph: a count (u32) of
-//! (operator, shape) texts; pieces of state as they came, each a 1 (u8), (number of the operator in the shape u32, instance
+//! (identity, id, what it does) texts; pieces of state as they came, each a 1 (u8), (number of the operator in the shape u32, instance
 //! u32, keyed state: a count (u32) of (first key group u16, the one behind the last u16, bytes), blobs: a count (u32) of
 //! bytes); a 0 (u8); and the CRC-32 of all before it. Texts and bytes have their length (u64) in front. One sum over
 //! everything, so that no byte can change unseen. In version 1 a count (u32) stands before all pieces instead of a 1
-//! before each, a piece has its operator's name and one key group. A checkpoint comes from [`super::disk`], piece by
+//! before each, a shape has no identities, and a piece has its operator's id and one key group. A checkpoint comes from [`super::disk`], piece by
 //! piece, and goes back there whole.
 
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-use super::InstanceSnapshot;
+use super::{InstanceSnapshot, OperatorShape};
 use crate::element::Epoch;
 use crate::keys::{KEY_GROUPS, KeyGroup};
 
@@ -27,9 +27,9 @@ const BYTES_MIN: usize = 8 + 4 + 4;
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Checkpoint {
     pub epoch: Epoch,
-    /// Every operator of the graph and what it does, in words.
-    pub shape: Vec<(String, String)>,
-    /// (operator, instance) and what it wrote.
+    /// Every operator of the graph. Identities are those of the first version where the file is of it.
+    pub shape: Vec<OperatorShape>,
+    /// (id of the operator, instance) and what it wrote.
     pub snapshots: Vec<(String, u32, InstanceSnapshot)>,
 }
 
@@ -58,15 +58,14 @@ impl Write for Summed<'_> {
 
 impl CheckpointWriter {
     /// Writes what stands before all pieces.
-    pub fn begin(&mut self, to: &mut dyn Write, epoch: Epoch, shape: &[(String, String)]) -> io::Result<()> {
+    pub fn begin(&mut self, to: &mut dyn Write, epoch: Epoch, shape: &[OperatorShape]) -> io::Result<()> {
         let mut to = Summed { to, sum: &mut self.sum };
         to.write_all(MAGIC)?;
         to.write_all(&VERSION.to_le_bytes())?;
         to.write_all(&epoch.to_le_bytes())?;
         write_count(&mut to, shape.len())?;
-        for (operator, shape) in shape {
-            write_bytes(&mut to, operator.as_bytes())?;
-            write_bytes(&mut to, shape.as_bytes())?;
+        for OperatorShape { identity, id, does } in shape {
+            [identity, id, does].into_iter().try_for_each(|text| write_bytes(&mut to, text.as_bytes()))?;
         }
         Ok(())
     }
@@ -137,19 +136,25 @@ pub(super) fn read(mut bytes: Bytes) -> Result<Checkpoint, String> {
     parsed.ok_or_else(|| "what it says of itself does not fit".into())
 }
 
-fn parse_head(bytes: &mut Bytes) -> Option<Checkpoint> {
+fn parse_head(
+    bytes: &mut Bytes,
+    read_shape: impl Fn(&mut Bytes) -> Option<OperatorShape>,
+) -> Option<Checkpoint> {
     let mut checkpoint = Checkpoint { epoch: bytes.try_get_u64_le().ok()?, ..Checkpoint::default() };
     for _ in 0..bytes.try_get_u32_le().ok()? {
-        checkpoint.shape.push((read_text(bytes)?, read_text(bytes)?));
+        checkpoint.shape.push(read_shape(bytes)?);
     }
     Some(checkpoint)
 }
 
 fn parse(bytes: &mut Bytes) -> Option<Checkpoint> {
-    let mut checkpoint = parse_head(bytes)?;
+    let mut checkpoint = parse_head(bytes, |bytes| {
+        let [identity, id, does] = [read_text(bytes)?, read_text(bytes)?, read_text(bytes)?];
+        Some(OperatorShape { identity, id, does })
+    })?;
     while bytes.try_get_u8().ok()? == 1 {
         let operator = usize::try_from(bytes.try_get_u32_le().ok()?).ok()?;
-        let operator = checkpoint.shape.get(operator)?.0.clone();
+        let operator = checkpoint.shape.get(operator)?.id.clone();
         let instance = bytes.try_get_u32_le().ok()?;
         let piece =
             read_piece(bytes, |bytes| Some(bytes.try_get_u16_le().ok()?..bytes.try_get_u16_le().ok()?))?;
@@ -159,7 +164,12 @@ fn parse(bytes: &mut Bytes) -> Option<Checkpoint> {
 }
 
 fn parse_1(bytes: &mut Bytes) -> Option<Checkpoint> {
-    let mut checkpoint = parse_head(bytes)?;
+    let mut checkpoint = parse_head(bytes, |bytes| {
+        let (id, does) = (read_text(bytes)?, read_text(bytes)?);
+        let mut operator = OperatorShape { identity: String::new(), id, does };
+        operator.identity = operator.first_identity();
+        Some(operator)
+    })?;
     for _ in 0..bytes.try_get_u32_le().ok()? {
         let (operator, instance) = (read_text(bytes)?, bytes.try_get_u32_le().ok()?);
         let piece = read_piece(bytes, |bytes| {
@@ -212,7 +222,14 @@ pub(super) mod tests {
             InstanceSnapshot { groups: vec![(64..128, Bytes::from_static(b"any key"))], blobs: vec![] };
         Checkpoint {
             epoch: 42,
-            shape: vec![("window".into(), "TUMBLE(1 min) by d".into()), ("result".into(), String::new())],
+            shape: vec![
+                OperatorShape {
+                    identity: "window: TUMBLE(1 min) by d".into(),
+                    id: "window".into(),
+                    does: "TUMBLE(1 min) by d".into(),
+                },
+                OperatorShape { identity: "result: ".into(), id: "result".into(), does: String::new() },
+            ],
             snapshots: vec![
                 ("window".into(), 1, first),
                 ("result".into(), 0, InstanceSnapshot::default()),
@@ -225,7 +242,7 @@ pub(super) mod tests {
         let (mut bytes, mut writer) = (Vec::new(), CheckpointWriter::default());
         writer.begin(&mut bytes, checkpoint.epoch, &checkpoint.shape).unwrap();
         for (operator, instance, piece) in &checkpoint.snapshots {
-            let number = checkpoint.shape.iter().position(|(known, _)| known == operator).unwrap();
+            let number = checkpoint.shape.iter().position(|known| known.id == *operator).unwrap();
             writer.piece(&mut bytes, number as u32, *instance, piece).unwrap();
         }
         writer.end(&mut bytes).unwrap();

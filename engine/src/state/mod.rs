@@ -8,8 +8,12 @@
 
 mod disk;
 mod file;
+mod fit;
+pub mod savepoint;
+mod shape;
 
 pub use disk::DiskStateStore;
+pub use shape::OperatorShape;
 
 use std::collections::HashMap;
 use std::io::Cursor;

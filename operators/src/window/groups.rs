@@ -15,7 +15,7 @@ use millstream_engine::{Batch, Firing, Result};
 
 use super::WindowAggregateSpec;
 use crate::aggregate::{Accumulator, to_input};
-use crate::frozen::{CHUNK_KEYS, Frozen};
+use crate::frozen::{CHUNK_ROWS, Frozen};
 use crate::keys::{KeyColumns, KeyTable};
 
 /// Keys and their states.
@@ -165,7 +165,7 @@ impl Groups {
     fn write_frozen(&mut self, state: &mut StateWriter) -> Result<usize> {
         let Some(mut snapshot) = self.snapshot.take() else { return Ok(0) };
         snapshot.claimed.drain(..).for_each(|bytes| state.put_keyed(bytes));
-        let chunk = snapshot.frozen.next_chunk();
+        let chunk = snapshot.frozen.next_chunk(|_| 1);
         if !chunk.is_empty() {
             let rows = self.partials(&chunk, snapshot.slice_end_ms, &snapshot.schema)?;
             state.put_keyed(encode_rows(&rows)?);
@@ -185,7 +185,7 @@ pub(super) fn write_frozen<'a>(
     let mut written = 0;
     for groups in slices {
         while groups.is_frozen() {
-            if written >= CHUNK_KEYS {
+            if written >= CHUNK_ROWS {
                 return Ok(Firing::More);
             }
             written += groups.write_frozen(state)?;

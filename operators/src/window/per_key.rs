@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 
 use super::{TimeMode, WindowAggregateSpec, WindowAssigner, clock_of};
 use crate::aggregate::{Accumulator, merge_states, to_input};
-use crate::frozen::Frozen;
+use crate::frozen::KeyedSnapshot;
 use crate::keyed::{own_rows, state_rows};
 use crate::keys::KeyTable;
 use millstream_engine::keys::KeyHasher;
@@ -62,9 +62,7 @@ pub(super) struct PerKeyWindows {
     slots: u32,
     /// Closed windows on their way out: key, start, end, slot.
     closed: Vec<(u32, Open)>,
-    snapshot: Option<Frozen>,
-    /// Encoded windows of keys that were about to change before the snapshot had come to them.
-    claimed: Vec<Bytes>,
+    snapshot: KeyedSnapshot,
     output: SchemaRef,
     time_ms: i64,
     hashes: Vec<u64>,
@@ -85,8 +83,7 @@ impl PerKeyWindows {
             accumulators: spec.accumulators()?,
             slots: 0,
             closed: Vec::new(),
-            snapshot: None,
-            claimed: Vec::new(),
+            snapshot: KeyedSnapshot::default(),
             output: spec.output_schema()?,
             time_ms: i64::MIN,
             hashes: Vec::new(),
@@ -165,7 +162,7 @@ impl PerKeyWindows {
 
     /// Closes every key's windows up to the time, at most a chunk of them.
     fn close_due(&mut self) -> Result<bool> {
-        if self.snapshot.is_some() {
+        if self.snapshot.is_open() {
             let due = self.by_end.iter().take_while(|(end_ms, ..)| end_ms - 1 <= self.time_ms);
             let due: Vec<u32> = due.take(CHUNK_ROWS).map(|(_, key, _)| *key).collect();
             self.claim(due)?;
@@ -192,11 +189,10 @@ impl PerKeyWindows {
 
     /// Writes the windows of those of `keys` that a snapshot has still to write, for they are about to change.
     fn claim(&mut self, keys: impl IntoIterator<Item = u32>) -> Result<()> {
-        let Some(snapshot) = &mut self.snapshot else { return Ok(()) };
-        let keys = snapshot.claim(keys);
-        let parts = self.state_of(&keys)?;
-        self.claimed.extend(parts);
-        Ok(())
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let done = snapshot.claim(keys, |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        done
     }
 
     /// The open windows of `keys`, and up to where their windows were answered.
@@ -249,7 +245,7 @@ impl PerKeyWindows {
     /// Renumbers states and keys when most of them are of windows that are gone.
     fn compact(&mut self) -> Result<()> {
         let live = self.by_end.len();
-        if self.snapshot.is_some() || (self.slots as usize) < 4 * live + 4_096 {
+        if self.snapshot.is_open() || (self.slots as usize) < 4 * live + 4_096 {
             return Ok(());
         }
         let mut rebuilt = Self::new(&self.spec, self.keyed_clocks)?;
@@ -384,7 +380,7 @@ impl Operator for PerKeyWindows {
         let keys: Vec<ArrayRef> =
             self.spec.keys.iter().map(|key| Arc::clone(batch.rows.column(*key))).collect();
         self.number(&keys, batch.num_rows())?;
-        if self.snapshot.is_some() {
+        if self.snapshot.is_open() {
             let groups = std::mem::take(&mut self.groups);
             self.claim(groups.iter().copied())?;
             self.groups = groups;
@@ -463,20 +459,16 @@ impl Operator for PerKeyWindows {
     }
 
     fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
-        self.snapshot = Some(Frozen::new(self.keys.len()));
+        self.snapshot.begin(self.keys.len());
         self.resume_snapshot(state)
     }
 
     fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
-        self.claimed.drain(..).for_each(|bytes| state.put_keyed(bytes));
-        let Some(snapshot) = &mut self.snapshot else { return Ok(Firing::Done) };
-        let (chunk, is_done) = (snapshot.next_chunk(), snapshot.is_done());
-        self.state_of(&chunk)?.into_iter().for_each(|bytes| state.put_keyed(bytes));
-        if !is_done {
-            return Ok(Firing::More);
-        }
-        self.snapshot = None;
-        Ok(Firing::Done)
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let rows = |key: u32| self.open[key as usize].len();
+        let written = snapshot.write(state, rows, |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        written
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {

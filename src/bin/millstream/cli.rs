@@ -33,6 +33,8 @@ pub enum Command {
     Check(Check),
     /// Show the graph that a file or a statement runs as.
     Explain(Explain),
+    /// Copy a pipeline's state as of its newest checkpoint, while it runs or not, to begin from with run --from.
+    Savepoint(Savepoint),
     /// Write a file to start from, which runs as it is.
     Init(Init),
     /// List connectors and formats, or the options of one.
@@ -94,6 +96,16 @@ pub struct Explain {
 }
 
 #[derive(Args)]
+pub struct Savepoint {
+    /// The state folder of the pipeline.
+    #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
+    pub state: PathBuf,
+    /// The folder to make of it, which is not there yet.
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+}
+
+#[derive(Args)]
 pub struct Init {
     /// The file to write; one that is there is kept.
     #[arg(default_value = "pipeline.sql")]
@@ -136,6 +148,9 @@ pub struct RunOptions {
     /// Folder for durable state: a run goes on where the last one with this folder ended, killed or not.
     #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Begin the state folder, which must have no state yet, from a savepoint.
+    #[arg(long, requires = "state", value_name = "PATH")]
+    pub from: Option<PathBuf>,
     /// Go on although the query has changed, without the state of operators that it does not have any more.
     #[arg(long, requires = "state")]
     pub allow_dropped_state: bool,
