@@ -127,6 +127,24 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// As [`Operator::snapshot`], for operators whose state may be so large that rows should not wait until all of it is
+    /// written: those answer [`Firing::More`] and write the rest when [`Operator::resume_snapshot`] asks for it, as it is
+    /// now, though rows and watermarks come meanwhile.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.snapshot(state).map(|()| Firing::Done)
+    }
+
+    /// Writes the next piece of a snapshot that was begun: a millisecond's work or so, for rows wait for it.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn resume_snapshot(&mut self, _state: &mut StateWriter) -> Result<Firing> {
+        Ok(Firing::Done)
+    }
+
     /// Takes over state that former instances wrote, which may have been more or fewer.
     ///
     /// # Errors

@@ -90,7 +90,10 @@ impl StageInstance {
         if self.finished {
             return Ok(Progress::Finished);
         }
-        let progress = self.step(drain)?;
+        let mut progress = self.step(drain)?;
+        if self.chain.step_snapshots(progress == Progress::Made)? {
+            progress = Progress::Made;
+        }
         match progress {
             Progress::Made => self.busy = true,
             Progress::Waiting(_) if self.busy => {

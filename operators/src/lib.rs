@@ -8,6 +8,7 @@ pub mod expand;
 pub mod expr;
 #[cfg(test)]
 mod folded;
+mod frozen;
 pub mod group;
 pub mod join;
 mod kept_type;

@@ -134,7 +134,7 @@ impl Session<'_> {
             }
             Statement::Explain(inner) => {
                 let (statement, _) = self.lower(*inner, range)?;
-                let mut graph = Graph::new();
+                let mut graph = Graph::planned();
                 self.emit(&[statement], &mut graph)
                     .map_err(|error| place(error, &self.definitions, self.text, range))?;
                 self.explanations.push(explain(&graph, self.workers()));
@@ -311,7 +311,7 @@ impl Session<'_> {
     }
 
     fn finish(self) -> Result<Program, SqlError> {
-        let mut graph = Graph::new();
+        let mut graph = Graph::planned();
         let whole = self.lowered.first().map_or(0..0, |(_, range)| range.clone());
         let (statements, _): (Vec<_>, Vec<_>) = self.lowered.into_iter().unzip();
         let workers = self.settings.workers.unwrap_or(self.options.workers).max(1);

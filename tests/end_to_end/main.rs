@@ -30,4 +30,5 @@ mod postgres;
 mod promises;
 mod side_outputs;
 mod sinks;
+mod state_format;
 mod support;

@@ -36,6 +36,8 @@ pub enum Command {
     Explain(Explain),
     /// Run queries of the Nexmark benchmark and show what each takes.
     Nexmark(Nexmark),
+    /// Copy a pipeline's state as of its newest checkpoint, while it runs or not, to begin from with run --from.
+    Savepoint(Savepoint),
     /// Write a file to start from, which runs as it is.
     Init(Init),
     /// List connectors and formats, or the options of one.
@@ -126,6 +128,16 @@ pub struct Nexmark {
 }
 
 #[derive(Args)]
+pub struct Savepoint {
+    /// The state folder of the pipeline.
+    #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
+    pub state: PathBuf,
+    /// The folder to make of it, which is not there yet.
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+}
+
+#[derive(Args)]
 pub struct Init {
     /// The file to write; one that is there is kept.
     #[arg(default_value = "pipeline.sql")]
@@ -168,6 +180,9 @@ pub struct RunOptions {
     /// Folder for durable state: a run goes on where the last one with this folder ended, killed or not.
     #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Begin the state folder, which must have no state yet, from a savepoint.
+    #[arg(long, requires = "state", value_name = "PATH")]
+    pub from: Option<PathBuf>,
     /// Go on although the query has changed, without the state of operators that it does not have any more.
     #[arg(long, requires = "state")]
     pub allow_dropped_state: bool,

@@ -16,6 +16,7 @@ mod nexmark;
 mod rows;
 mod run;
 mod runner;
+mod savepoint;
 mod signals;
 mod status;
 mod terminal;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         cli::Command::Check(check) => explain::check(&check),
         cli::Command::Explain(explain) => explain::explain(&explain),
         cli::Command::Nexmark(nexmark) => nexmark::run(&nexmark),
+        cli::Command::Savepoint(savepoint) => savepoint::take(&savepoint),
         cli::Command::Init(init) => init::run(&init),
         cli::Command::Connectors(listing) => lists::connectors(&listing),
         cli::Command::Functions(listing) => lists::functions(&listing),

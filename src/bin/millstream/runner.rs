@@ -33,6 +33,9 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     }
     if let Some(folder) = &options.state {
         builder = builder.state(folder).allow_dropped_state(options.allow_dropped_state);
+        if let Some(savepoint) = &options.from {
+            builder = builder.from_savepoint(savepoint);
+        }
     }
     let program = builder.compile().map_err(|error| Failure::Sql(error, name.to_owned()))?;
     for explanation in &program.explanations {

@@ -66,11 +66,13 @@ impl Emitter<'_> {
             ttl_ms: None,
         };
         let (schema, time) = (spec.output_schema(), left.time);
+        let keeps = show::all_typed(&schema);
         let make = move || LookupJoin::new(&spec, Arc::clone(&provider), time);
         make()?;
         let factory: OperatorFactory = Arc::new(move || Ok(Box::new(make()?) as _));
         let input = Input::forward(left.node);
         let node = self.graph.operator("lookup", "lookup join", detail, vec![input], factory);
+        self.graph.keeps(node, keeps);
         Ok(Stream { node, schema, columns, time, mode: "" })
     }
 }
