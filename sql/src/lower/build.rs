@@ -14,10 +14,11 @@ use millstream_operators::window::TimeMode;
 use super::columns::{bind, column, indexed};
 use super::expression::constant;
 use super::rel::{Attribute, Rel, RelKind};
-use super::{group, join, rank, recognize, window};
+use super::{group, join, rank, recognize, unnest, window};
 use crate::functions::{FunctionContext, type_name};
 use crate::plan::error::{PlanError, to_sqlparser};
 use crate::plan::recognize::RecognizeNode;
+use crate::plan::unnest::UnnestNode;
 use crate::plan::windows::WindowNode;
 use crate::table::TableHandle;
 
@@ -63,6 +64,9 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
             let node = extension.node.as_any();
             if let Some(node) = node.downcast_ref::<RecognizeNode>() {
                 return recognize::recognize(node, functions);
+            }
+            if let Some(node) = node.downcast_ref::<UnnestNode>() {
+                return unnest::unnest(node, plan, functions);
             }
             node.downcast_ref().map_or_else(|| Err(unsupported(plan)), |node| windowed(node, functions))
         }

@@ -21,5 +21,6 @@ mod recognize;
 pub(crate) mod rel;
 mod show;
 pub(crate) mod sides;
+mod unnest;
 mod values;
 mod window;
