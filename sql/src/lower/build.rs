@@ -14,7 +14,7 @@ use millstream_operators::window::TimeMode;
 use super::columns::{bind, column, indexed};
 use super::expression::constant;
 use super::rel::{Attribute, Rel, RelKind};
-use super::{group, join, rank, recognize, unnest, window};
+use super::{group, join, limit, rank, recognize, unnest, window};
 use crate::functions::{FunctionContext, type_name};
 use crate::plan::error::{PlanError, to_sqlparser};
 use crate::plan::recognize::RecognizeNode;
@@ -54,6 +54,7 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
             Ok(Rel { kind: RelKind::Values(batch), fields: Vec::new() })
         }
         LogicalPlan::Join(plan) => join::join(plan, functions),
+        LogicalPlan::Limit(plan) => limit::limit(plan, functions),
         LogicalPlan::Window(plan) => rank::window(plan, functions),
         LogicalPlan::Distinct(Distinct::All(input)) => group::distinct(build(input, functions)?),
         LogicalPlan::Aggregate(aggregate) => {
@@ -87,7 +88,6 @@ pub(super) fn filtered(input: Rel, conjuncts: Vec<Expr>) -> Result<Rel, PlanErro
 fn unsupported(plan: &LogicalPlan) -> PlanError {
     let what = match plan {
         LogicalPlan::Sort(_) => "ORDER BY is",
-        LogicalPlan::Limit(_) => "LIMIT is",
         LogicalPlan::Distinct(_) => "DISTINCT is",
         LogicalPlan::Subquery(_) => "subqueries in expressions are",
         LogicalPlan::Unnest(_) => "UNNEST is",

@@ -219,8 +219,11 @@ impl Rank {
 
     /// True when the first row to arrive is kept, so that nothing changes later.
     pub fn keeps_first_arrival(&self) -> bool {
-        self.keeps_by_time() == Some(Attribute::ProcessingTime)
-            && !self.order[0].descending
-            && !self.input.updates()
+        // Without an order it is that of arrival.
+        let by_arrival = self
+            .order
+            .first()
+            .is_none_or(|key| !key.descending && self.keeps_by_time() == Some(Attribute::ProcessingTime));
+        by_arrival && !self.input.updates()
     }
 }

@@ -43,20 +43,18 @@ impl Visitor for Check<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> Flow {
-        if let Some(order_by) = &query.order_by {
+        if let Some(order_by) = &query.order_by
+            && query.limit_clause.is_none()
+            && query.fetch.is_none()
+        {
             return refuse(
                 "ORDER BY would have to wait for the end of the stream",
                 order_by.span(),
-                "leave it out: rows come in the order of their windows; Top-N comes in a later version",
+                "leave it out: rows come in the order of their windows; or say how many: ORDER BY v DESC LIMIT 10",
             );
         }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let span = query.limit_clause.as_ref().map_or_else(|| query.span(), Spanned::span);
-            return refuse(
-                "LIMIT is not supported yet",
-                span,
-                "leave it out and cut the output: … | head -n 10",
-            );
+        if query.fetch.is_some() {
+            return refuse("FETCH is not supported", query.span(), "write LIMIT 10, which means the same");
         }
         if let Some(with) = &query.with
             && with.recursive
