@@ -217,6 +217,12 @@ impl Rank {
         }
     }
 
+    /// How many rows it gives, if those to arrive first are given for good.
+    pub fn rows_max(&self) -> Option<usize> {
+        let (from, to) = self.bounds.filter(|_| self.partition.is_empty() && self.keeps_first_arrival())?;
+        Some((to + 1).saturating_sub(from))
+    }
+
     /// True when the first row to arrive is kept, so that nothing changes later.
     pub fn keeps_first_arrival(&self) -> bool {
         // Without an order it is that of arrival.

@@ -337,6 +337,15 @@ impl Rel {
         }
     }
 
+    /// How many rows there will be at most, where the query says it.
+    pub fn rows_max(&self) -> Option<usize> {
+        match &self.kind {
+            RelKind::Calc { input, filter: None, .. } => input.rows_max(),
+            RelKind::Rank(rank) => rank.rows_max(),
+            _ => None,
+        }
+    }
+
     /// Columns that tell the rows that hold at one time apart, where that is known.
     pub fn unique_key(&self) -> Option<Vec<usize>> {
         match &self.kind {
