@@ -26,6 +26,9 @@ pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), Pla
 /// expressions by recursion, on stacks of the usual size.
 const EXPRESSION_DEPTH_MAX: usize = 400;
 
+/// What stands in TABLE(…) or behind a join, by lower-case name.
+const TABLE_FUNCTIONS: [&str; 5] = ["tumble", "hop", "cumulate", "session", "unnest"];
+
 struct Check<'a> {
     functions: &'a Functions,
     depth: usize,
@@ -220,7 +223,8 @@ impl Check<'_> {
         }
         let known = self.functions.names();
         let near =
-            did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str)).map(str::to_uppercase);
+            did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str).chain(TABLE_FUNCTIONS))
+                .map(str::to_uppercase);
         let remedy = match near {
             Some(near) => format!("did you mean {near}?"),
             None => "docs/functions.md lists the functions there are".to_owned(),
