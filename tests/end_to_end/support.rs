@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use millstream::engine::{Clock, SystemClock};
+
 /// How a run of the command ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -56,15 +58,18 @@ pub fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
+/// Long enough for a busy machine.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+
 /// Waits until `done`, or panics saying what was awaited.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
-        if done() {
-            return;
-        }
+    let clock = SystemClock::default();
+    let start_ns = clock.monotonic_ns();
+    while !done() {
+        let waited = Duration::from_nanos(clock.monotonic_ns() - start_ns);
+        assert!(waited < WAIT_MAX, "waited {WAIT_MAX:?} for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("waited 30 s for {what}");
 }
 
 /// Writes `text` as a file of `folder`, and gives its path.
