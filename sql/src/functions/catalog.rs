@@ -129,6 +129,7 @@ fn title(subject: Subject) -> &'static str {
         Subject::Text => "Strings",
         Subject::Math => "Numbers",
         Subject::Conditional => "Conditions",
+        Subject::Json => "JSON",
         Subject::Hash => "Digests",
         Subject::Type => "Types",
         Subject::Time => "Dates and times",

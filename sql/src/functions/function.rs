@@ -74,6 +74,7 @@ pub(crate) enum Subject {
     Text,
     Math,
     Conditional,
+    Json,
     Hash,
     Type,
     Time,

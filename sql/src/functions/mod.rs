@@ -18,6 +18,7 @@ mod custom;
 mod docs;
 mod function;
 mod hash;
+mod json;
 mod kinds;
 mod math;
 mod operators;
@@ -57,6 +58,7 @@ fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
         text::functions(),
         math::functions(context),
         conditional::functions(),
+        json::functions(),
         hash::functions(),
         kinds::functions(),
         time::functions(context),

@@ -20,8 +20,8 @@ use super::function::Function;
 use super::math::decimal::{Operation, shape_of};
 use super::text::{like, similar_to};
 use crate::plan::error::PlanError;
-use millstream_engine::type_name;
 use crate::plan::keeping_names;
+use millstream_engine::type_name;
 
 /// Types a whole plan; the names of its columns stay.
 pub(crate) fn type_plan(plan: LogicalPlan) -> Result<LogicalPlan> {

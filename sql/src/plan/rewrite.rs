@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, SelectItem, Spanned, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, SelectItem, Spanned, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
 use super::context::Functions;
 use super::named_casts::{self, name_casts};
 use super::versions::{self, constraint_mut, take_version};
+use crate::parse::{call, number, string};
 
 /// Rewrites `node` in place.
 pub(super) fn rewrite<V: VisitMut>(node: &mut V, functions: &Functions) {
@@ -262,33 +263,6 @@ fn unit(field: &ast::DateTimeField) -> Expr {
     string(field.to_string().to_uppercase())
 }
 
-fn string(text: String) -> Expr {
-    Expr::Value(Value::SingleQuotedString(text).into())
-}
-
-fn number(text: &str) -> Expr {
-    Expr::Value(Value::Number(text.into(), false).into())
-}
-
 fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
-}
-
-fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
-    let args =
-        arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::with_span(span, name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

@@ -21,6 +21,8 @@ use super::call::Call;
 use super::function::{Function, Kind, Subject};
 use millstream_engine::type_name;
 
+pub(super) use write::java_double;
+
 type Kernel = Box<dyn Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync>;
 
 /// The function that casts `from` to `to`, if arrow would do it otherwise.
