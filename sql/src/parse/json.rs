@@ -208,8 +208,12 @@ fn object(parser: &mut Parser<'_>, span: Span) -> Parsed {
             break;
         }
         take(parser, &["KEY"]);
-        arguments.push(parser.parse_expr()?);
-        expect(parser, &["VALUE"], "VALUE and the value of the key")?;
+        // A colon would begin a path into the key.
+        let is_short = parser.peek_nth_token_ref(1).token == Token::Colon;
+        arguments.push(if is_short { parser.parse_prefix()? } else { parser.parse_expr()? });
+        if !parser.consume_token(&Token::Colon) {
+            expect(parser, &["VALUE"], "VALUE and the value of the key")?;
+        }
         arguments.extend(marked(parser)?);
     }
     arguments.insert(0, string(nulls.into()));

@@ -21,6 +21,7 @@ use super::call::Call;
 use super::function::{Function, Kind, Subject};
 use millstream_engine::type_name;
 
+pub(super) use time::Times;
 pub(super) use write::java_double;
 
 type Kernel = Box<dyn Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync>;
