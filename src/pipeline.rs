@@ -12,7 +12,7 @@ use millstream_connectors::memory::{MemorySink, MemorySource, Puller, Pusher};
 use millstream_engine::context::IoRuntime;
 use millstream_engine::dead_letter::DeadLetters;
 use millstream_engine::metrics::OperatorMetrics;
-use millstream_engine::state::{DiskStateStore, StateStore};
+use millstream_engine::state::{DiskStateStore, StateStore, savepoint};
 use millstream_engine::{ClockRef, Connector, Error, Format, Graph, Job, JobConfig, JobState, Registry};
 #[cfg(feature = "sql")]
 use millstream_operators::AggregateFunction;
@@ -124,6 +124,7 @@ pub struct PipelineBuilder {
     registry: Registry,
     graph: Graph,
     state_folder: Option<PathBuf>,
+    savepoint: Option<PathBuf>,
     allow_dropped_state: bool,
     #[cfg(feature = "sql")]
     texts: Vec<String>,
@@ -138,6 +139,7 @@ impl Default for PipelineBuilder {
             registry: millstream_connectors::registry(),
             graph: Graph::new(),
             state_folder: None,
+            savepoint: None,
             allow_dropped_state: false,
             #[cfg(feature = "sql")]
             texts: Vec::new(),
@@ -207,6 +209,14 @@ impl PipelineBuilder {
         self
     }
 
+    /// Begins the state folder, which must have no state yet, from a savepoint
+    /// ([`millstream_engine::state::savepoint::take`]).
+    #[must_use]
+    pub fn from_savepoint(mut self, savepoint: impl Into<PathBuf>) -> Self {
+        self.savepoint = Some(savepoint.into());
+        self
+    }
+
     /// Lets a changed query begin without the state of operators that it does not have any more.
     #[must_use]
     pub fn allow_dropped_state(mut self, allow: bool) -> Self {
@@ -253,10 +263,18 @@ impl PipelineBuilder {
         }
         match &self.state_folder {
             Some(folder) => {
+                if let Some(from) = &self.savepoint {
+                    savepoint::begin_from(from, folder, self.config.clock.now_ms())?;
+                }
                 let store = DiskStateStore::open(folder, self.graph.shape(), self.allow_dropped_state)?;
                 self.config.restore = store.latest();
                 self.config.store = Arc::new(store);
                 self.config.checkpoint_interval.get_or_insert(CHECKPOINT_INTERVAL);
+            }
+            None if self.savepoint.is_some() => {
+                return Err(Error::config("a savepoint is begun from in a state folder")
+                    .remedy("say where state is kept: .state(FOLDER)")
+                    .into());
             }
             // In memory a checkpoint would help nobody.
             None => self.config.checkpoint_interval = None,

@@ -31,6 +31,8 @@ pub mod nexmark;
 pub mod postgres;
 #[cfg(feature = "text")]
 pub mod print;
+#[cfg(feature = "webhook")]
+pub mod rest_lookup;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "webhook")]
@@ -75,5 +77,8 @@ pub fn register_all(registry: &mut Registry) {
     #[cfg(feature = "text")]
     registry.add(Arc::new(print::Print::default()));
     #[cfg(feature = "webhook")]
-    registry.add(Arc::new(webhook::Webhook));
+    {
+        registry.add(Arc::new(rest_lookup::RestLookup));
+        registry.add(Arc::new(webhook::Webhook));
+    }
 }

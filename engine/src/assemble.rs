@@ -1,9 +1,11 @@
 //! Builds the instances of a graph: channels, operators, chains, one worker's stages after the other.
 //!
-//! Operators are opened and restored here, on the caller's thread, sinks before sources, so that a wrong setting is
-//! an error of the start and nothing is read before everything behind it stands.
+//! Operators are opened and restored here, sinks before sources, so that a wrong setting is an error of the start and
+//! nothing is read before everything behind it stands: on the caller's thread, but for the restoring of a stage's
+//! instances, each of which has a thread for it, since much state takes its time.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::chain::{Body, Chain, Edge, Node};
@@ -24,7 +26,7 @@ use crate::park::Signal;
 use crate::stage::{Head, SourceHead, StageInstance};
 use crate::stages::{StagePlan, stage_name};
 use crate::state::StateReader;
-use crate::worker::Worker;
+use crate::worker::{Worker, panicked};
 
 /// A job's threads before they run.
 pub(crate) struct Assembly {
@@ -63,19 +65,25 @@ pub(crate) fn assemble(
     let mut workers: Vec<Vec<StageInstance>> = signals.iter().map(|_| Vec::new()).collect();
     // Downstream first: the order workers run their stages in.
     for (number, stage) in plan.stages.iter().enumerate().rev() {
+        let mut built = Vec::with_capacity(stage.parallelism);
         for instance in 0..stage.parallelism {
-            let worker = stage.workers[instance];
-            let builder = InstanceBuilder {
+            let mut builder = InstanceBuilder {
                 graph,
                 plan: &plan,
                 config,
-                waker: &signals[worker],
+                waker: &signals[stage.workers[instance]],
                 dead_letters,
                 metrics: &mut metrics,
                 senders: &mut senders,
                 instance,
+                states: Vec::new(),
             };
             let nodes = builder.nodes(&stage.nodes)?;
+            built.push((nodes, builder.states));
+        }
+        restore(&mut built)?;
+        for (instance, (nodes, _)) in built.into_iter().enumerate() {
+            let worker = stage.workers[instance];
             let chain = Chain::new(nodes, Arc::clone(&config.clock), Arc::clone(&checkpoints));
             let head = match &graph.nodes[stage.nodes[0]].body {
                 NodeBody::Source { .. } => Head::Source(SourceHead::default()),
@@ -100,6 +108,7 @@ pub(crate) fn assemble(
             ));
         }
     }
+    config.store.restored();
     let workers = workers
         .into_iter()
         .zip(signals)
@@ -165,11 +174,47 @@ struct InstanceBuilder<'a> {
     metrics: &'a mut Vec<Vec<Arc<OperatorMetrics>>>,
     senders: &'a mut Senders,
     instance: usize,
+    states: Unrestored,
+}
+
+/// What operators have still to restore, by their node's id.
+type Unrestored = Vec<(String, StateReader)>;
+
+/// Restores the operators of a stage's instances from their states.
+fn restore(instances: &mut [(Vec<Node>, Unrestored)]) -> Result<()> {
+    let restore_one = |nodes: &mut Vec<Node>, states: &mut Unrestored| {
+        states.drain(..).try_for_each(|(id, state)| {
+            let node = nodes.iter_mut().find(|node| node.metrics.operator == id);
+            let Some(Body::Operator(operator)) = node.map(|node| &mut node.body) else { return Ok(()) };
+            guarded(|| operator.restore(&state)).map_err(|error| error.at(&id))
+        })
+    };
+    std::thread::scope(|scope| {
+        let (first, others) = instances.split_at_mut(1);
+        let others: Vec<_> = others
+            .iter_mut()
+            .filter(|(_, states)| !states.is_empty())
+            .map(|(nodes, states)| scope.spawn(move || restore_one(nodes, states)))
+            .collect();
+        let mut done = first.iter_mut().try_for_each(|(nodes, states)| restore_one(nodes, states));
+        for other in others {
+            let other =
+                other.join().unwrap_or_else(|panic| Err(panicked("while state was restored", &*panic)));
+            done = done.and(other);
+        }
+        done
+    })
+}
+
+/// State that fits by its shape and not by its bytes is an error of the start, however an operator finds that out.
+fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|panic| Err(panicked("while state was restored", panic.as_ref())))
 }
 
 impl InstanceBuilder<'_> {
     /// The stage's operators in order, then its exchanges.
-    fn nodes(mut self, indices: &[usize]) -> Result<Vec<Node>> {
+    fn nodes(&mut self, indices: &[usize]) -> Result<Vec<Node>> {
         let local: HashMap<usize, usize> =
             indices.iter().enumerate().map(|(at, &index)| (index, at)).collect();
         let mut nodes = Vec::with_capacity(indices.len());
@@ -228,8 +273,12 @@ impl InstanceBuilder<'_> {
             Some(epoch) => self.config.store.read(epoch, &node.id, &context.key_groups)?,
             None => StateReader::default(),
         };
-        let body = self.body(&node.body, &context, &state).map_err(|error| error.at(&node.id))?;
+        let body = guarded(|| self.body(&node.body, &context, &state)).map_err(|error| error.at(&node.id))?;
+        if matches!(body, Body::Operator(_)) && !state.is_empty() {
+            self.states.push((node.id.clone(), state));
+        }
         let mut made = Node::new(body, children, metrics);
+        made.key_groups = context.key_groups;
         made.route = route;
         Ok(made)
     }
@@ -248,9 +297,6 @@ impl InstanceBuilder<'_> {
             NodeBody::Operator { factory } => {
                 let mut operator = factory()?;
                 operator.open(context)?;
-                if !state.is_empty() {
-                    operator.restore(state)?;
-                }
                 Body::Operator(operator)
             }
             NodeBody::Sink { provider } => {

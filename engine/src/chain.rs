@@ -3,8 +3,10 @@
 //! Node 0 is the head (a source, or what the stage's gate feeds); every other node has exactly one node above it.
 //! Streams meet only at gates (gate.rs), so nothing here waits for a second input. Invariants: a node is called with
 //! nothing new while it has a call pending ([`Firing::More`], a sink not ready); a watermark, barrier or end reaches
-//! a node's children only after the node is done with it; the head is not fed while any node has a call pending.
+//! a node's children only after the node is done with it; the head is not fed while any node has a call pending. A
+//! snapshot that an operator writes in pieces is no pending call: the barrier has passed on, and rows come between them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,12 +17,17 @@ use crate::dead_letter::Route;
 use crate::element::{Element, Epoch, WATERMARK_MIN_MS};
 use crate::error::{Error, Result};
 use crate::exchange::ExchangeWriter;
+use crate::keys::{KEY_GROUPS, KeyGroup};
 use crate::metrics::OperatorMetrics;
 use crate::operator::{DEAD, Firing, Operator};
 use crate::output::Output;
 use crate::sink::{Ready, Sink};
 use crate::source::{Source, SourcePoll, Stop};
 use crate::state::StateWriter;
+
+/// While rows come, a piece of a snapshot is written only when this many times as long as the last one took was spent on
+/// them: a checkpoint may take an eighth of a worker, and all of one that has nothing else to do.
+const ROWS_PER_SNAPSHOT: u64 = 7;
 
 /// What a node does.
 pub(crate) enum Body {
@@ -52,6 +59,10 @@ pub(crate) struct Node {
     pub metrics: Arc<OperatorMetrics>,
     /// Where this node's dead letters wait, if they are to be rows.
     pub route: Option<Arc<Route>>,
+    /// The key groups that this instance owns.
+    pub key_groups: Range<KeyGroup>,
+    /// The epoch whose snapshot is being written.
+    snapshot: Option<Epoch>,
     /// Earliest processing-time timer, `i64::MAX` for none.
     timer_ms: i64,
     /// The last watermark passed on.
@@ -68,6 +79,8 @@ impl Node {
             children,
             metrics,
             route: None,
+            key_groups: 0..KEY_GROUPS,
+            snapshot: None,
             timer_ms: if timer_at_start { i64::MIN } else { i64::MAX },
             watermark_ms: WATERMARK_MIN_MS,
             pending: None,
@@ -250,10 +263,12 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
             })
         }
         Pending::Barrier(epoch) => {
-            let mut state = StateWriter::default();
+            finish_snapshot(node, run)?;
+            let mut state = StateWriter::of(node.key_groups.clone());
+            let mut written = Firing::Done;
             match &mut node.body {
                 Body::Source(source) => source.snapshot(&mut state)?,
-                Body::Operator(operator) => operator.snapshot(&mut state)?,
+                Body::Operator(operator) => written = operator.begin_snapshot(&mut state)?,
                 Body::Sink(sink) => {
                     if sink.on_barrier(epoch, &mut state)? == Ready::NotYet {
                         return Ok(false);
@@ -261,11 +276,12 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
                 }
                 Body::Exchange(_) => {}
             }
-            run.checkpoints.put(epoch, &operator, instance, state.finish())?;
+            hand_over(node, epoch, state, written, run)?;
             Some(Element::Barrier(epoch))
         }
         Pending::End => {
-            let mut state = StateWriter::default();
+            finish_snapshot(node, run)?;
+            let mut state = StateWriter::of(node.key_groups.clone());
             if let Body::Sink(sink) = &mut node.body
                 && sink.on_end(run.barrier + 1, &mut state).map_err(|error| error.at(&operator))?
                     == Ready::NotYet
@@ -274,7 +290,12 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
             }
             match &mut node.body {
                 Body::Source(source) => source.snapshot(&mut state)?,
-                Body::Operator(operator) => operator.snapshot(&mut state)?,
+                Body::Operator(operator) => {
+                    let mut written = operator.begin_snapshot(&mut state)?;
+                    while written == Firing::More {
+                        written = operator.resume_snapshot(&mut state)?;
+                    }
+                }
                 Body::Sink(_) | Body::Exchange(_) => {}
             }
             node.ended = true;
@@ -288,6 +309,43 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
         forward(nodes, base, at, &element, run)?;
     }
     Ok(true)
+}
+
+/// Puts a piece of a node's snapshot, which is the last where it is `written`.
+fn hand_over(
+    node: &mut Node,
+    epoch: Epoch,
+    state: StateWriter,
+    written: Firing,
+    run: &mut Run,
+) -> Result<()> {
+    let (operator, instance) = (&node.metrics.operator, node.metrics.instance);
+    if written == Firing::Done {
+        node.snapshot = None;
+        return run.checkpoints.put(epoch, operator, instance, state.finish());
+    }
+    node.snapshot = Some(epoch);
+    run.checkpoints.add(epoch, operator, instance, state.finish())
+}
+
+/// Writes the next piece of a node's snapshot.
+fn step_snapshot(node: &mut Node, epoch: Epoch, run: &mut Run) -> Result<()> {
+    let mut state = StateWriter::of(node.key_groups.clone());
+    let written = match &mut node.body {
+        Body::Operator(operator) => {
+            operator.resume_snapshot(&mut state).map_err(|error| error.at(&node.metrics.operator))?
+        }
+        _ => Firing::Done,
+    };
+    hand_over(node, epoch, state, written, run)
+}
+
+/// Writes all that is left of a node's snapshot.
+fn finish_snapshot(node: &mut Node, run: &mut Run) -> Result<()> {
+    while let Some(epoch) = node.snapshot {
+        step_snapshot(node, epoch, run)?;
+    }
+    Ok(())
 }
 
 /// Emits the dead letters that wait at a node. True when there were any.
@@ -312,6 +370,8 @@ fn forward(nodes: &mut [Node], base: usize, at: usize, element: &Element, run: &
 pub(crate) struct Chain {
     nodes: Vec<Node>,
     run: Run,
+    /// Until then rows come first.
+    rows_until_ns: u64,
 }
 
 impl Chain {
@@ -325,7 +385,7 @@ impl Chain {
             ingested_ns: 0,
             child_ns: 0,
         };
-        Self { nodes, run }
+        Self { nodes, run, rows_until_ns: 0 }
     }
 
     /// Feeds the head with one element that came through a channel whose watermark is `clock_ms`.
@@ -367,7 +427,8 @@ impl Chain {
 
     /// True while an exchange or sink below has no room: the stage must not run.
     pub fn is_blocked(&mut self) -> bool {
-        let mut blocked = false;
+        // What rows are about to change is written first, so they wait as well where the disk is behind.
+        let mut blocked = self.is_writing_snapshot() && self.run.checkpoints.is_full();
         let awaits_barrier = self.run.checkpoints.requested() > self.run.barrier;
         for node in &mut self.nodes {
             // No short cut: asking a full exchange is also what makes its consumer wake us.
@@ -386,6 +447,28 @@ impl Chain {
             };
         }
         blocked
+    }
+
+    fn is_writing_snapshot(&self) -> bool {
+        self.nodes.iter().any(|node| node.snapshot.is_some())
+    }
+
+    /// Writes a piece of a snapshot, if it is time for one; it is where the worker has no rows to work on. True when one was
+    /// written.
+    pub fn step_snapshots(&mut self, has_rows: bool) -> Result<bool> {
+        let Some((at, epoch)) =
+            self.nodes.iter().enumerate().find_map(|(at, node)| Some((at, node.snapshot?)))
+        else {
+            return Ok(false);
+        };
+        let started_ns = self.run.clock.monotonic_ns();
+        if (has_rows && started_ns < self.rows_until_ns) || self.run.checkpoints.is_full() {
+            return Ok(false);
+        }
+        step_snapshot(&mut self.nodes[at], epoch, &mut self.run)?;
+        let ended_ns = self.run.clock.monotonic_ns();
+        self.rows_until_ns = ended_ns + ROWS_PER_SNAPSHOT * ended_ns.saturating_sub(started_ns);
+        Ok(true)
     }
 
     /// Emits the dead letters that wait. True when there were any.
@@ -418,7 +501,10 @@ impl Chain {
         for at in (0..self.nodes.len()).rev() {
             let Some(pending) = self.nodes[at].pending else { continue };
             let firing = if matches!(self.nodes[at].body, Body::Operator(_)) {
-                if blocked {
+                // What waits for an answer goes on when it has come.
+                if blocked
+                    || matches!(&self.nodes[at].body, Body::Operator(operator) if operator.is_waiting())
+                {
                     continue;
                 }
                 if let Pending::Watermark { ingested_ns, .. } = pending {
@@ -439,6 +525,27 @@ impl Chain {
             }
         }
         Ok(false)
+    }
+
+    /// True while an operator waits for an answer from outside.
+    pub fn is_waiting(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(&node.body, Body::Operator(operator) if operator.is_waiting()))
+    }
+
+    /// Lets the operators that wait look for their answers. True when one had come.
+    pub fn ring_waiting(&mut self) -> Result<bool> {
+        let mut made = false;
+        for at in (0..self.nodes.len()).rev() {
+            if !matches!(&self.nodes[at].body, Body::Operator(operator) if operator.is_waiting()) {
+                continue;
+            }
+            self.run.ingested_ns = 0;
+            made |= call(&mut self.nodes, 0, at, &mut self.run, true, |body, out| match body {
+                Body::Operator(operator) => operator.on_ring(out),
+                _ => not_callable(),
+            })?;
+        }
+        Ok(made)
     }
 
     /// The earliest timer, `i64::MAX` when there is none.

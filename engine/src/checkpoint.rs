@@ -6,8 +6,11 @@
 //! its last state once, and it becomes part of every later epoch; when all have ended, these are the job's last one,
 //! which sinks that commit with checkpoints wait for.
 //!
-//! A store on disk takes its time, so a thread of the job ([`Checkpoints::attend`]) completes epochs there, and starts
-//! them at an interval; one is under way at a time. A job that is suspended takes nothing in behind the barrier of its
+//! An instance with much state answers in pieces ([`Checkpoints::add`]), while rows go on coming, the last of which
+//! counts as its answer.
+//!
+//! A store on disk takes its time, so a thread of the job ([`Checkpoints::attend`]) writes and completes epochs there, and
+//! starts them at an interval; one is under way at a time. A job that is suspended takes nothing in behind the barrier of its
 //! last epoch and stops once that is complete, so a later start goes on as if nothing had been.
 
 use std::collections::{BTreeMap, HashSet};
@@ -132,6 +135,26 @@ impl Checkpoints {
         Ok(Some(epoch))
     }
 
+    /// A piece of an instance's answer to the barrier of `epoch`; [`Checkpoints::put`] gives the last.
+    pub fn add(&self, epoch: Epoch, operator: &str, instance: usize, piece: InstanceSnapshot) -> Result<()> {
+        self.store.put(epoch, operator, instance, piece)?;
+        self.ring(&self.inner.lock());
+        Ok(())
+    }
+
+    /// Wakes the job's thread where it has something to write. Behind the lock, so that it is not between looking and
+    /// waiting.
+    fn ring(&self, _inner: &Inner) {
+        if self.store.is_waiting() {
+            self.changed.notify_all();
+        }
+    }
+
+    /// True while no more pieces should be added: the disk is behind. The workers are rung when it has caught up.
+    pub fn is_full(&self) -> bool {
+        self.store.is_full()
+    }
+
     /// An instance's answer to the barrier of `epoch`.
     pub fn put(
         &self,
@@ -141,7 +164,9 @@ impl Checkpoints {
         snapshot: InstanceSnapshot,
     ) -> Result<()> {
         self.store.put(epoch, operator, instance, snapshot)?;
-        self.answered(&mut self.inner.lock(), epoch, operator, instance)
+        let mut inner = self.inner.lock();
+        self.ring(&inner);
+        self.answered(&mut inner, epoch, operator, instance)
     }
 
     /// An instance has ended with `snapshot` as its last state.
@@ -221,6 +246,13 @@ impl Checkpoints {
         let mut due_ns = interval_ns.map(|ns| clock.monotonic_ns().saturating_add(ns));
         let mut inner = self.inner.lock();
         loop {
+            if self.store.is_waiting() {
+                let was_full = self.store.is_full();
+                MutexGuard::unlocked(&mut inner, || self.store.write())?;
+                if was_full {
+                    self.wake.iter().for_each(|signal| signal.notify());
+                }
+            }
             if let Some(epoch) = inner.to_complete {
                 MutexGuard::unlocked(&mut inner, || self.complete(epoch))?;
                 inner.to_complete = None;

@@ -1,7 +1,8 @@
 //! The logical graph: what a planner or a program wires together, before stages and instances exist.
 //!
 //! Invariants: inputs exist before what reads them, so the graph has no cycle and node order is topological; ids are
-//! unique and stable, since state is kept under them. Stages are cut from it in stages.rs, a job runs it (job.rs).
+//! unique. State is kept under what a node means (state/shape.rs), which is not its place in the graph. Stages are cut
+//! from it in stages.rs, a job runs it (job.rs).
 
 use std::sync::Arc;
 
@@ -66,6 +67,10 @@ pub(crate) struct GraphNode {
     pub detail: String,
     /// What its state is of, where the detail does not say it.
     pub state_of: Option<String>,
+    /// What else has to be the same for its state to fit: types of what it keeps.
+    pub keeps: String,
+    /// The rows that it emits mean what those it reads mean.
+    pub is_transparent: bool,
     pub body: NodeBody,
     pub inputs: Vec<Input>,
     /// How many instances it is to have, where that is not left to what it reads from.
@@ -78,12 +83,20 @@ pub(crate) struct GraphNode {
 #[derive(Default)]
 pub struct Graph {
     pub(crate) nodes: Vec<GraphNode>,
+    /// Operators are known by what they mean, not by their ids.
+    pub(crate) is_planned: bool,
 }
 
 impl Graph {
-    /// An empty graph.
+    /// An empty graph. Operators' state is kept under their ids.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty graph for a planner, which gives ids by the order of nodes: operators' state is kept under what they do
+    /// and what they read, as details and [`Graph::state_of`] say it.
+    pub fn planned() -> Self {
+        Self { is_planned: true, ..Self::default() }
     }
 
     /// Adds a source that produces the columns of `schema`. `id` names it in metrics and state; a taken id gets a
@@ -137,6 +150,22 @@ impl Graph {
         }
     }
 
+    /// Says what else has to be the same for the state of `node` to fit, which its detail does not show: the types of what
+    /// it keeps, say.
+    pub fn keeps(&mut self, node: NodeId, what: impl Into<String>) {
+        if let Some(node) = self.nodes.get_mut(node.0) {
+            node.keeps = what.into();
+        }
+    }
+
+    /// Says that the rows `node` emits mean what those it reads mean, so that it may come and go without a change to the
+    /// state of what reads on: it picks columns, or gathers rows for another number of workers.
+    pub fn transparent(&mut self, node: NodeId) {
+        if let Some(node) = self.nodes.get_mut(node.0) {
+            node.is_transparent = true;
+        }
+    }
+
     /// Makes a source or sink emit its dead letters on its side output [`DEAD`], as rows of `schema`.
     ///
     /// # Errors
@@ -146,18 +175,6 @@ impl Graph {
         let at = self.nodes.get_mut(node.0).ok_or_else(|| Error::internal("no such node"))?;
         at.dead_letters = Some(schema);
         Ok(Input::gather(node).on_port(DEAD))
-    }
-
-    /// Each node's identity and what it does, in words: what its state is good for. Sources and sinks are told apart
-    /// by their identity alone: another address or password does not make their positions wrong.
-    pub fn shape(&self) -> Vec<(String, String)> {
-        let does = |node: &GraphNode| match &node.body {
-            NodeBody::Operator { .. } => {
-                format!("{} {}", node.kind, node.state_of.as_ref().unwrap_or(&node.detail))
-            }
-            NodeBody::Source { .. } | NodeBody::Sink { .. } => node.kind.clone(),
-        };
-        self.nodes.iter().map(|node| (node.id.clone(), does(node))).collect()
     }
 
     /// True when every source ends by itself.
@@ -198,6 +215,8 @@ impl Graph {
             kind,
             detail,
             state_of: None,
+            keeps: String::new(),
+            is_transparent: false,
             body,
             inputs,
             parallelism: None,

@@ -1,5 +1,6 @@
 //! Runs one operator as data: elements in, rows and watermarks out. For tests of operators, here and elsewhere.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -14,7 +15,7 @@ use crate::element::{Element, WATERMARK_MIN_MS};
 use crate::error::Result;
 use crate::keys::{KEY_GROUPS, KeyGroup, key_group_range};
 use crate::metrics::OperatorMetrics;
-use crate::operator::{LATE, MAIN, Operator};
+use crate::operator::{Firing, LATE, MAIN, Operator};
 use crate::sink::{Ready, Sink};
 use crate::state::{InstanceSnapshot, MemoryStateStore, StateReader, StateWriter};
 
@@ -36,6 +37,7 @@ pub struct OperatorHarness {
     emitted: Arc<Mutex<Vec<Emitted>>>,
     metrics: Arc<OperatorMetrics>,
     input_clock_ms: i64,
+    key_groups: Range<KeyGroup>,
     /// How many chunks the last firing took.
     pub chunks: usize,
 }
@@ -116,7 +118,8 @@ impl OperatorHarness {
         ];
         let checkpoints = Checkpoints::new(Arc::new(MemoryStateStore::default()), 1, 0, Vec::new());
         let chain = Chain::new(nodes, clock.clone(), checkpoints);
-        Ok(Self { chain, clock, emitted, metrics, input_clock_ms: WATERMARK_MIN_MS, chunks: 0 })
+        let key_groups = context.key_groups;
+        Ok(Self { chain, clock, emitted, metrics, input_clock_ms: WATERMARK_MIN_MS, key_groups, chunks: 0 })
     }
 
     /// Feeds rows into input 0, and answers what came out.
@@ -171,21 +174,67 @@ impl OperatorHarness {
         self.settle()
     }
 
+    /// True while the operator waits for an answer from outside.
+    pub fn is_waiting(&self) -> bool {
+        self.chain.is_waiting()
+    }
+
+    /// Lets a waiting operator look for its answer.
+    ///
+    /// # Errors
+    /// What the operator answers.
+    pub fn ring(&mut self) -> Result<Vec<Emitted>> {
+        self.chain.ring_waiting()?;
+        self.settle()
+    }
+
     /// Lets a barrier pass: what `on_barrier` emits, and the state.
     ///
     /// # Errors
     /// What the operator answers.
     pub fn snapshot(&mut self) -> Result<(Vec<Emitted>, InstanceSnapshot)> {
         let emitted = self.feed(0, Element::Barrier(1))?;
-        let mut state = StateWriter::default();
-        if let Some(operator) = self.chain.operator_mut(0) {
-            operator.snapshot(&mut state)?;
+        while self.chain.step_snapshots(false)? {}
+        let (mut state, mut written) = self.begin_snapshot()?;
+        while written == Firing::More {
+            let (piece, after) = self.resume_snapshot()?;
+            state.groups.extend(piece.groups);
+            state.blobs.extend(piece.blobs);
+            written = after;
         }
-        Ok((emitted, state.finish()))
+        Ok((emitted, state))
+    }
+
+    /// Begins a snapshot, without the barrier: its first piece, and whether there are more.
+    ///
+    /// # Errors
+    /// What the operator answers.
+    pub fn begin_snapshot(&mut self) -> Result<(InstanceSnapshot, Firing)> {
+        self.piece(|operator, state| operator.begin_snapshot(state))
+    }
+
+    /// The next piece of the snapshot that was begun, and whether there are more.
+    ///
+    /// # Errors
+    /// What the operator answers.
+    pub fn resume_snapshot(&mut self) -> Result<(InstanceSnapshot, Firing)> {
+        self.piece(|operator, state| operator.resume_snapshot(state))
+    }
+
+    fn piece(
+        &mut self,
+        write: impl FnOnce(&mut dyn Operator, &mut StateWriter) -> Result<Firing>,
+    ) -> Result<(InstanceSnapshot, Firing)> {
+        let mut state = StateWriter::of(self.key_groups.clone());
+        let written = match self.chain.operator_mut(0) {
+            Some(operator) => write(operator, &mut state)?,
+            None => Firing::Done,
+        };
+        Ok((state.finish(), written))
     }
 
     /// State for an instance that owns `groups`, out of former instances' snapshots.
-    pub fn gather(snapshots: &[InstanceSnapshot], groups: std::ops::Range<KeyGroup>) -> StateReader {
+    pub fn gather(snapshots: &[InstanceSnapshot], groups: Range<KeyGroup>) -> StateReader {
         StateReader::gather(snapshots, &groups)
     }
 

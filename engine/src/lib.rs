@@ -22,6 +22,7 @@ pub mod io;
 pub mod job;
 pub mod journal;
 pub mod keys;
+pub mod lookup;
 pub mod metrics;
 pub mod operator;
 pub mod options;

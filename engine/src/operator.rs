@@ -100,6 +100,20 @@ pub trait Operator: Send {
         false
     }
 
+    /// True while rows wait for an answer from outside, whose arrival rings the worker. Meanwhile nothing new is fed to
+    /// the operator's stage, and [`Operator::on_ring`] is called whenever the worker comes round.
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// The worker was rung, perhaps by an answer that the operator waits for. True when there was something to do.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn on_ring(&mut self, _out: &mut Output<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// False for operators that make their own watermarks with [`Output::watermark`].
     fn forwards_watermarks(&self) -> bool {
         true
@@ -111,6 +125,24 @@ pub trait Operator: Send {
     /// Ends the job.
     fn snapshot(&mut self, _state: &mut StateWriter) -> Result<()> {
         Ok(())
+    }
+
+    /// As [`Operator::snapshot`], for operators whose state may be so large that rows should not wait until all of it is
+    /// written: those answer [`Firing::More`] and write the rest when [`Operator::resume_snapshot`] asks for it, as it is
+    /// now, though rows and watermarks come meanwhile.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.snapshot(state).map(|()| Firing::Done)
+    }
+
+    /// Writes the next piece of a snapshot that was begun: a millisecond's work or so, for rows wait for it.
+    ///
+    /// # Errors
+    /// Ends the job.
+    fn resume_snapshot(&mut self, _state: &mut StateWriter) -> Result<Firing> {
+        Ok(Firing::Done)
     }
 
     /// Takes over state that former instances wrote, which may have been more or fewer.

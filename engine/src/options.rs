@@ -165,11 +165,15 @@ impl Options {
     /// If the text is none of them.
     pub fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>> {
         let Some(text) = self.get(key) else { return Ok(None) };
-        let wanted = text.trim().to_ascii_lowercase();
-        choices.iter().find(|(name, _)| *name == wanted).map(|(_, value)| Some(*value)).ok_or_else(|| {
-            let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
-            self.invalid(key, &format!("one of {}", names.join(", ")))
-        })
+        let wanted = text.trim();
+        choices
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| Some(*value))
+            .ok_or_else(|| {
+                let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
+                self.invalid(key, &format!("one of {}", names.join(", ")))
+            })
     }
 
     /// An error about an option's value. The value is shown unless its key looks like a secret's.

@@ -10,6 +10,7 @@ use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 
 use crate::error::{Error, Result};
 use crate::format::{Codec, Format, Formats};
+use crate::lookup::LookupProvider;
 use crate::options::{OptionSpec, Options};
 use crate::sink::Sink;
 use crate::source::Source;
@@ -149,6 +150,15 @@ pub trait Connector: Send + Sync {
         Err(Error::config(format!("connector '{}' can be written to, not read from", self.name())))
     }
 
+    /// Reads `table`'s options for looking rows up in it (`FOR SYSTEM_TIME AS OF` a processing time).
+    ///
+    /// # Errors
+    /// If an option is wrong, or the connector cannot be looked up in.
+    fn lookup(&self, _table: &Table) -> Result<Arc<dyn LookupProvider>> {
+        Err(Error::config(format!("rows cannot be looked up in a table of connector '{}'", self.name()))
+            .remedy("look up in a 'filesystem' or 'postgres' table, or join by event time"))
+    }
+
     /// Reads `table`'s options for writing to it.
     ///
     /// # Errors
@@ -192,6 +202,11 @@ pub trait SinkProvider: Send + Sync {
     /// How many instances may write, given as many workers.
     fn parallelism(&self, workers: usize) -> usize {
         workers.min(1)
+    }
+
+    /// Whether the sink is to be told how far event time has come ([`Sink::on_watermark`]), where a table has it.
+    fn wants_watermarks(&self) -> bool {
+        false
     }
 
     /// Whether the sink takes `-U`, `+U` and `-D` rows.

@@ -90,7 +90,10 @@ impl StageInstance {
         if self.finished {
             return Ok(Progress::Finished);
         }
-        let progress = self.step(drain)?;
+        let mut progress = self.step(drain)?;
+        if self.chain.step_snapshots(progress == Progress::Made)? {
+            progress = Progress::Made;
+        }
         match progress {
             Progress::Made => self.busy = true,
             Progress::Waiting(_) if self.busy => {
@@ -116,6 +119,9 @@ impl StageInstance {
         }
         self.chain.attend()?;
         let blocked = self.chain.is_blocked();
+        if !blocked && self.chain.ring_waiting()? {
+            return Ok(Progress::Made);
+        }
         if self.chain.is_pending() {
             return Ok(if self.chain.step_pending(blocked)? {
                 Progress::Made
@@ -125,6 +131,9 @@ impl StageInstance {
         }
         if blocked {
             self.was_blocked = true;
+            return Ok(Progress::Waiting(None));
+        }
+        if self.chain.is_waiting() {
             return Ok(Progress::Waiting(None));
         }
         if std::mem::take(&mut self.was_blocked) {
@@ -169,7 +178,7 @@ fn step_gate(gate: &mut Gate, chain: &mut Chain) -> Result<Progress> {
         let Some(arrival) = gate.next()? else { break };
         made = true;
         chain.feed(arrival.port, arrival.element, arrival.clock_ms)?;
-        if chain.is_pending() || chain.is_blocked() {
+        if chain.is_pending() || chain.is_waiting() || chain.is_blocked() {
             break;
         }
     }

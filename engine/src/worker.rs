@@ -3,6 +3,7 @@
 //! Invariants: a worker looks at every stage between being rung and parking; a failure or panic in one stage fails
 //! the job that the stage belongs to, and no other. Each job has its own workers.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -55,16 +56,17 @@ impl Worker {
 
 /// Runs a stage, and turns a panic into an error that names it.
 fn guarded(stage: &mut StageInstance, drain: bool) -> Result<Progress> {
-    match catch_unwind(AssertUnwindSafe(|| stage.run(drain))) {
-        Ok(result) => result,
-        Err(panic) => {
-            let said = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no message".to_owned());
-            Err(Error::internal(format!("panic in stage [{}]: {said}", stage.name))
-                .remedy("this is a defect of Millstream's: please report it with the query"))
-        }
-    }
+    catch_unwind(AssertUnwindSafe(|| stage.run(drain)))
+        .unwrap_or_else(|panic| Err(panicked(&format!("in stage [{}]", stage.name), panic.as_ref())))
+}
+
+/// A panic as an error.
+pub(crate) fn panicked(place: &str, panic: &(dyn Any + Send)) -> Error {
+    let said = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    Error::internal(format!("panic {place}: {said}"))
+        .remedy("this is a defect of Millstream's: please report it with the query")
 }

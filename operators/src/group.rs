@@ -6,21 +6,25 @@
 //!
 //! With a time to live, a key that was not written for that long (wall clock) is forgotten without a word, and its next
 //! row begins anew, as in Flink (StateTtlConfig OnCreateAndWrite). Flink: GroupAggFunction.
+//!
+//! A snapshot is written in pieces (frozen.rs); while one is, keys are not renumbered.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::interleave::interleave;
+use bytes::Bytes;
 use millstream_engine::batch::record_batch;
-use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::state::{StateReader, StateWriter, encode_rows};
 use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
 
 use crate::aggregate::{Accumulator, AggregateCall, merge_states, to_input};
-use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
+use crate::frozen::KeyedSnapshot;
+use crate::keyed::{Keyed, next_forgetting_ms, own_rows, state_rows};
 
 /// An aggregation without a window.
 #[derive(Debug, Clone)]
@@ -84,6 +88,7 @@ pub struct Group {
     batches: u64,
     live: usize,
     output: SchemaRef,
+    snapshot: KeyedSnapshot,
     /// Tells whether results have changed; none without aggregates.
     comparer: Option<RowConverter>,
 }
@@ -107,6 +112,7 @@ impl Group {
             batches: 0,
             live: 0,
             output,
+            snapshot: KeyedSnapshot::default(),
             comparer: if results.is_empty() { None } else { Some(RowConverter::new(results)?) },
             spec: spec.clone(),
         })
@@ -245,7 +251,7 @@ impl Group {
 
     /// Renumbers the keys that are left, when most are gone.
     fn compact(&mut self) -> Result<()> {
-        if !self.keys.is_stale(self.live) {
+        if self.snapshot.is_open() || !self.keys.is_stale(self.live) {
             return Ok(());
         }
         let live: Vec<u32> = self.live_keys().collect();
@@ -264,6 +270,31 @@ impl Group {
         Ok(())
     }
 
+    /// Writes those of `keys` that a snapshot has still to write, for they are about to change.
+    fn claim(&mut self, keys: &[u32]) -> Result<()> {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let done = snapshot.claim(keys.iter().copied(), |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        done
+    }
+
+    /// The state of those of `keys` that are there, as rows of: keys, how many rows, when written, states.
+    fn state_of(&self, keys: &[u32]) -> Result<Vec<Bytes>> {
+        let keys: Vec<u32> = keys.iter().copied().filter(|key| self.rows[*key as usize] > 0).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut columns = self.keys.table.columns(&keys)?;
+        for numbers in [&self.rows, &self.written_ms] {
+            let numbers = keys.iter().map(|key| numbers[*key as usize]);
+            columns.push(Arc::new(Int64Array::from_iter_values(numbers)));
+        }
+        for accumulator in &self.accumulators {
+            columns.extend(accumulator.state(&keys)?);
+        }
+        Ok(vec![encode_rows(&state_rows(columns)?)?])
+    }
+
     fn live_keys(&self) -> impl Iterator<Item = u32> {
         (0_u32..).zip(&self.rows).filter(|(_, rows)| **rows > 0).map(|(key, _)| key)
     }
@@ -278,6 +309,11 @@ impl Operator for Group {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         self.keys.number(&batch.rows)?;
         self.grow();
+        if self.snapshot.is_open() {
+            let numbers = std::mem::take(&mut self.keys.numbers);
+            self.claim(&numbers)?;
+            self.keys.numbers = numbers;
+        }
         let (known, new) = self.touched(out.now_ms());
         let before = self.results(&known)?;
         self.add(&batch)?;
@@ -295,17 +331,20 @@ impl Operator for Group {
     fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
         let Some(ttl) = self.spec.ttl_ms else { return Ok(Firing::Done) };
         let mut oldest_ms = i64::MAX;
-        for key in 0..self.rows.len() {
-            if self.rows[key] <= 0 {
-                continue;
-            }
-            if now_ms.saturating_sub(self.written_ms[key]) >= ttl {
-                self.rows[key] = 0;
-                self.live -= 1;
-                self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key));
+        let mut old = Vec::new();
+        for key in self.live_keys() {
+            let written_ms = self.written_ms[key as usize];
+            if now_ms.saturating_sub(written_ms) >= ttl {
+                old.push(key);
             } else {
-                oldest_ms = oldest_ms.min(self.written_ms[key]);
+                oldest_ms = oldest_ms.min(written_ms);
             }
+        }
+        self.claim(&old)?;
+        for key in old {
+            self.rows[key as usize] = 0;
+            self.live -= 1;
+            self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key as usize));
         }
         if self.live > 0 {
             out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
@@ -314,26 +353,21 @@ impl Operator for Group {
         Ok(Firing::Done)
     }
 
-    /// Per key group, rows of: keys, how many rows, when written, states.
-    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        for (group, keys) in self.keys.by_key_group(self.live_keys().map(|key| (key, key))) {
-            let mut columns = self.keys.table.columns(&keys)?;
-            for numbers in [&self.rows, &self.written_ms] {
-                columns.push(Arc::new(Int64Array::from_iter_values(
-                    keys.iter().map(|key| numbers[*key as usize]),
-                )));
-            }
-            for accumulator in &self.accumulators {
-                columns.extend(accumulator.state(&keys)?);
-            }
-            state.put_group(group, encode_rows(&state_rows(columns)?)?);
-        }
-        Ok(())
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.snapshot.begin(self.keys.table.len());
+        self.resume_snapshot(state)
+    }
+
+    fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let written = snapshot.write(state, |_| 1, |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        written
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        for (_, bytes) in state.groups() {
-            let rows: RecordBatch = decode_rows(bytes)?;
+        for rows in own_rows(state, self.keys.width()) {
+            let rows = rows?;
             let (keys, rest) = rows.columns().split_at(self.keys.width());
             self.keys.number_columns(keys, rows.num_rows())?;
             self.grow();

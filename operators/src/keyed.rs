@@ -1,13 +1,16 @@
 //! The keys of an operator's rows as numbers, and what keyed operators share about them: numbering a batch, splitting
-//! state by key group, forgetting keys.
+//! state by key group, taking one's own out of state that holds any, forgetting keys.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::filter::filter_record_batch;
 use millstream_engine::Result;
 use millstream_engine::keys::{KeyGroup, KeyHasher, key_group};
+use millstream_engine::state::{StateReader, decode_rows};
 
 use crate::keys::KeyTable;
 
@@ -81,6 +84,30 @@ impl Keyed {
         }
         of_group
     }
+}
+
+/// The rows that `state` holds, the first `width` columns of which are keys, without those of others' keys.
+pub(crate) fn own_rows(state: &StateReader, width: usize) -> impl Iterator<Item = Result<RecordBatch>> {
+    let keys: Vec<usize> = (0..width).collect();
+    state.groups().map(move |(of, bytes)| own(state, of, decode_rows(bytes)?, &keys))
+}
+
+/// Of `rows`, which are state of the key groups `of`, those whose keys are the reader's own. `keys` are their columns.
+pub(crate) fn own(
+    state: &StateReader,
+    of: &Range<KeyGroup>,
+    rows: RecordBatch,
+    keys: &[usize],
+) -> Result<RecordBatch> {
+    if state.owns_all(of) {
+        return Ok(rows);
+    }
+    let keys: Vec<ArrayRef> = keys.iter().map(|key| Arc::clone(rows.column(*key))).collect();
+    let types: Vec<DataType> = keys.iter().map(|key| key.data_type().clone()).collect();
+    let mut hashes = Vec::new();
+    KeyHasher::new(&types)?.hash(&keys, rows.num_rows(), &mut hashes)?;
+    let is_own: BooleanArray = hashes.iter().map(|hash| Some(state.owns(key_group(*hash)))).collect();
+    Ok(filter_record_batch(&rows, &is_own)?)
 }
 
 /// Columns of state as rows to be encoded.

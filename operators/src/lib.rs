@@ -8,6 +8,7 @@ pub mod expand;
 pub mod expr;
 #[cfg(test)]
 mod folded;
+mod frozen;
 pub mod group;
 pub mod join;
 mod kept_type;
@@ -27,7 +28,7 @@ pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind
 pub use expand::{Expand, ExpandSpec, set_number};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
-pub use join::{JoinKind, JoinSpec, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
+pub use join::{JoinKind, JoinSpec, LookupJoin, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
 pub use over::{Frame, Over, OverSpec};
 pub use project::Project;
 pub use recognize::{MatchRecognize, RecognizeSpec};

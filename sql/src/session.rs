@@ -112,6 +112,19 @@ impl Session<'_> {
                 }
                 Ok(())
             }
+            Statement::CreateFunction { name } => {
+                if self.planner.functions.scalar(&name.text).is_some()
+                    || self.planner.functions.is_aggregate(&name.text)
+                {
+                    return Ok(());
+                }
+                Err(self
+                    .error(format!("there is no function '{}' here, and classes of Flink cannot be loaded", name.text), &name.range)
+                    .remedy(
+                        "write it in Rust and give it to the pipeline: Pipeline::builder().scalar_function(…), as \
+                         examples/custom_function.rs does",
+                    ))
+            }
             Statement::Drop { name, if_exists } => {
                 if self.planner.tables.remove(&name.text).is_none() && !if_exists {
                     return Err(self.error(format!("there is no table '{}'", name.text), &name.range));
@@ -121,7 +134,7 @@ impl Session<'_> {
             }
             Statement::Explain(inner) => {
                 let (statement, _) = self.lower(*inner, range)?;
-                let mut graph = Graph::new();
+                let mut graph = Graph::planned();
                 self.emit(&[statement], &mut graph)
                     .map_err(|error| place(error, &self.definitions, self.text, range))?;
                 self.explanations.push(explain(&graph, self.workers()));
@@ -195,11 +208,14 @@ impl Session<'_> {
         let mut read = Vec::new();
         tables_of(&lowered.rel, &mut read);
         let read = read.into_iter().map(|entry| (entry, entry.source(self.registry).map(drop)));
+        let mut looked_up = Vec::new();
+        lookups_of(&lowered.rel, &mut looked_up);
+        let looked_up = looked_up.into_iter().map(|entry| (entry, entry.lookup(self.registry).map(drop)));
         let written = match &lowered.target {
             Target::Table(entry) => Some((entry, entry.sink(self.registry).map(drop))),
             Target::Result(..) => None,
         };
-        for (entry, result) in read.chain(written) {
+        for (entry, result) in read.chain(looked_up).chain(written) {
             result.map_err(|error| match self.definitions.get(&entry.name) {
                 Some(definition) => place_option_error(error, definition, self.text),
                 None => SqlError::new(error.to_string()),
@@ -295,7 +311,7 @@ impl Session<'_> {
     }
 
     fn finish(self) -> Result<Program, SqlError> {
-        let mut graph = Graph::new();
+        let mut graph = Graph::planned();
         let whole = self.lowered.first().map_or(0..0, |(_, range)| range.clone());
         let (statements, _): (Vec<_>, Vec<_>) = self.lowered.into_iter().unzip();
         let workers = self.settings.workers.unwrap_or(self.options.workers).max(1);
@@ -334,6 +350,14 @@ fn place(
             error.remedy.into_iter().fold(placed, SqlError::remedy)
         }
     }
+}
+
+/// The tables that `rel` looks rows up in.
+fn lookups_of<'a>(rel: &'a Rel, found: &mut Vec<&'a Arc<TableEntry>>) {
+    if let RelKind::Lookup(lookup) = &rel.kind {
+        found.push(&lookup.table);
+    }
+    rel.inputs().into_iter().for_each(|input| lookups_of(input, found));
 }
 
 /// The tables that `rel` reads.

@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_common::DFSchema;
 use datafusion_expr::{Expr, LogicalPlan, TableSource, cast};
 use millstream_engine::dead_letter::OnError;
+use millstream_engine::lookup::LookupProvider;
 use millstream_engine::options::Options;
 use millstream_engine::{Registry, SinkProvider, SourceProvider, Table};
 
@@ -288,6 +289,17 @@ impl TableEntry {
                     self.name
                 ))
             }),
+        }
+    }
+
+    /// Looks rows up in the table.
+    pub fn lookup(&self, registry: &Registry) -> millstream_engine::Result<Arc<dyn LookupProvider>> {
+        match &self.provided {
+            None => registry.connector(&self.table)?.lookup(&self.table),
+            Some(_) => Err(millstream_engine::Error::config(format!(
+                "rows cannot be looked up in the table '{}', which the program gives",
+                self.name
+            ))),
         }
     }
 

@@ -40,10 +40,6 @@ const EVENTS: u64 = 10_000;
 
 /// The rows of a query over the views; of one that updates, those that its changes come to.
 fn run(query: &str, workers: usize) -> Vec<Value> {
-    try_run(query, workers).unwrap()
-}
-
-fn try_run(query: &str, workers: usize) -> Result<Vec<Value>, String> {
     let written: Arc<Mutex<Vec<u8>>> = Arc::default();
     let writer = Arc::clone(&written);
     let options = CompileOptions {
@@ -61,11 +57,9 @@ fn try_run(query: &str, workers: usize) -> Result<Vec<Value>, String> {
         ..CompileOptions::default()
     };
     let registry = millstream_connectors::registry();
-    let program =
-        compile(&format!("{TABLES}{query}"), &registry, &options).map_err(|error| error.render("query"))?;
-    let job = Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() })
-        .map_err(|error| error.to_string())?;
-    job.wait().map_err(|error| error.to_string())?;
+    let program = compile(&format!("{TABLES}{query}"), &registry, &options)
+        .unwrap_or_else(|error| panic!("{}", error.render("query")));
+    Job::start(&program.graph, JobConfig { workers, ..JobConfig::default() }).unwrap().wait().unwrap();
     let text = String::from_utf8(written.lock().clone()).unwrap();
     let mut rows: BTreeMap<String, i64> = BTreeMap::new();
     for line in text.lines() {
@@ -82,7 +76,7 @@ fn try_run(query: &str, workers: usize) -> Result<Vec<Value>, String> {
         all.extend(std::iter::repeat_n(row, times as usize));
     }
     all.sort_by_cached_key(ToString::to_string);
-    Ok(all)
+    all
 }
 
 fn time_ms(value: &Value) -> i64 {
@@ -245,34 +239,6 @@ fn windows_of_two_streams_meet() {
         found.sort_unstable();
         assert_eq!(found, expected, "{workers} workers");
     }
-}
-
-/// Files that want what is not there: OVER ordered by no time attribute, files in folders that a variable names, group
-/// windows, a lookup join, a function in Java.
-const NOT_YET: [u32; 5] = [6, 10, 11, 13, 14];
-
-/// The benchmark's own files, whose folder (nexmark-flink/src/main/resources/queries) MILLSTREAM_NEXMARK names: each
-/// compiles as it is, and gives the same rows for any number of workers.
-#[test]
-#[ignore = "needs the benchmark's files"]
-fn the_benchmarks_queries_run() {
-    let folder = std::path::PathBuf::from(std::env::var("MILLSTREAM_NEXMARK").unwrap());
-    let mut wrong = Vec::new();
-    for number in (0..24).filter(|number| !NOT_YET.contains(number)) {
-        let Ok(text) = std::fs::read_to_string(folder.join(format!("q{number}.sql"))) else { continue };
-        let text: String = text.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
-        let query = text.replace(&format!("INSERT INTO nexmark_q{number}\n"), "");
-        let started = std::time::Instant::now();
-        let result = try_run(&text, 1).and_then(|_| Ok((try_run(&query, 1)?, try_run(&query, 3)?)));
-        match result {
-            Ok((one, three)) if one == three => {
-                eprintln!("q{number}: {} rows, {:?}", one.len(), started.elapsed());
-            }
-            Ok((one, three)) => wrong.push(format!("q{number}: {} and {} rows", one.len(), three.len())),
-            Err(error) => wrong.push(format!("q{number}: {error}")),
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// nexmark-flink's four pattern queries, without their sinks.

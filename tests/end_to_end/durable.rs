@@ -169,3 +169,80 @@ fn a_folder_in_use_or_of_another_query_is_refused() {
     );
     assert_eq!(run(&["run", &other, "--state", &state, "--allow-dropped-state"]).code, Some(0));
 }
+
+/// A savepoint is taken of a pipeline that runs, which goes on; another begins from it, and has every window from there.
+#[test]
+fn another_begins_from_a_savepoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let (query, state) = (sql(folder.path(), "5"), folder.path().join("state").display().to_string());
+    let saved = folder.path().join("saved").display().to_string();
+    let mut first = command(&["run", &query, "--state", &state, "--workers", "2"]).spawn().unwrap();
+    wait_until("windows", || written(folder.path()).1 > 30);
+    let taken = run(&["savepoint", "--state", &state, "--to", &saved]);
+    assert!(taken.code == Some(0) && taken.err.contains("is safe in"), "{taken:?}");
+    assert!(first.try_wait().unwrap().is_none(), "the pipeline goes on");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let other = folder.path().join("other").display().to_string();
+    let ran = run(&["run", &query, "--state", &other, "--from", &saved, "--workers", "3"]);
+    assert!(ran.code == Some(0) && ran.err.contains("going on from checkpoint"), "{ran:?}");
+    assert_complete(&written(folder.path()).0);
+    let again = run(&["run", &query, "--state", &other, "--from", &saved]);
+    assert!(again.code == Some(3) && again.err.contains("has state already"), "{again:?}");
+}
+
+/// Two windows over one source, told apart by what they do and not by their order: one is edited, one is moved and one put
+/// in front; the source and the window that is as it was go on.
+#[test]
+fn an_edited_query_keeps_the_state_of_what_is_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state").display().to_string();
+    let write = |name: &str, inserts: &[String]| {
+        let tables = ["sums", "others", "more"].map(|table| {
+            format!(
+                "CREATE TABLE {table} (d BIGINT, starts TIMESTAMP_LTZ(3), numbers BIGINT, total BIGINT)
+                 WITH ('connector' = 'filesystem', 'path' = '{}', 'sink.append' = 'true');\n",
+                folder.path().join(format!("{table}.json")).display()
+            )
+        });
+        let text = format!(
+            "SET 'execution.checkpointing.interval' = '100 ms';
+             CREATE TABLE numbers (n BIGINT, d AS MOD(n, 7), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts)
+             WITH ('connector' = 'datagen', 'rows-per-second' = '10000', 'fields.n.kind' = 'sequence',
+                   'fields.n.start' = '0', 'fields.n.end' = '{LAST}');
+             {} BEGIN STATEMENT SET; {} END;",
+            tables.concat(),
+            inserts.concat()
+        );
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let insert = |table: &str, of: &str, seconds: u32| {
+        format!(
+            "INSERT INTO {table} SELECT d, window_start, COUNT(*), SUM(n)
+             FROM TABLE(TUMBLE(TABLE {of}, DESCRIPTOR(ts), INTERVAL '{seconds}' SECOND))
+             GROUP BY d, window_start, window_end;\n"
+        )
+    };
+    let before = write("before.sql", &[insert("others", "numbers", 7), insert("sums", "numbers", 5)]);
+    let child = command(&["run", &before, "--state", &state, "--workers", "2"]).spawn().unwrap();
+    wait_until("windows", || written(folder.path()).1 > 30);
+    signal(&child, "TERM");
+    assert_eq!(ended(child).code, Some(0));
+
+    let edited = write(
+        "after.sql",
+        &[insert("more", "numbers", 3), insert("sums", "numbers", 5), insert("others", "numbers", 8)],
+    );
+    let refused = run(&["run", &edited, "--state", &state]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for part in ["TUMBLE(7 s)", "'numbers'", "fits", "--allow-dropped-state"] {
+        assert!(refused.err.contains(part), "{part} in {refused:?}");
+    }
+    assert!(!refused.err.contains("TUMBLE(5 s)"), "{refused:?}");
+    let ran = run(&["run", &edited, "--state", &state, "--allow-dropped-state", "--workers", "1"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // Every window of the one that is as it was, those that were open at the edit included.
+    assert_complete(&written(folder.path()).0);
+}

@@ -23,10 +23,12 @@ mod kafka_secure;
 mod kill;
 mod layering;
 mod mosquitto;
+mod nexmark;
 mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod promises;
 mod side_outputs;
 mod sinks;
+mod state_format;
 mod support;

@@ -1,4 +1,4 @@
-//! Whole pipelines into a real PostgreSQL. Ignored without being asked for; scripts/test installs it, and asks.
+//! Whole pipelines into a real PostgreSQL, and lookups in one. Ignored without being asked for; scripts/test installs it, and asks.
 
 use crate::support::{command, ended, file};
 
@@ -42,4 +42,46 @@ fn inventory_keeps_the_last_word_on_an_item_and_hour() {
     assert_eq!((rows.len(), &rows[0]["item"], &rows[0]["moved"]), (1, &"screws M6".into(), &(-120).into()));
     let unreadable = std::fs::read_to_string(folder.path().join("unreadable.json")).unwrap();
     assert!(unreadable.contains("not a scan at all") && unreadable.lines().count() == 1, "{unreadable}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL; scripts/test runs it"]
+fn rows_are_looked_up_in_a_table() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    server.ask("CREATE TYPE state AS ENUM ('on', 'off')");
+    server.ask(
+        "CREATE TABLE devices (id bigint, site text, state state, at timestamp, seen timestamptz, price numeric(10, 2), \
+         raw bytea, ok boolean)",
+    );
+    server.ask(
+        "INSERT INTO devices VALUES (1, 'cellar', 'on', '2026-01-01 08:00:00.25', '2026-01-01 08:00+01', 1.50, '\\x00ff', true), \
+         (2, 'roof', NULL, NULL, NULL, NULL, NULL, NULL), (2, 'roof \"two\"', 'off', NULL, NULL, -0.05, NULL, false)",
+    );
+    // More rows than keys of one statement, of which few are there.
+    let rows: String = (1..=3_000).map(|n| format!("{{\"id\":{n},\"n\":{n}}}\n")).collect();
+    let input = file(folder.path(), "in.json", rows + "{\"id\":null,\"n\":0}\n{\"id\":1,\"n\":3001}\n");
+    let sql = format!(
+        "CREATE TABLE r (id BIGINT, n INT, p AS PROCTIME()) WITH ('connector' = 'filesystem', 'path' = '{input}', 'format' = 'json');
+         CREATE TABLE devices (id BIGINT, site STRING, state STRING, at TIMESTAMP(3), seen TIMESTAMP_LTZ(3), price DECIMAL(10, 2),
+             raw BYTES, ok BOOLEAN)
+         WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://127.0.0.1:{}/postgres', 'username' = 'postgres',
+             'password' = 'hunter2', 'table-name' = 'devices', 'lookup.cache' = 'PARTIAL');
+         SELECT r.n, d.* FROM r LEFT JOIN devices FOR SYSTEM_TIME AS OF r.p AS d ON r.id = d.id AND (d.ok OR d.id = 2);",
+        server.port
+    );
+    let ran = ended(command(&["sql", &sql]).spawn().unwrap());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let rows = ran.rows();
+    assert_eq!(rows.len(), 3_003);
+    let of = |n: i64| rows.iter().filter(|row| row["n"] == n).cloned().collect::<Vec<_>>();
+    let first = serde_json::json!({
+        "n": 1, "id": 1, "site": "cellar", "state": "on", "at": "2026-01-01T08:00:00.25", "seen": "2026-01-01T07:00:00Z",
+        "price": 1.5, "raw": "AP8=", "ok": true,
+    });
+    assert_eq!(of(1), std::slice::from_ref(&first));
+    assert_eq!(of(3_001)[0]["site"], first["site"]);
+    let mut sites: Vec<_> = of(2).iter().map(|row| row["site"].as_str().unwrap().to_owned()).collect();
+    sites.sort();
+    assert_eq!(sites, ["roof", "roof \"two\""]);
+    assert!(of(0)[0]["site"].is_null() && of(2_500)[0]["id"].is_null());
 }

@@ -2,12 +2,15 @@
 //! files.
 //!
 //! Reading: listing.rs finds files, tracked.rs knows how far each was read, lines.rs and parquet_read.rs read one, and
-//! source.rs puts them in order and makes rows, with the metadata of columns.rs. Writing: sink.rs writes a plain file in
-//! place; into a folder, partition.rs sorts rows, rolling.rs decides which file is open, part.rs writes it.
+//! source.rs puts them in order and makes rows, with the metadata of columns.rs; lookup.rs reads all of them for lookups. Writing: sink.rs writes a plain file in
+//! place; into a folder, partition.rs sorts rows, rolling.rs decides which file is open, part.rs writes it, and
+//! commit.rs marks partitions that are whole.
 
 mod columns;
+mod commit;
 mod lines;
 mod listing;
+mod lookup;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "parquet")]
@@ -22,6 +25,7 @@ mod tracked;
 use std::sync::Arc;
 
 use millstream_engine::dead_letter::ON_ERROR_OPTION;
+use millstream_engine::lookup::LookupProvider;
 use millstream_engine::options::OptionSpec;
 use millstream_engine::registry::MetadataSpec;
 use millstream_engine::{Codec, Connector, Error, Result, SinkProvider, SourceProvider, Table};
@@ -68,7 +72,7 @@ const OPTIONS: &[OptionSpec] = &[
         "sink.partition-by",
         "text",
         "",
-        "Columns, with commas between, whose values become folders 'column=value'; files hold the other columns.",
+        "Columns, with commas between, whose values become folders 'column=value'; files hold the other columns. PARTITIONED BY says the same.",
     ),
     OptionSpec::new(
         "sink.open-files.max",
@@ -93,30 +97,38 @@ impl Connector for Filesystem {
         "Lines and parquet from files, folders and globs, and into files; follows files that grow and rotate."
     }
     fn options(&self) -> Vec<OptionSpec> {
-        [OPTIONS, PAYLOAD_OPTIONS].concat()
+        [OPTIONS, commit::OPTIONS, lookup::OPTIONS, PAYLOAD_OPTIONS].concat()
     }
     fn metadata(&self) -> Vec<MetadataSpec> {
         columns::specs()
     }
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
-        let options = &table.options;
-        let interval = options.duration_ms("source.monitor-interval")?;
-        let follow =
-            options.choice("scan.mode", &[("once", false), ("follow", true)])?.unwrap_or(interval.is_some());
-        Ok(Arc::new(source::Files {
-            path: options.require("path")?.to_owned(),
-            owner: options.owner().to_owned(),
-            follow_ms: follow.then(|| interval.unwrap_or(1_000).max(1)),
-            codec: if is_parquet(table)? { None } else { Some(lines_codec(table)?) },
-            payload: PayloadOptions::from_options(options)?,
-            on_error: on_error(options)?,
-            has_header: options.get("format") == Some("csv") && options.bool("csv.header")?.unwrap_or(false),
-            metadata: columns::Columns::metadata_of(table),
-        }))
+        Ok(Arc::new(files(table)?))
+    }
+    fn lookup(&self, table: &Table) -> Result<Arc<dyn LookupProvider>> {
+        Ok(Arc::new(lookup::FileLookup::read(table, files(table)?)?))
     }
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
         Ok(Arc::new(sink::FileSink::read(table)?))
     }
+}
+
+/// What `table`'s options say of reading.
+fn files(table: &Table) -> Result<source::Files> {
+    let options = &table.options;
+    let interval = options.duration_ms("source.monitor-interval")?;
+    let follow =
+        options.choice("scan.mode", &[("once", false), ("follow", true)])?.unwrap_or(interval.is_some());
+    Ok(source::Files {
+        path: options.require("path")?.to_owned(),
+        owner: options.owner().to_owned(),
+        follow_ms: follow.then(|| interval.unwrap_or(1_000).max(1)),
+        codec: if is_parquet(table)? { None } else { Some(lines_codec(table)?) },
+        payload: PayloadOptions::from_options(options)?,
+        on_error: on_error(options)?,
+        has_header: options.get("format") == Some("csv") && options.bool("csv.header")?.unwrap_or(false),
+        metadata: columns::Columns::metadata_of(table),
+    })
 }
 
 /// Whether the table's files are parquet.

@@ -5,6 +5,8 @@
 //! longest is rolled to make room. A task rolls by age where the stream rests; it and the worker share the files
 //! behind a lock.
 //!
+//! Partitions that are due (commit.rs) are rolled, and marked when all their files have their names.
+//!
 //! A barrier closes all files; their paths are the state, and they get their names when it is complete, or when a
 //! later run restores it. Where the job's state is on disk, files that are rolled in between wait for it too, and the
 //! end is as a barrier, so that what has its name never comes again: exactly once. Files that a dead run left behind
@@ -27,6 +29,7 @@ use millstream_engine::failpoint;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink, Task};
 
+use super::commit::{CommitPolicy, Commits};
 use super::part::{Compression, Content, Part, failed, hidden_name, publish};
 use super::partition::Partitioning;
 
@@ -35,6 +38,8 @@ use super::partition::Partitioning;
 pub(super) struct Rolling {
     pub folder: PathBuf,
     pub partitioning: Partitioning,
+    /// How partitions are marked, if they are.
+    pub commit: Option<CommitPolicy>,
     pub compression: Compression,
     #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     pub parquet: bool,
@@ -45,6 +50,9 @@ pub(super) struct Rolling {
     pub check_interval: Duration,
     pub open_files_max: usize,
 }
+
+/// What the state of partitions that are to be marked begins with; no path does.
+const WAITING: &str = "\u{1}waiting\n";
 
 /// One instance of the sink.
 pub(super) struct RollingSink {
@@ -63,6 +71,10 @@ struct Parts {
     open: HashMap<String, Part>,
     /// Closed and not yet named, with the barrier that names them when its checkpoint is complete; the next one if none.
     pending: Vec<(Option<Epoch>, PathBuf)>,
+    /// The partitions to mark.
+    commits: Option<Commits>,
+    /// Nothing more will come.
+    is_ended: bool,
     /// Names wait for checkpoints.
     is_durable: bool,
     instance: usize,
@@ -77,6 +89,8 @@ impl RollingSink {
             settings: Arc::clone(&settings),
             open: HashMap::new(),
             pending: Vec::new(),
+            commits: settings.commit.clone().map(Commits::new),
+            is_ended: false,
             is_durable: false,
             instance: 0,
             next_number: 0,
@@ -100,6 +114,10 @@ impl RollingSink {
     fn now_ns(&self) -> u64 {
         self.clock.as_ref().map_or(0, |clock| clock.monotonic_ns())
     }
+
+    fn now_ms(&self) -> i64 {
+        self.clock.as_ref().map_or(0, |clock| clock.now_ms())
+    }
 }
 
 impl Sink for RollingSink {
@@ -118,10 +136,10 @@ impl Sink for RollingSink {
             loop {
                 tokio::time::sleep(clock.sleep_for(interval)).await;
                 let Some(parts) = parts.upgrade() else { return };
-                let now_ns = clock.monotonic_ns();
+                let (now_ns, now_ms) = (clock.monotonic_ns(), clock.now_ms());
                 let rolled = tokio::task::spawn_blocking(move || {
                     let mut parts = parts.lock();
-                    let rolled = parts.roll_due(now_ns);
+                    let rolled = parts.roll_due(now_ns).and_then(|()| parts.commit_due(now_ms));
                     let is_failed = rolled.is_err();
                     parts.failure = parts.failure.take().or(rolled.err());
                     is_failed
@@ -137,23 +155,35 @@ impl Sink for RollingSink {
 
     fn write(&mut self, batch: Batch) -> Result<()> {
         self.clean()?;
-        let now_ns = self.now_ns();
+        let (now_ns, now_ms) = (self.now_ns(), self.now_ms());
         let split = self.settings.partitioning.split(batch)?;
         let mut parts = self.parts.lock();
         parts.check()?;
         for (folder, rows) in split {
+            if let Some(commits) = &mut parts.commits {
+                commits.touch(&folder, now_ms);
+            }
             parts.write(folder, &rows, self.encoder.as_deref_mut(), now_ns)?;
         }
         parts.roll_due(now_ns)
     }
 
+    fn on_watermark(&mut self, time_ms: i64) -> Result<()> {
+        let now_ms = self.now_ms();
+        let mut parts = self.parts.lock();
+        let Some(commits) = &mut parts.commits else { return Ok(()) };
+        commits.on_watermark(time_ms);
+        parts.commit_due(now_ms)
+    }
+
     fn on_quiet(&mut self) -> Result<()> {
         self.clean()?;
-        let now_ns = self.now_ns();
+        let (now_ns, now_ms) = (self.now_ns(), self.now_ms());
         let mut parts = self.parts.lock();
         parts.check()?;
         parts.open.values_mut().try_for_each(Part::flush)?;
-        parts.roll_due(now_ns)
+        parts.roll_due(now_ns)?;
+        parts.commit_due(now_ms)
     }
 
     fn on_barrier(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
@@ -165,8 +195,12 @@ impl Sink for RollingSink {
 
     fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
         failpoint::hit("filesystem-before-rename");
-        self.parts.lock().publish_until(epoch)?;
+        let now_ms = self.now_ms();
+        let mut parts = self.parts.lock();
+        parts.publish_until(epoch)?;
         failpoint::hit("filesystem-after-rename");
+        parts.commit_due(now_ms)?;
+        drop(parts);
         Ok(())
     }
 
@@ -174,6 +208,12 @@ impl Sink for RollingSink {
         self.is_restored = true;
         for blob in state.blobs() {
             let paths = String::from_utf8_lossy(blob).into_owned();
+            if let Some(waiting) = paths.strip_prefix(WAITING) {
+                if let Some(commits) = &mut self.parts.lock().commits {
+                    commits.load(waiting);
+                }
+                continue;
+            }
             for path in paths.lines().filter(|path| !path.is_empty()).map(Path::new) {
                 let (folder, name) = (path.parent(), path.file_name());
                 let hidden =
@@ -194,6 +234,8 @@ impl Sink for RollingSink {
             publish(&part.close()?)?;
         }
         parts.publish_until(Epoch::MAX)?;
+        parts.is_ended = true;
+        parts.commit_due(i64::MAX)?;
         Ok(Ready::Yes)
     }
 
@@ -202,7 +244,9 @@ impl Sink for RollingSink {
             return self.finish();
         }
         self.clean()?;
-        self.parts.lock().hand_over(epoch, state)?;
+        let mut parts = self.parts.lock();
+        parts.is_ended = true;
+        parts.hand_over(epoch, state)?;
         Ok(Ready::Yes)
     }
 
@@ -260,6 +304,25 @@ impl Parts {
         let paths: Vec<String> =
             self.pending.iter().map(|(_, path)| path.to_string_lossy().into_owned()).collect();
         state.put_blob(paths.join("\n").into_bytes());
+        if let Some(commits) = &self.commits {
+            state.put_blob(format!("{WAITING}{}", commits.save()).into_bytes());
+        }
+        Ok(())
+    }
+
+    /// Marks the partitions that are due, all at the end. Where names wait for checkpoints, files of a partition that is
+    /// due are closed, and it is marked once a checkpoint has named them.
+    fn commit_due(&mut self, now_ms: i64) -> Result<()> {
+        let Some(commits) = &self.commits else { return Ok(()) };
+        let due = if self.is_ended { commits.all() } else { commits.due(now_ms) };
+        for folder in due {
+            self.roll(&folder)?;
+            let path = self.settings.folder.join(&folder);
+            let is_named = !self.pending.iter().any(|(_, file)| file.parent() == Some(path.as_path()));
+            if let Some(commits) = self.commits.as_mut().filter(|_| is_named) {
+                commits.mark(&self.settings.folder, &folder)?;
+            }
+        }
         Ok(())
     }
 

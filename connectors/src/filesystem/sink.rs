@@ -16,6 +16,7 @@ use millstream_engine::{
     Batch, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink, SinkProvider, Table,
 };
 
+use super::commit::CommitPolicy;
 use super::part::Compression;
 use super::partition::Partitioning;
 use super::rolling::{Rolling, RollingSink};
@@ -72,9 +73,16 @@ impl Rolling {
             (true, _) => "parquet".to_owned(),
             (false, format) => format!("{format}{}", compression.extension()),
         };
+        let (partitioning, commit) = (Partitioning::read(table)?, CommitPolicy::read(table)?);
+        if commit.is_some() && partitioning.depth() == 0 {
+            return Err(Error::config("there are no partitions to mark")
+                .at(options.owner())
+                .remedy("name the columns that partitions are by: PARTITIONED BY (day)"));
+        }
         Ok(Self {
             folder,
-            partitioning: Partitioning::read(table)?,
+            partitioning,
+            commit,
             compression,
             parquet,
             extension,
@@ -87,6 +95,15 @@ impl Rolling {
 }
 
 impl SinkProvider for FileSink {
+    fn wants_watermarks(&self) -> bool {
+        match self {
+            Self::Plain { .. } => false,
+            Self::Folder { rolling, .. } => {
+                rolling.commit.as_ref().is_some_and(CommitPolicy::goes_by_watermark)
+            }
+        }
+    }
+
     fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
         match self {
             Self::Plain { path, append, codec, schema } => Ok(Box::new(Writer {

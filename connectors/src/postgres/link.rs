@@ -55,35 +55,10 @@ impl Link {
     }
 
     async fn connect_now(settings: &Arc<Settings>) -> Result<Self> {
-        let tls = MakeRustlsConnect::new(ClientConfig::clone(&settings.tls));
-        let (client, connection) = settings.config.connect(tls).await.map_err(|error| connecting(&error))?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection to PostgreSQL ended: {}", shown(&error));
-            }
-        });
+        let (client, driver) = open(settings).await?;
         let target = quoted_target(&settings.target);
-        let found = client.query(COLUMNS_QUERY, &[&target]).await.map_err(|error| judged(&error))?;
-        let columns: Vec<ServerColumn> = found
-            .iter()
-            .map(|row| {
-                let text = |at| row.try_get::<_, String>(at).unwrap_or_default();
-                ServerColumn {
-                    name: text(0),
-                    kind: text(1),
-                    category: text(2),
-                    cast: text(3),
-                    shown: text(4),
-                }
-            })
-            .collect();
-        let name = settings.target_name();
-        if columns.is_empty() {
-            return Err(Error::config(format!("there is no table {name} in this database")).remedy(
-                "create it first; names are taken as they are written, so upper and lower case count",
-            ));
-        }
-        let casts = casts(&settings.schema, &columns, &name)?;
+        let columns = server_columns(&client, settings).await?;
+        let casts = casts(&settings.schema, &columns, &settings.target_name())?;
         let write = write_statement(&target, &settings.schema, &casts, &settings.primary_key);
         let write = client.prepare(&write).await.map_err(|error| judged(&error))?;
         let remove = if settings.primary_key.is_empty() {
@@ -167,6 +142,34 @@ impl Link {
         }
         if writes.is_empty() { Ok(()) } else { execute(&self.client, &self.write, rows, &all, writes).await }
     }
+}
+
+/// A connection, and the task that drives it.
+pub(super) async fn open(settings: &Settings) -> Result<(Client, JoinHandle<()>)> {
+    let tls = MakeRustlsConnect::new(ClientConfig::clone(&settings.tls));
+    let (client, connection) = settings.config.connect(tls).await.map_err(|error| connecting(&error))?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("a connection to PostgreSQL ended: {}", shown(&error));
+        }
+    });
+    Ok((client, driver))
+}
+
+/// The columns of the server's table, at least one.
+pub(super) async fn server_columns(client: &Client, settings: &Settings) -> Result<Vec<ServerColumn>> {
+    let target = quoted_target(&settings.target);
+    let found = client.query(COLUMNS_QUERY, &[&target]).await.map_err(|error| judged(&error))?;
+    if found.is_empty() {
+        let name = settings.target_name();
+        return Err(Error::config(format!("there is no table {name} in this database"))
+            .remedy("create it first; names are taken as they are written, so upper and lower case count"));
+    }
+    let column = |row: &tokio_postgres::Row| {
+        let text = |at| row.try_get::<_, String>(at).unwrap_or_default();
+        ServerColumn { name: text(0), kind: text(1), category: text(2), cast: text(3), shown: text(4) }
+    };
+    Ok(found.iter().map(column).collect())
 }
 
 /// A row that the server refuses.
@@ -302,7 +305,7 @@ fn connecting(error: &tokio_postgres::Error) -> Error {
 }
 
 /// What an error of the server or the connection means.
-fn judged(error: &tokio_postgres::Error) -> Error {
+pub(super) fn judged(error: &tokio_postgres::Error) -> Error {
     let text = shown(error);
     let Some(code) = error.code() else { return Error::unavailable(text) };
     let error = Error::new(kind_of(code.code()), text);

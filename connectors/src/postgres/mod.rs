@@ -9,6 +9,8 @@
 //! and whenever the stream rests (sink.rs), through an outlet bounded in bytes to one task (delivery.rs), which
 //! connects and judges errors (link.rs) and runs the statements (target.rs).
 //!
+//! Rows that a stream looks up are asked for by one statement for many keys (lookup.rs).
+//!
 //! What one can rely on:
 //! - With a PRIMARY KEY the sink takes updates: rows replace those of their key, `-D` and `-U` remove theirs. Rows of
 //!   one key keep their order, and within one statement the last one wins. A replay leaves the same rows.
@@ -22,6 +24,7 @@ mod delivery;
 mod epoch;
 mod exactly_once;
 mod link;
+mod lookup;
 mod rows;
 mod settings;
 mod sink;
@@ -29,12 +32,14 @@ mod target;
 
 use std::sync::Arc;
 
+use millstream_engine::lookup::{LOOKUP_OPTIONS, LookupProvider};
 use millstream_engine::options::OptionSpec;
 use millstream_engine::registry::{Connector, SinkProvider, Table};
 use millstream_engine::{Result, Sink};
 
 use crate::tls::TLS_OPTIONS;
 use exactly_once::ExactlyOnceSink;
+use lookup::PostgresLookup;
 use settings::Settings;
 use sink::PostgresSink;
 
@@ -57,11 +62,15 @@ impl Connector for Postgres {
     }
 
     fn help(&self) -> &'static str {
-        "Writes rows to a PostgreSQL table: adds them, or with a primary key replaces and removes them."
+        "Writes rows to a PostgreSQL table, and looks rows up in one: adds them, or with a primary key replaces and removes them."
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [settings::OPTIONS, TLS_OPTIONS].concat()
+        [settings::OPTIONS, LOOKUP_OPTIONS, TLS_OPTIONS].concat()
+    }
+
+    fn lookup(&self, table: &Table) -> Result<Arc<dyn LookupProvider>> {
+        Ok(Arc::new(PostgresLookup::read(table)?))
     }
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {

@@ -199,6 +199,29 @@ pub(super) fn remove_statement(target: &str, schema: &Schema, casts: &[String], 
     format!("DELETE FROM {target} AS t USING {} WHERE {}", parameters(key), same.join(" AND "))
 }
 
+/// The statement that finds rows by `keys`, columns of `schema`; each parameter is a `text[]`, one a key column. A row is a
+/// JSON object of the columns of `schema`.
+pub(super) fn lookup_statement(target: &str, schema: &Schema, keys: &[usize], casts: &[String]) -> String {
+    let columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| super::lookup::as_json(&quoted(field.name()), field.data_type()))
+        .collect();
+    let same: Vec<String> = keys
+        .iter()
+        .zip(casts)
+        .enumerate()
+        .map(|(at, (key, cast))| format!("t.{} = u.c{at}::{cast}", quoted(schema.field(*key).name())))
+        .collect();
+    let places: Vec<usize> = (0..keys.len()).collect();
+    format!(
+        "SELECT row_to_json(r)::text FROM (SELECT {} FROM {target} AS t JOIN {} ON {}) AS r",
+        columns.join(", "),
+        parameters(&places),
+        same.join(" AND ")
+    )
+}
+
 /// The parameters as a table `u` with columns `c0`, `c1`, …
 fn parameters(columns: &[usize]) -> String {
     let arrays: Vec<String> = (1..=columns.len()).map(|at| format!("${at}::text[]")).collect();

@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 
 const LOCK: &str = "lock";
 /// What files are called while they are written.
-const TEMPORARY: &str = "writing";
+pub(crate) const TEMPORARY: &str = "writing";
+/// Small writes are gathered to this.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -88,16 +90,36 @@ impl Folder {
         self.disk.read(name).map_err(|error| self.failed("read", name, &error))
     }
 
-    /// Makes `name` a file with what `write` writes. Afterwards it is safe.
-    pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-        let failed = |error: io::Error| self.failed("write", name, &error);
+    /// Begins a file that is to be called `name`.
+    pub fn begin(&self, name: &str) -> Result<Begun> {
         let temporary = format!("{name}.{TEMPORARY}");
-        let mut to = BufWriter::new(Writer(self.disk.create(&temporary).map_err(failed)?));
-        write(&mut to).map_err(failed)?;
+        let file = self.disk.create(&temporary).map_err(|error| self.failed("write", name, &error))?;
+        Ok(Begun {
+            to: BufWriter::with_capacity(BUFFER_BYTES, Writer(file)),
+            name: name.to_owned(),
+            temporary,
+        })
+    }
+
+    /// Adds what `write` writes to a file that was begun.
+    pub fn add(&self, begun: &mut Begun, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        write(&mut begun.to).map_err(|error| self.failed("write", &begun.name, &error))
+    }
+
+    /// Gives a file that was begun its name. Afterwards it is safe.
+    pub fn end(&self, Begun { to, name, temporary }: Begun) -> Result<()> {
+        let failed = |error: io::Error| self.failed("write", &name, &error);
         let mut file = to.into_inner().map_err(|error| failed(error.into_error()))?;
         file.0.sync().map_err(failed)?;
-        self.disk.rename(&temporary, name).map_err(failed)?;
+        self.disk.rename(&temporary, &name).map_err(failed)?;
         self.disk.sync().map_err(failed)
+    }
+
+    /// Writes a whole file. Afterwards it is safe.
+    pub fn write(&self, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let mut begun = self.begin(name)?;
+        self.add(&mut begun, write)?;
+        self.end(begun)
     }
 
     /// Takes a file away. That it was away already is no error.
@@ -108,6 +130,19 @@ impl Folder {
     fn failed(&self, what: &str, name: &str, error: &io::Error) -> Error {
         Error::state(format!("cannot {what} {}: {error}", self.place(name)))
             .remedy("check the disk's space and health, and the folder's rights")
+    }
+}
+
+/// A file that has not its name yet; one that is dropped is cleared away when the folder is opened again.
+pub(crate) struct Begun {
+    to: BufWriter<Writer>,
+    name: String,
+    temporary: String,
+}
+
+impl std::fmt::Debug for Begun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Begun").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

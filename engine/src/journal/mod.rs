@@ -11,6 +11,7 @@
 //! "Can Applications Recover from fsync Failures?", ATC 2020). files: log.rs, their bytes: segment.rs.
 
 mod log;
+mod others;
 mod reader;
 mod segment;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use log::{CommitError, Log};
 pub use log::{Limits, Replay};
+pub(crate) use others::{OtherJournal, of_others};
 pub(crate) use reader::Reader;
 
 use crate::clock::ClockRef;
@@ -85,15 +87,16 @@ const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The folder of an instance's log inside the state folder `state`; `what` is its use.
 pub(crate) fn folder(state: &Path, what: &str, operator: &str, instance: usize) -> PathBuf {
-    // A table's name may hold anything, and stays told apart from all others.
-    let name: String = operator
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
-            _ => format!("%{byte:02x}"),
-        })
-        .collect();
-    state.join(format!("{what}-{name}-{instance}"))
+    state.join(format!("{what}-{}-{instance}", spelled(operator)))
+}
+
+/// A table's name as part of a folder's, which may hold anything, and stays told apart from all others.
+fn spelled(operator: &str) -> String {
+    let spell = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
+        _ => format!("%{byte:02x}"),
+    };
+    operator.bytes().map(spell).collect()
 }
 
 /// One source instance's journal. See the module's page.

@@ -1,152 +1,204 @@
 //! Checkpoints in a folder: one file an epoch, the two youngest kept.
 //!
-//! What instances put is held in memory until the epoch is complete, and then written as one file ([`super::file`]),
-//! which is safe or not there (disk/folder.rs). The graph's shape is written with it: state of an operator that now
+//! What instances put waits, up to [`WAITING_BYTES_MAX`], for the job's checkpoint thread to write it into one file
+//! ([`super::file`]), which gets its name when the epoch is complete and is safe or not there (disk/folder.rs). The graph's shape is written with it: state of an operator that now
 //! does something else would give wrong answers, so it is refused unless told to be dropped. A file whose bytes have
 //! changed is refused too, never skipped in silence, because going back further makes sinks see rows twice.
 //!
 //! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::file::{self, Checkpoint};
-use super::{InstanceSnapshot, StateReader, StateStore};
-use crate::disk::folder::Folder;
+use super::file::{self, Checkpoint, CheckpointWriter};
+use super::fit::Fit;
+use super::{InstanceSnapshot, OperatorShape, StateReader, StateStore};
+use crate::disk::folder::{Begun, Folder};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
+use crate::journal::{self, OtherJournal};
 use crate::keys::KeyGroup;
 
 /// Checkpoints that stay: the last, and the one before it for a person to go back to.
 const CHECKPOINTS_KEPT: usize = 2;
 const PREFIX: &str = "checkpoint-";
+/// State that waits to be written before no more is asked for.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// Snapshots on disk. See the module's page.
 #[derive(Debug)]
 pub struct DiskStateStore {
     folder: Folder,
-    /// Operators of the graph that runs, and what they do.
-    shape: Vec<(String, String)>,
+    /// Operators of the graph that runs.
+    shape: Vec<OperatorShape>,
     inner: Mutex<Inner>,
+    /// Files of epochs that are not complete. Only who writes takes this lock, so that who puts never waits for a disk.
+    files: Mutex<BTreeMap<Epoch, (Begun, CheckpointWriter)>>,
+    waiting_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// What was put of epochs that are not complete.
-    pending: BTreeMap<Epoch, Vec<(String, u32, InstanceSnapshot)>>,
-    /// What there was at the start, until the job's first own checkpoint.
+    /// What was put and is still to be written.
+    waiting: Vec<Piece>,
+    /// What there was at the start, until every instance has read it.
     restored: Option<Checkpoint>,
     /// Epochs on disk.
     kept: Vec<Epoch>,
+    /// Journals that go with the next epoch, which counts nothing of them.
+    journals: Vec<OtherJournal>,
+}
+
+#[derive(Debug)]
+struct Piece {
+    epoch: Epoch,
+    /// Its number in the shape.
+    operator: u32,
+    instance: u32,
+    state: InstanceSnapshot,
 }
 
 impl DiskStateStore {
-    /// Opens `folder` for a graph of `shape` (see [`crate::Graph::shape`]), making it where it is missing. State of
-    /// operators that the graph does not have any more is an error, unless `allow_dropped_state`.
+    /// Opens `folder` for a graph of `shape`, making it where it is missing. State of operators, and journals of
+    /// sources, that the graph does not have any more are an error, unless `allow_dropped_state`.
     ///
     /// # Errors
     /// If the folder cannot be used or is in use, its last checkpoint is damaged, or belongs to another query.
-    pub fn open(folder: &Path, shape: Vec<(String, String)>, allow_dropped_state: bool) -> Result<Self> {
-        Self::on(Folder::open(folder)?, shape, allow_dropped_state)
+    pub fn open(folder: &Path, shape: Vec<OperatorShape>, allow_dropped_state: bool) -> Result<Self> {
+        let open = Folder::open(folder)?;
+        let of_graph: Vec<&str> = shape.iter().map(|operator| operator.id.as_str()).collect();
+        let journals = journal::of_others(folder, &of_graph)?;
+        Self::on(open, shape, journals, allow_dropped_state)
     }
 
-    fn on(folder: Folder, shape: Vec<(String, String)>, allow_dropped_state: bool) -> Result<Self> {
+    fn on(
+        folder: Folder,
+        shape: Vec<OperatorShape>,
+        journals: Vec<OtherJournal>,
+        allow_dropped_state: bool,
+    ) -> Result<Self> {
         let mut kept: Vec<Epoch> = folder.names()?.iter().filter_map(|name| epoch_of(name)).collect();
         kept.sort_unstable();
-        let restored = match kept.last() {
-            None => None,
-            Some(epoch) => {
-                let mut checkpoint = read(&folder, *epoch)?;
-                fit(&mut checkpoint, &shape, allow_dropped_state)
-                    .map_err(|error| error.at(folder.place(&name_of(*epoch))))?;
-                Some(checkpoint)
+        let restored = kept
+            .last()
+            .map(|epoch| {
+                let name = name_of(*epoch);
+                read(&folder.read(&name)?.into(), *epoch, &folder.place(&name))
+            })
+            .transpose()?;
+        let (restored, fit) = match restored {
+            None => (None, Fit::default()),
+            Some(mut checkpoint) => {
+                let fit = Fit::of(&mut checkpoint, &shape);
+                (Some(checkpoint), fit)
             }
         };
-        Ok(Self { folder, shape, inner: Mutex::new(Inner { restored, kept, ..Inner::default() }) })
+        let place = kept.last().map(|epoch| folder.place(&name_of(*epoch)));
+        fit.check(&journals, allow_dropped_state)
+            .map_err(|error| place.map_or_else(|| error.clone(), |place| error.clone().at(place)))?;
+        Ok(Self {
+            folder,
+            shape,
+            inner: Mutex::new(Inner { restored, kept, journals, ..Inner::default() }),
+            files: Mutex::default(),
+            waiting_bytes: AtomicUsize::new(0),
+        })
+    }
+
+    fn begin(&self, epoch: Epoch) -> Result<(Begun, CheckpointWriter)> {
+        let (mut begun, mut writer) = (self.folder.begin(&name_of(epoch))?, CheckpointWriter::default());
+        self.folder.add(&mut begun, |to| writer.begin(to, epoch, &self.shape))?;
+        Ok((begun, writer))
     }
 }
 
-fn name_of(epoch: Epoch) -> String {
+pub(super) fn name_of(epoch: Epoch) -> String {
     format!("{PREFIX}{epoch:020}")
 }
 
-fn epoch_of(name: &str) -> Option<Epoch> {
+pub(super) fn epoch_of(name: &str) -> Option<Epoch> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
-fn read(folder: &Folder, epoch: Epoch) -> Result<Checkpoint> {
-    let name = name_of(epoch);
+/// The checkpoint of `epoch`, whose file at `place` has these bytes.
+pub(super) fn read(bytes: &Bytes, epoch: Epoch, place: &str) -> Result<Checkpoint> {
     let damaged = |why: String| {
-        Error::state(format!("the checkpoint cannot be restored: {why}"))
-            .at(folder.place(&name))
-            .remedy(
-                "move this file away to go on from the checkpoint before it (sinks may then get rows twice), or give \
-                 an empty --state folder to begin anew",
-            )
+        Error::state(format!("the checkpoint cannot be restored: {why}")).at(place).remedy(
+            "move this file away to go on from the checkpoint before it (sinks may then get rows twice), or give an \
+             empty --state folder to begin anew",
+        )
     };
-    let checkpoint = file::read(folder.read(&name)?.into()).map_err(damaged)?;
+    let checkpoint = file::read(bytes.clone()).map_err(damaged)?;
     if checkpoint.epoch != epoch {
         return Err(damaged(format!("it holds epoch {}", checkpoint.epoch)));
     }
     Ok(checkpoint)
 }
 
-/// Takes out of `checkpoint` the state of operators that are not in `shape`, or says that there is some.
-fn fit(checkpoint: &mut Checkpoint, shape: &[(String, String)], allow_dropped_state: bool) -> Result<()> {
-    let does = |shape: &[(String, String)], operator: &str| {
-        shape.iter().find(|(known, _)| known == operator).map(|(_, does)| does.clone())
-    };
-    let mut strangers: BTreeMap<String, String> = BTreeMap::new();
-    let former = std::mem::take(&mut checkpoint.shape);
-    checkpoint.snapshots.retain(|(operator, _, snapshot)| {
-        let (before, now) = (does(&former, operator), does(shape, operator));
-        let is_kept =
-            (snapshot.groups.is_empty() && snapshot.blobs.is_empty()) || (now.is_some() && before == now);
-        if !is_kept {
-            let before = before.unwrap_or_default();
-            let why = match now {
-                Some(now) => format!("'{operator}' was \"{before}\" and is \"{now}\""),
-                None => format!("'{operator}' (\"{before}\") is not in it any more"),
-            };
-            strangers.insert(operator.clone(), why);
-        }
-        is_kept
-    });
-    let strangers: Vec<String> = strangers.into_values().collect();
-    if strangers.is_empty() || allow_dropped_state {
-        if !strangers.is_empty() {
-            tracing::warn!("state is dropped, as was allowed: {}", strangers.join("; "));
-        }
-        return Ok(());
-    }
-    Err(Error::state(format!("this state belongs to another query: {}", strangers.join("; "))).remedy(
-        "run the query it belongs to, give an empty --state folder, or drop this state with --allow-dropped-state",
-    ))
-}
-
 impl StateStore for DiskStateStore {
-    fn put(&self, epoch: Epoch, operator: &str, instance: usize, snapshot: InstanceSnapshot) -> Result<()> {
-        let instance = u32::try_from(instance).map_err(|_| Error::internal("an instance's number"))?;
-        self.inner.lock().pending.entry(epoch).or_default().push((operator.to_owned(), instance, snapshot));
+    fn put(&self, epoch: Epoch, operator: &str, instance: usize, state: InstanceSnapshot) -> Result<()> {
+        if state.is_empty() {
+            return Ok(());
+        }
+        let number = self.shape.iter().position(|known| known.id == operator);
+        let (Some(Ok(operator)), Ok(instance)) = (number.map(u32::try_from), u32::try_from(instance)) else {
+            return Err(Error::internal(format!("state of '{operator}', which is not in the graph")));
+        };
+        let bytes = state.num_bytes();
+        let mut inner = self.inner.lock();
+        inner.waiting.push(Piece { epoch, operator, instance, state });
+        self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.inner.lock().waiting.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Acquire) >= WAITING_BYTES_MAX
+    }
+
+    fn write(&self) -> Result<()> {
+        let mut files = self.files.lock();
+        let pieces = std::mem::take(&mut self.inner.lock().waiting);
+        for Piece { epoch, operator, instance, state } in pieces {
+            let (begun, writer) = match files.entry(epoch) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(free) => free.insert(self.begin(epoch)?),
+            };
+            self.folder.add(begun, |to| writer.piece(to, operator, instance, &state))?;
+            self.waiting_bytes.fetch_sub(state.num_bytes(), Ordering::AcqRel);
+        }
         Ok(())
     }
 
     fn complete(&self, epoch: Epoch) -> Result<()> {
-        let snapshots = self.inner.lock().pending.remove(&epoch).unwrap_or_default();
-        let checkpoint = Checkpoint { epoch, shape: self.shape.clone(), snapshots };
-        // Instances go on putting state of the next epoch meanwhile.
-        self.folder.write(&name_of(epoch), |to| file::write(&checkpoint, to))?;
+        self.write()?;
+        let mut files = self.files.lock();
+        let (mut begun, writer) = match files.remove(&epoch) {
+            Some(file) => file,
+            None => self.begin(epoch)?,
+        };
+        self.folder.add(&mut begun, |to| writer.end(to))?;
+        self.folder.end(begun)?;
         let mut inner = self.inner.lock();
-        inner.restored = None;
         inner.kept.push(epoch);
         while inner.kept.len() > CHECKPOINTS_KEPT {
             let oldest = inner.kept.remove(0);
             self.folder.remove(&name_of(oldest))?;
         }
-        Ok(())
+        inner.journals.drain(..).try_for_each(|journal| journal.remove())
+    }
+
+    fn restored(&self) {
+        self.inner.lock().restored = None;
     }
 
     fn latest(&self) -> Option<Epoch> {
@@ -181,8 +233,12 @@ mod tests {
     use crate::disk::simulated::{Random, SimulatedDisk};
     use crate::state::StateWriter;
 
-    fn shape() -> Vec<(String, String)> {
-        vec![("window".into(), "TUMBLE(1 min)".into()), ("result".into(), "print".into())]
+    fn operator(id: &str, does: &str) -> OperatorShape {
+        OperatorShape { identity: format!("{id}: {does}"), id: id.into(), does: does.into() }
+    }
+
+    fn shape() -> Vec<OperatorShape> {
+        vec![operator("window", "TUMBLE(1 min)"), operator("result", "print")]
     }
 
     fn put(store: &DiskStateStore, epoch: Epoch, text: &str) {
@@ -242,12 +298,50 @@ mod tests {
         store.complete(1).unwrap();
         drop(store);
         // The sink had no state, so it may be another one.
-        let hours = vec![("window".into(), "TUMBLE(1 h)".into()), ("result".into(), "blackhole".into())];
+        let hours = vec![operator("window", "TUMBLE(1 h)"), operator("result", "blackhole")];
         let error = DiskStateStore::open(folder.path(), hours.clone(), false).unwrap_err().to_string();
         assert!(error.contains("'window' was \"TUMBLE(1 min)\" and is \"TUMBLE(1 h)\""), "{error}");
         assert!(!error.contains("result") && error.contains("--allow-dropped-state"), "{error}");
         let store = DiskStateStore::open(folder.path(), hours, true).unwrap();
         assert_eq!((store.latest(), state(&store)), (Some(1), None));
+    }
+
+    #[test]
+    fn the_journal_of_a_table_that_is_gone_is_kept_until_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = || {
+            vec![operator("window", "TUMBLE(1 min)"), operator("result", "print"), operator("in/1", "source")]
+        };
+        let (gone, stays) = (
+            journal::folder(folder.path(), "journal", "old/t", 0),
+            journal::folder(folder.path(), "journal", "in/1", 0),
+        );
+        for journal in [&gone, &stays] {
+            std::fs::create_dir_all(journal).unwrap();
+            std::fs::write(journal.join("segment"), "acknowledged").unwrap();
+        }
+        let error = DiskStateStore::open(folder.path(), tables(), false).unwrap_err().to_string();
+        assert!(
+            error.contains("'old/t'") && error.contains("12 bytes") && !error.contains("in/1"),
+            "{error}"
+        );
+        let store = DiskStateStore::open(folder.path(), tables(), true).unwrap();
+        assert!(gone.exists(), "nothing is taken away before there is a checkpoint without it");
+        put(&store, 1, "text");
+        store.complete(1).unwrap();
+        assert!(!gone.exists() && stays.exists());
+    }
+
+    /// What the first version of the format wrote goes on under identities that it did not know.
+    #[test]
+    fn a_checkpoint_of_version_1_is_gone_on_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: &[u8] = include_bytes!("fixtures/version-1.checkpoint");
+        std::fs::write(folder.path().join(name_of(42)), bytes).unwrap();
+        let mut shape = vec![operator("window", "TUMBLE(1 min) by d"), operator("result", "print")];
+        shape[0].identity = "TUMBLE(1 min) by d of (t)".into();
+        let store = DiskStateStore::open(folder.path(), shape, false).unwrap();
+        assert_eq!((store.latest(), state(&store).as_deref()), (Some(42), Some("keyed")));
     }
 
     /// Random lives of a folder on a disk that forgets: the last epoch that was complete before a power cut, or one whose
@@ -261,7 +355,7 @@ mod tests {
             let (mut complete, mut tried) = (0, 0);
             for _ in 0..4 {
                 let folder = Folder::on(Arc::new(disk.clone())).unwrap();
-                let store = DiskStateStore::on(folder, shape(), false)
+                let store = DiskStateStore::on(folder, shape(), Vec::new(), false)
                     .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
                 let epoch = store.latest().unwrap_or(0);
                 assert!(epoch >= complete && epoch <= tried, "seed {seed}: {epoch}");

@@ -1,21 +1,26 @@
 //! State on its way into and out of a checkpoint.
 //!
-//! Keyed state is written per key group (keys.rs), so that it can be handed to another number of instances; what
-//! belongs to an instance as a whole (a source's position, say) is written as a blob that every instance of the
-//! operator is offered at restore. The bytes are opaque here; `encode_rows` and `decode_rows` (Arrow IPC) are the
-//! form most operators use. A [`StateStore`] keeps them: in memory here, in a folder in disk.rs.
+//! Keyed state says which key groups (keys.rs) it is of, so that it can be handed to another number of instances: one
+//! group, or all of the instance that wrote it, of which those that restore then take their own keys. What belongs to
+//! an instance as a whole (a source's position, say) is a blob that every instance of the operator is offered. The bytes
+//! are opaque here; `encode_rows` and `decode_rows` (Arrow IPC) are the form most operators use. A [`StateStore`] keeps
+//! them: in memory here, in a folder in disk.rs.
 
 mod disk;
 mod file;
+mod fit;
+pub mod savepoint;
+mod shape;
 
 pub use disk::DiskStateStore;
+pub use shape::OperatorShape;
 
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::ops::Range;
 use std::path::Path;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
@@ -23,27 +28,58 @@ use parking_lot::Mutex;
 
 use crate::element::Epoch;
 use crate::error::{Error, Result};
-use crate::keys::KeyGroup;
+use crate::keys::{KEY_GROUPS, KeyGroup};
 
 /// Where an operator puts its state when a barrier passes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StateWriter {
+    own: Range<KeyGroup>,
     snapshot: InstanceSnapshot,
 }
 
-/// What one instance wrote at one barrier.
+/// What one instance wrote at one barrier, or a piece of it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct InstanceSnapshot {
-    /// Keyed state; a key group may occur several times, in order.
-    pub groups: Vec<(KeyGroup, Bytes)>,
+    /// Keyed state and the key groups it is of; a group may occur several times, in order.
+    pub groups: Vec<(Range<KeyGroup>, Bytes)>,
     /// State of the instance as a whole.
     pub blobs: Vec<Bytes>,
 }
 
+impl InstanceSnapshot {
+    /// Bytes of state.
+    pub fn num_bytes(&self) -> usize {
+        self.groups.iter().map(|(_, bytes)| bytes).chain(&self.blobs).map(Bytes::len).sum()
+    }
+
+    /// True when there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.blobs.is_empty()
+    }
+}
+
+impl Default for StateWriter {
+    /// Of an instance that owns every key.
+    fn default() -> Self {
+        Self::of(0..KEY_GROUPS)
+    }
+}
+
 impl StateWriter {
+    /// Of an instance that owns `groups`.
+    pub fn of(groups: Range<KeyGroup>) -> Self {
+        Self { own: groups, snapshot: InstanceSnapshot::default() }
+    }
+
     /// Adds keyed state of `group`.
     pub fn put_group(&mut self, group: KeyGroup, bytes: impl Into<Bytes>) {
-        self.snapshot.groups.push((group, bytes.into()));
+        self.snapshot.groups.push((group..group + 1, bytes.into()));
+    }
+
+    /// Adds keyed state of any of the instance's keys. Who restores it may be given keys of other instances with it, and
+    /// asks [`StateReader::owns`].
+    pub fn put_keyed(&mut self, bytes: impl Into<Bytes>) {
+        self.snapshot.groups.push((self.own.clone(), bytes.into()));
     }
 
     /// Adds state of this instance as a whole.
@@ -60,7 +96,8 @@ impl StateWriter {
 /// What an operator instance restores from.
 #[derive(Debug, Default, Clone)]
 pub struct StateReader {
-    groups: Vec<(KeyGroup, Bytes)>,
+    own: Range<KeyGroup>,
+    groups: Vec<(Range<KeyGroup>, Bytes)>,
     blobs: Vec<Bytes>,
 }
 
@@ -70,17 +107,28 @@ impl StateReader {
         snapshots: impl IntoIterator<Item = &'a InstanceSnapshot>,
         groups: &Range<KeyGroup>,
     ) -> Self {
-        let mut reader = Self::default();
+        let mut reader = Self { own: groups.clone(), ..Self::default() };
+        let is_wanted = |of: &Range<KeyGroup>| of.start < groups.end && groups.start < of.end;
         for snapshot in snapshots {
-            reader.groups.extend(snapshot.groups.iter().filter(|(group, _)| groups.contains(group)).cloned());
+            reader.groups.extend(snapshot.groups.iter().filter(|(of, _)| is_wanted(of)).cloned());
             reader.blobs.extend(snapshot.blobs.iter().cloned());
         }
         reader
     }
 
-    /// Keyed state of the key groups this instance owns.
-    pub fn groups(&self) -> impl Iterator<Item = (KeyGroup, &[u8])> {
-        self.groups.iter().map(|(group, bytes)| (*group, bytes.as_ref()))
+    /// Keyed state that holds keys which this instance owns, and the key groups it is of.
+    pub fn groups(&self) -> impl Iterator<Item = (&Range<KeyGroup>, &[u8])> {
+        self.groups.iter().map(|(of, bytes)| (of, bytes.as_ref()))
+    }
+
+    /// True when this instance owns every key of `groups`.
+    pub fn owns_all(&self, groups: &Range<KeyGroup>) -> bool {
+        self.own.start <= groups.start && groups.end <= self.own.end
+    }
+
+    /// True when this instance owns the keys of `group`.
+    pub fn owns(&self, group: KeyGroup) -> bool {
+        self.own.contains(&group)
     }
 
     /// The blobs of all former instances.
@@ -96,7 +144,7 @@ impl StateReader {
 
 /// Keeps snapshots. An epoch counts once it is complete, that is, once every instance of the job has put its own.
 pub trait StateStore: Send + Sync {
-    /// Keeps what instance `instance` of `operator` wrote at the barrier of `epoch`.
+    /// Keeps what instance `instance` of `operator` wrote at the barrier of `epoch`, or a piece of it: pieces add up.
     ///
     /// # Errors
     /// If it cannot be kept; the job then stops.
@@ -122,6 +170,28 @@ pub trait StateStore: Send + Sync {
     fn folder(&self) -> Option<&Path> {
         None
     }
+
+    /// True when something that was put waits for [`StateStore::write`].
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// True when so much waits that no more should be put until some of it is written.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Writes what waits, where completing an epoch takes its time: called by the job's thread for that, so that state
+    /// is not held until its epoch is complete.
+    ///
+    /// # Errors
+    /// If it cannot be written; the job then stops.
+    fn write(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Every instance has read what it needs: what is held for that can go.
+    fn restored(&self) {}
 
     /// True when completing an epoch takes its time, because a disk does: a thread of the job then does it, so that no
     /// worker waits.
@@ -177,7 +247,11 @@ impl StateStore for MemoryStateStore {
 /// If a column's type cannot be written.
 pub fn encode_rows(rows: &RecordBatch) -> Result<Bytes> {
     let unwritable = |error| Error::state(format!("rows cannot be encoded: {error}"));
-    let mut writer = StreamWriter::try_new(Vec::new(), rows.schema_ref()).map_err(unwritable)?;
+    // The columns, and what the format has in front of and behind them.
+    let bytes_of = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0);
+    let bytes: usize = rows.columns().iter().map(bytes_of).sum();
+    let to = Vec::with_capacity(bytes + 1_024 + 128 * rows.num_columns());
+    let mut writer = StreamWriter::try_new(to, rows.schema_ref()).map_err(unwritable)?;
     writer.write(rows).map_err(unwritable)?;
     Ok(writer.into_inner().map_err(unwritable)?.into())
 }
@@ -214,9 +288,23 @@ mod tests {
         }
         store.complete(1).unwrap();
         let low = store.read(1, "window", &(0..64)).unwrap();
-        assert_eq!(low.groups().collect::<Vec<_>>(), vec![(3, &[3_u8][..])]);
+        assert_eq!(low.groups().collect::<Vec<_>>(), vec![(&(3..4), &[3_u8][..])]);
         assert_eq!(low.blobs().count(), 2);
         assert!(store.read(2, "window", &(0..64)).is_err());
+    }
+
+    #[test]
+    fn state_of_any_of_an_instances_keys_goes_to_all_who_own_some() {
+        let mut writer = StateWriter::of(32..64);
+        writer.put_keyed(vec![1]);
+        let snapshots = [writer.finish()];
+        let read = |groups: Range<KeyGroup>| StateReader::gather(&snapshots, &groups);
+        assert!(read(0..32).is_empty() && read(64..128).is_empty());
+        let whole = read(0..64);
+        let (of, bytes) = whole.groups().next().unwrap();
+        assert!(whole.owns_all(of) && bytes == [1]);
+        let half = read(63..128);
+        assert!(!half.owns_all(half.groups().next().unwrap().0) && half.owns(63) && !half.owns(62));
     }
 
     #[test]

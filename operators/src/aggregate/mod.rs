@@ -5,6 +5,7 @@
 //! `state` gives the same answers as updating directly, to the bit for those that say `is_order_insensitive`.
 //! Result types are Flink's: a SUM or AVG of an integer type has that type and wraps as Java does.
 
+mod collected;
 mod count;
 mod custom;
 mod distinct;
@@ -18,6 +19,8 @@ mod variance;
 pub use custom::{AggregateFunction, Custom, GroupState, PerGroup};
 
 use std::any::Any;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_schema::{DataType, Field};
@@ -48,6 +51,10 @@ pub enum AggregateKind {
     FirstValue,
     /// `LAST_VALUE(x)`: the last that is not null.
     LastValue,
+    /// `LISTAGG(x, separator)`: the text of all, in the order they came.
+    ListAgg(Cow<'static, str>),
+    /// `ARRAY_AGG(x)`: all, in the order they came.
+    ArrayAgg,
     /// `LAG(x, n)`: the value of so many rows before; with OVER only.
     Lag(usize),
     /// A function of the program's own.
@@ -69,6 +76,8 @@ impl AggregateKind {
             Self::VarSamp => "VAR_SAMP",
             Self::FirstValue => "FIRST_VALUE",
             Self::LastValue => "LAST_VALUE",
+            Self::ListAgg(_) => "LISTAGG",
+            Self::ArrayAgg => "ARRAY_AGG",
             Self::Lag(_) => "LAG",
             Self::Custom(Custom(function)) => function.name(),
         }
@@ -85,6 +94,12 @@ impl AggregateKind {
         };
         Ok(match self {
             Self::Count => DataType::Int64,
+            Self::ListAgg(_) if matches!(argument, DataType::Utf8 | DataType::Utf8View) => argument.clone(),
+            Self::ListAgg(_) => {
+                return Err(Error::config(format!("LISTAGG does not take an argument of type {argument}"))
+                    .remedy("CAST it to STRING"));
+            }
+            Self::ArrayAgg => DataType::List(Arc::new(Field::new("item", argument.clone(), true))),
             Self::Lag(_) => argument.clone(),
             Self::Custom(Custom(function)) => function.return_type(argument)?,
             Self::Min | Self::Max | Self::FirstValue | Self::LastValue => {
@@ -131,6 +146,7 @@ impl AggregateCall {
             K::Sum => sum::sum(&out)?,
             K::Avg => sum::avg(argument, &out)?,
             K::Min | K::Max | K::FirstValue | K::LastValue => pick::pick(&self.kind, &out)?,
+            K::ListAgg(_) | K::ArrayAgg => Box::new(collected::Collected::new(&self.kind, argument, &out)?),
             K::Lag(rows) => Box::new(lag::Lag::new(*rows, &out)?),
             K::Custom(Custom(function)) => function.accumulator(argument)?,
             K::StddevPop | K::StddevSamp | K::VarPop | K::VarSamp => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use arrow_array::{Array, UInt32Array};
+use arrow_array::{Array, RecordBatch, UInt32Array};
 use millstream_engine::harness::OperatorHarness;
 use millstream_engine::keys::{hash_u64, key_group, key_group_range, owner};
 use proptest::prelude::*;
@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aggregate::AggregateKind;
 use crate::folded::Folded;
+use crate::frozen::testing::{Event, assert_as_at_the_barrier};
 
 fn input() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -217,4 +218,40 @@ fn distinct_rows_come_once() {
     let millstream_engine::harness::Emitted::Rows(rows) = &first[0] else { panic!("{first:?}") };
     assert!(rows.changes.is_none() && rows.num_rows() == 2 && rows.rows.column(1).null_count() == 2);
     assert!(again.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Rows, rows taken back and keys forgotten between the pieces of a snapshot are not in it.
+    #[test]
+    fn a_snapshot_in_pieces_is_as_at_the_barrier(
+        before in prop::collection::vec((0..40_i64, prop::option::of(-9..9_i64)), 1..80),
+        after in prop::collection::vec((0..60_i64, prop::option::of(-9..9_i64), any::<bool>()), 0..60),
+        ttl_ms in prop::option::of(Just(30)),
+    ) {
+        let spec = GroupSpec { ttl_ms, ..spec(true) };
+        let make = || Box::new(Group::new(&spec).unwrap()) as Box<dyn Operator>;
+        let rows: Vec<Row> = before.iter().map(|(key, value)| (*key, *value, false)).collect();
+        let events = |rows: &[Row]| -> Vec<Event> {
+            let each = rows.chunks(4).flat_map(|rows| [Event::Rows(0, batch(rows, true)), Event::Advance(7)]);
+            each.collect()
+        };
+        let earlier = events(&rows);
+        // Only what is there is taken back.
+        let mut there = rows.clone();
+        let later: Vec<Row> = after
+            .into_iter()
+            .filter_map(|(key, value, back)| {
+                if !back {
+                    return Some((key, value, false));
+                }
+                let at = there.iter().position(|row| row.0 == key)?;
+                let row = there.swap_remove(at);
+                Some((row.0, row.1, true))
+            })
+            .collect();
+        let decode = |bytes: &[u8]| millstream_engine::state::decode_rows(bytes).unwrap();
+        assert_as_at_the_barrier(&make, &earlier, &events(&later), decode);
+    }
 }

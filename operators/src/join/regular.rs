@@ -7,19 +7,22 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use bytes::Bytes;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
 use millstream_engine::{Batch, ChangeKind, Error, Firing, Operator, Output, Result};
 use std::sync::Arc;
 
 use super::side::Side;
 use super::{Changes, JoinKind, JoinSpec, Matcher, PAIRS_MAX, Pairs};
-use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
+use crate::frozen::{CHUNK_ROWS, KeyedSnapshot};
+use crate::keyed::{Keyed, next_forgetting_ms, own, state_rows};
 
 /// See the module's page.
 pub struct RegularJoin {
     matcher: Matcher,
     keys: Keyed,
     sides: [Side; 2],
+    snapshot: KeyedSnapshot,
 }
 
 /// A batch on its way in: the numbers of its rows' keys, the rows' bytes, which can match anything, and when.
@@ -42,6 +45,7 @@ impl RegularJoin {
             matcher: Matcher::new(spec),
             keys: Keyed::new(&spec.inputs[0], &spec.keys[0])?,
             sides: [side(0)?, side(1)?],
+            snapshot: KeyedSnapshot::default(),
         })
     }
 
@@ -145,7 +149,7 @@ impl RegularJoin {
 
     fn compact(&mut self) -> Result<()> {
         let rows = self.sides[0].len() + self.sides[1].len();
-        if !self.keys.is_stale(rows) {
+        if self.snapshot.is_open() || !self.keys.is_stale(rows) {
             return Ok(());
         }
         let live: Vec<u32> = (0..self.keys.table.len() as u32)
@@ -169,6 +173,7 @@ impl Operator for RegularJoin {
             matchable: self.matcher.spec.matchable(side, &batch.rows),
             now_ms,
         };
+        self.snapshot.claim(rows.keys.iter().copied(), |keys| state_of(&self.sides, keys))?;
         let updates = Self::updates(&self.matcher.spec);
         let mut start = 0;
         while start < batch.num_rows() {
@@ -202,10 +207,13 @@ impl Operator for RegularJoin {
     fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
         let Some(ttl) = self.matcher.spec.ttl_ms else { return Ok(Firing::Done) };
         let mut oldest_ms = i64::MAX;
-        for side in &mut self.sides {
+        for number in 0..2 {
             let old = |slot: &u32, side: &Side| now_ms.saturating_sub(side.time_ms(*slot)) >= ttl;
-            let gone: Vec<u32> = side.all().map(|(_, slot)| slot).filter(|slot| old(slot, side)).collect();
-            gone.into_iter().for_each(|slot| side.remove(slot));
+            let side = &self.sides[number];
+            let gone: Vec<(u32, u32)> = side.all().filter(|(_, slot)| old(slot, side)).collect();
+            self.snapshot.claim(gone.iter().map(|(key, _)| *key), |keys| state_of(&self.sides, keys))?;
+            let side = &mut self.sides[number];
+            gone.into_iter().for_each(|(_, slot)| side.remove(slot));
             oldest_ms =
                 side.all().map(|(_, slot)| side.time_ms(slot)).min().unwrap_or(i64::MAX).min(oldest_ms);
         }
@@ -216,8 +224,13 @@ impl Operator for RegularJoin {
         Ok(Firing::Done)
     }
 
-    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        snapshot(&self.keys, &self.sides, state)
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.snapshot.begin(self.keys.table.len());
+        self.resume_snapshot(state)
+    }
+
+    fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        write(&mut self.snapshot, &self.sides, state)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
@@ -238,20 +251,34 @@ impl Operator for RegularJoin {
     }
 }
 
-/// Writes the rows of both sides: per key group, a byte for the side, and rows with their matches and times.
-pub(super) fn snapshot(keys: &Keyed, sides: &[Side; 2], state: &mut StateWriter) -> Result<()> {
+/// The rows of `keys`, of each side that has some: a byte for the side, and rows with their matches and times.
+pub(super) fn state_of(sides: &[Side; 2], keys: &[u32]) -> Result<Vec<Bytes>> {
+    let mut parts = Vec::new();
     for (number, side) in (0_u8..).zip(sides) {
-        for (group, slots) in keys.by_key_group(side.all()) {
-            let mut columns = side.columns(&slots)?;
-            let matches = slots.iter().map(|slot| i64::from(side.matches(*slot)));
-            columns.push(Arc::new(Int64Array::from_iter_values(matches)));
-            let times = slots.iter().map(|slot| side.time_ms(*slot));
-            columns.push(Arc::new(Int64Array::from_iter_values(times)));
-            let rows = encode_rows(&state_rows(columns)?)?;
-            state.put_group(group, [&[number][..], &rows].concat());
+        let slots: Vec<u32> = keys.iter().flat_map(|key| side.list(*key)).collect();
+        if slots.is_empty() {
+            continue;
         }
+        let mut columns = side.columns(&slots)?;
+        let matches = slots.iter().map(|slot| i64::from(side.matches(*slot)));
+        columns.push(Arc::new(Int64Array::from_iter_values(matches)));
+        let times = slots.iter().map(|slot| side.time_ms(*slot));
+        columns.push(Arc::new(Int64Array::from_iter_values(times)));
+        let rows = encode_rows(&state_rows(columns)?)?;
+        parts.push([&[number][..], &rows].concat().into());
     }
-    Ok(())
+    Ok(parts)
+}
+
+/// Writes the next piece of a snapshot of both sides.
+pub(super) fn write(
+    snapshot: &mut KeyedSnapshot,
+    sides: &[Side; 2],
+    state: &mut StateWriter,
+) -> Result<Firing> {
+    // Counting a key's rows would go through its list.
+    let rows = |key: u32| sides.iter().map(|side| side.list(key).take(CHUNK_ROWS).count()).sum();
+    snapshot.write(state, rows, |keys| state_of(sides, keys))
 }
 
 /// Rows of one side that were in a snapshot.
@@ -262,15 +289,15 @@ pub(super) struct Part {
     pub times: Int64Array,
 }
 
-/// What [`snapshot`] wrote.
+/// What [`state_of`] wrote.
 pub(super) fn restored<'a>(
     spec: &'a JoinSpec,
     state: &'a StateReader,
 ) -> impl Iterator<Item = Result<Part>> + 'a {
-    state.groups().map(|(_, bytes)| {
+    state.groups().map(|(of, bytes)| {
         let (side, bytes) = bytes.split_first().ok_or_else(|| Error::state("a join's state is empty"))?;
         let side = usize::from(*side).min(1);
-        let rows = decode_rows(bytes)?;
+        let rows = own(state, of, decode_rows(bytes)?, &spec.keys[side])?;
         let (columns, beside) = rows.columns().split_at(spec.inputs[side].fields().len());
         Ok(Part {
             side,

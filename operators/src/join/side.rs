@@ -125,6 +125,11 @@ impl Side {
         self.links[slot as usize].matches
     }
 
+    /// The key of row `slot`.
+    pub fn key(&self, slot: u32) -> u32 {
+        self.links[slot as usize].key
+    }
+
     pub fn time_ms(&self, slot: u32) -> i64 {
         self.links[slot as usize].time_ms
     }

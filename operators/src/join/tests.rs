@@ -284,3 +284,36 @@ proptest! {
         prop_assert_eq!(found, versions_oracle(&rows, kind));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Rows, rows forgotten and rows that nothing can match any more between the pieces of a snapshot are not in it.
+    #[test]
+    fn a_snapshot_in_pieces_is_as_at_the_barrier(
+        before in prop::collection::vec((0..2_usize, prop::option::of(0..12_i64), 0..5_i64, 0..40_i64), 1..60),
+        after in prop::collection::vec((0..2_usize, prop::option::of(0..12_i64), 0..5_i64, 20..80_i64), 0..60),
+        bounds in prop::sample::select(vec![None, Some(TimeBounds::Interval { least_ms: -5, most_ms: 9 })]),
+        kind in prop::sample::select(KINDS.to_vec()),
+        ttl_ms in prop::option::of(Just(30)),
+    ) {
+        use crate::frozen::testing::{Event, assert_as_at_the_barrier};
+        let spec = JoinSpec { ttl_ms, ..spec(kind, true, false) };
+        let make = || -> Box<dyn Operator> {
+            match bounds {
+                None => Box::new(RegularJoin::new(&spec).unwrap()),
+                Some(bounds) => Box::new(TimedJoin::new(&spec, bounds, [2, 2], None).unwrap()),
+            }
+        };
+        let events = |rows: &[(usize, Option<i64>, i64, i64)]| -> Vec<Event> {
+            let of_row = |(side, key, value, time): &(usize, Option<i64>, i64, i64)| {
+                let rows = batch(*side, &[(*side, *key, *value, *time, false)], false);
+                let then = if value % 2 == 0 { Event::Watermark(time - 12) } else { Event::Advance(3) };
+                [Event::Rows(*side, rows), then]
+            };
+            rows.iter().flat_map(of_row).collect()
+        };
+        let decode = |bytes: &[u8]| millstream_engine::state::decode_rows(&bytes[1..]).unwrap();
+        assert_as_at_the_barrier(&make, &events(&before), &events(&after), decode);
+    }
+}

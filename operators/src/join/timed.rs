@@ -20,9 +20,10 @@ use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, Error, Firing, Operator, Output, Result};
 
-use super::regular::{Part, restored, snapshot};
+use super::regular::{Part, restored, state_of, write};
 use super::side::Side;
 use super::{Changes, JoinKind, JoinSpec, Matcher, PAIRS_MAX, Pairs};
+use crate::frozen::KeyedSnapshot;
 use crate::keyed::Keyed;
 use crate::window::clock_of;
 
@@ -74,6 +75,7 @@ pub struct TimedJoin {
     sides: [Side; 2],
     /// Rows by when they leave: time, side, number.
     leaving: BTreeSet<(i64, usize, u32)>,
+    snapshot: KeyedSnapshot,
     time_ms: i64,
 }
 
@@ -96,6 +98,7 @@ impl TimedJoin {
             keys: Keyed::new(&spec.inputs[0], &spec.keys[0])?,
             sides: [Side::new(&spec.inputs[0], false)?, Side::new(&spec.inputs[1], false)?],
             leaving: BTreeSet::new(),
+            snapshot: KeyedSnapshot::default(),
             time_ms: i64::MIN,
         })
     }
@@ -196,6 +199,8 @@ impl TimedJoin {
             out.emit(self.timed(batch))?;
         }
         let more = gone.len() >= CHUNK_ROWS;
+        let keys = gone.iter().map(|(side, slot)| self.sides[*side].key(*slot));
+        self.snapshot.claim(keys, |keys| state_of(&self.sides, keys))?;
         gone.into_iter().for_each(|(side, slot)| self.sides[side].remove(slot));
         if more {
             return Ok(Firing::More);
@@ -216,7 +221,7 @@ impl TimedJoin {
     }
 
     fn compact(&mut self) -> Result<()> {
-        if !self.keys.is_stale(self.sides[0].len() + self.sides[1].len()) {
+        if self.snapshot.is_open() || !self.keys.is_stale(self.sides[0].len() + self.sides[1].len()) {
             return Ok(());
         }
         let live: Vec<u32> = (0..self.keys.table.len() as u32)
@@ -253,6 +258,7 @@ impl Operator for TimedJoin {
         let side = port.min(1);
         let batch = self.on_time(side, batch, out)?;
         let keys = self.number(side, &batch.rows)?;
+        self.snapshot.claim(keys.iter().copied(), |keys| state_of(&self.sides, keys))?;
         let times = self.times_of(side, &batch.rows)?;
         let encoded = self.sides[side].encode(batch.rows.columns())?;
         let matchable = self.matcher.spec.matchable(side, &batch.rows);
@@ -292,8 +298,13 @@ impl Operator for TimedJoin {
         false
     }
 
-    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        snapshot(&self.keys, &self.sides, state)
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.snapshot.begin(self.keys.table.len());
+        self.resume_snapshot(state)
+    }
+
+    fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        write(&mut self.snapshot, &self.sides, state)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::SortOptions;
+use bytes::Bytes;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
-use millstream_engine::{Batch, Result};
+use millstream_engine::{Batch, Firing, Result};
 use smallvec::SmallVec;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 
 use super::TopSpec;
-use crate::keyed::{Keyed, state_rows};
+use crate::frozen::KeyedSnapshot;
+use crate::keyed::{Keyed, own, state_rows};
 use crate::row_store::RowStore;
 
 pub(super) type List = SmallVec<[u32; 2]>;
@@ -33,6 +35,7 @@ pub(super) struct Lists {
     /// Rows that have left their list.
     left: Vec<u32>,
     live: usize,
+    snapshot: KeyedSnapshot,
 }
 
 impl Lists {
@@ -51,6 +54,7 @@ impl Lists {
             written_ms: Vec::new(),
             left: Vec::new(),
             live: 0,
+            snapshot: KeyedSnapshot::default(),
         })
     }
 
@@ -59,7 +63,9 @@ impl Lists {
         self.keys.number(rows)?;
         self.lists.resize_with(self.keys.table.len(), List::new);
         self.written_ms.resize(self.keys.table.len(), 0);
-        Ok(self.keys.numbers.clone())
+        let keys = self.keys.numbers.clone();
+        self.claim(&keys)?;
+        Ok(keys)
     }
 
     /// The rows of partition `key` that are in the result, by number.
@@ -144,7 +150,7 @@ impl Lists {
         for slot in self.left.drain(..) {
             self.rows.remove(slot);
         }
-        if !self.keys.is_stale(self.live) {
+        if self.snapshot.is_open() || !self.keys.is_stale(self.live) {
             return Ok(());
         }
         let live: Vec<u32> =
@@ -166,7 +172,12 @@ impl Lists {
 
     /// Forgets every partition that was not written for `ttl_ms`, and answers when the oldest of the others was.
     pub fn expire(&mut self, now_ms: i64, ttl_ms: i64) -> Result<Option<i64>> {
-        (0..self.lists.len() as u32).for_each(|key| self.expire_key(key, now_ms, ttl_ms));
+        let all = (0_u32..).zip(&self.lists).zip(&self.written_ms);
+        let old =
+            all.filter(|((_, list), written)| !list.is_empty() && now_ms.saturating_sub(**written) >= ttl_ms);
+        let old: Vec<u32> = old.map(|((key, _), _)| key).collect();
+        self.claim(&old)?;
+        old.into_iter().for_each(|key| self.expire_key(key, now_ms, ttl_ms));
         self.release()?;
         let live = self.lists.iter().zip(&self.written_ms).filter(|(list, _)| !list.is_empty());
         Ok(live.map(|(_, written)| *written).min())
@@ -177,26 +188,46 @@ impl Lists {
         self.lists.len() as u32
     }
 
-    /// Per key group, rows in the order of their lists, and when their partition was written.
-    pub fn snapshot(&self, state: &mut StateWriter) -> Result<()> {
-        let keys = (0_u32..).zip(&self.lists).filter(|(_, list)| !list.is_empty());
-        for (group, keys) in self.keys.by_key_group(keys.map(|(key, _)| (key, key))) {
-            let slots: Vec<u32> =
-                keys.iter().flat_map(|key| self.lists[*key as usize].iter().copied()).collect();
-            let mut columns = self.columns(&slots)?;
-            let written = keys.iter().flat_map(|key| {
-                std::iter::repeat_n(self.written_ms[*key as usize], self.lists[*key as usize].len())
-            });
-            columns.push(Arc::new(Int64Array::from_iter_values(written)));
-            state.put_group(group, encode_rows(&state_rows(columns)?)?);
-        }
-        Ok(())
+    /// Writes those of `keys` that a snapshot has still to write, for they are about to change.
+    fn claim(&mut self, keys: &[u32]) -> Result<()> {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let done = snapshot.claim(keys.iter().copied(), |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        done
     }
 
-    /// Takes over rows that [`Lists::snapshot`] wrote.
+    /// The rows of `keys` in the order of their lists, and when their partition was written.
+    fn state_of(&self, keys: &[u32]) -> Result<Vec<Bytes>> {
+        let slots: Vec<u32> = keys.iter().flat_map(|key| self.lists[*key as usize].iter().copied()).collect();
+        if slots.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut columns = self.columns(&slots)?;
+        let written = keys.iter().flat_map(|key| {
+            std::iter::repeat_n(self.written_ms[*key as usize], self.lists[*key as usize].len())
+        });
+        columns.push(Arc::new(Int64Array::from_iter_values(written)));
+        Ok(vec![encode_rows(&state_rows(columns)?)?])
+    }
+
+    /// Begins a snapshot.
+    pub fn freeze(&mut self) {
+        self.snapshot.begin(self.keys.table.len());
+    }
+
+    /// Writes a piece of the snapshot that was begun.
+    pub fn write_frozen(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let rows = |key: u32| self.lists[key as usize].len();
+        let written = snapshot.write(state, rows, |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        written
+    }
+
+    /// Takes over rows that [`Lists::write_frozen`] wrote.
     pub fn restore(&mut self, state: &StateReader) -> Result<()> {
-        for (_, bytes) in state.groups() {
-            let rows = decode_rows(bytes)?;
+        for (of, bytes) in state.groups() {
+            let rows = own(state, of, decode_rows(bytes)?, &self.spec.partition)?;
             let (columns, written) = rows.columns().split_at(self.spec.input.fields().len());
             let columns = RecordBatch::try_new(Arc::clone(&self.spec.input), columns.to_vec())?;
             let written = written[0].as_primitive::<Int64Type>();

@@ -207,8 +207,13 @@ impl Operator for TopN {
         Ok(Firing::Done)
     }
 
-    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        self.lists.snapshot(state)
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.lists.freeze();
+        self.lists.write_frozen(state)
+    }
+
+    fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.lists.write_frozen(state)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::folded::Folded;
+use crate::frozen::testing::{Event, assert_as_at_the_barrier};
 
 fn input() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -120,6 +121,40 @@ proptest! {
             folded.apply(&harness.batch(batch(chunk, updates)).unwrap());
         }
         prop_assert_eq!(folded, oracle(&rows, &spec));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Rows, rows taken back and partitions forgotten between the pieces of a snapshot are not in it.
+    #[test]
+    fn a_snapshot_in_pieces_is_as_at_the_barrier(
+        rows in streams(true),
+        at in 0_usize..120,
+        ttl_ms in prop::option::of(Just(30)),
+    ) {
+        let spec = TopSpec {
+            input: input(),
+            partition: vec![0],
+            order: vec![SortKey { column: 1, descending: true, nulls_first: false }],
+            newest_first: false,
+            from: 1,
+            to: 2,
+            number: None,
+            updates: true,
+            is_insert_only: false,
+            before: true,
+            ttl_ms,
+        };
+        let make = || Box::new(TopN::new(&spec).unwrap()) as Box<dyn Operator>;
+        let events: Vec<Event> = rows
+            .iter()
+            .flat_map(|row| [Event::Rows(0, batch(&[*row], true)), Event::Advance(3)])
+            .collect();
+        let (before, after) = events.split_at(events.len().min(2 * at));
+        let decode = |bytes: &[u8]| millstream_engine::state::decode_rows(bytes).unwrap();
+        assert_as_at_the_barrier(&make, before, after, decode);
     }
 }
 

@@ -153,7 +153,12 @@ impl Operator for WindowTopN {
     }
 
     fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        self.windows.values().try_for_each(|lists| lists.snapshot(state))
+        // All at once: the rows of windows that are open, of which Top-N keeps few.
+        self.windows.values_mut().try_for_each(|lists| {
+            lists.freeze();
+            while lists.write_frozen(state)? == Firing::More {}
+            Ok(())
+        })
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {

@@ -15,8 +15,9 @@ use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
-use super::groups::{Groups, Prepared, Preparer, restored};
+use super::groups::{Groups, Prepared, Preparer, write_frozen};
 use super::{WindowAggregateSpec, WindowAssigner, clock_of};
+use crate::keyed::own_rows;
 
 /// Rows of one emitted chunk.
 const CHUNK_ROWS: usize = 4_096;
@@ -28,6 +29,8 @@ pub(super) struct AttachedWindows {
     window_end: usize,
     preparer: Preparer,
     windows: BTreeMap<i64, Groups>,
+    /// Windows that were given, and that are still to be written to a snapshot.
+    leaving: Vec<Groups>,
     output: SchemaRef,
     time_ms: i64,
     /// How many groups of the window that is being emitted are out.
@@ -48,6 +51,7 @@ impl AttachedWindows {
             spec,
             window_end,
             windows: BTreeMap::new(),
+            leaving: Vec::new(),
             output,
             time_ms: i64::MIN,
             done: 0,
@@ -103,7 +107,7 @@ impl AttachedWindows {
             if until < all {
                 return Ok(Firing::More);
             }
-            self.windows.pop_first();
+            self.leaving.extend(self.windows.pop_first().map(|(_, groups)| groups).filter(Groups::is_frozen));
             self.done = 0;
             if all >= CHUNK_ROWS {
                 return Ok(Firing::More);
@@ -160,13 +164,21 @@ impl Operator for AttachedWindows {
         self.fire(out)
     }
 
-    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
         let schema = self.spec.partial_schema()?;
-        self.windows.iter().try_for_each(|(end_ms, groups)| groups.snapshot(*end_ms, &schema, state))
+        self.windows.iter_mut().for_each(|(end_ms, groups)| groups.freeze(*end_ms, &schema));
+        self.resume_snapshot(state)
+    }
+
+    fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        let firing = write_frozen(self.leaving.iter_mut().chain(self.windows.values_mut()), state)?;
+        self.leaving.retain(Groups::is_frozen);
+        Ok(firing)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        for rows in restored(state) {
+        // Rows find their instance by the keys without the window's start, which is the last.
+        for rows in own_rows(state, self.spec.keys.len() - 1) {
             let rows = rows?;
             let prepared = self.preparer.partials(&rows)?;
             let ends = self.preparer.slice_ends(&rows).to_vec();

@@ -1,16 +1,21 @@
 //! The groups of one slice (or of a window being put together): numbered keys, and each aggregate's state by number.
+//!
+//! A snapshot of them is written in pieces ([`Groups::freeze`], [`write_frozen`]), as partial rows; a group that rows are
+//! added to before its turn is written first.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow_schema::SchemaRef;
-use millstream_engine::keys::{KeyHasher, key_group};
-use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
-use millstream_engine::{Batch, Result};
+use bytes::Bytes;
+use millstream_engine::keys::KeyHasher;
+use millstream_engine::state::{StateWriter, encode_rows};
+use millstream_engine::{Batch, Firing, Result};
 
 use super::WindowAggregateSpec;
 use crate::aggregate::{Accumulator, to_input};
+use crate::frozen::{CHUNK_ROWS, Frozen};
 use crate::keys::{KeyColumns, KeyTable};
 
 /// Keys and their states.
@@ -22,6 +27,16 @@ pub(super) struct Groups {
     calls: usize,
     /// The one that counts rows, where groups may be without.
     row_count: Option<usize>,
+    snapshot: Option<Box<GroupsSnapshot>>,
+}
+
+/// What is left to be written of a slice's groups.
+struct GroupsSnapshot {
+    frozen: Frozen,
+    slice_end_ms: i64,
+    schema: SchemaRef,
+    /// Encoded groups that were about to change.
+    claimed: Vec<Bytes>,
 }
 
 impl Groups {
@@ -31,6 +46,7 @@ impl Groups {
             accumulators: spec.accumulators()?,
             calls: spec.aggregates.len(),
             row_count: spec.row_count()?,
+            snapshot: None,
         })
     }
 
@@ -43,6 +59,9 @@ impl Groups {
         numbers: &mut Vec<u32>,
     ) -> Result<()> {
         self.keys.intern(&input.keys, &input.hashes, start, len, numbers);
+        if self.snapshot.is_some() {
+            self.claim(numbers)?;
+        }
         let groups = self.keys.len();
         for (accumulator, argument) in self.accumulators.iter_mut().zip(&input.arguments) {
             accumulator.resize(groups);
@@ -84,6 +103,7 @@ impl Groups {
     }
 
     pub fn clear(&mut self) {
+        debug_assert!(!self.is_frozen(), "groups that are still to be written");
         self.keys.clear();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
     }
@@ -118,22 +138,60 @@ impl Groups {
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 
-    /// Writes the groups as partial rows, split by key group in one pass.
-    pub fn snapshot(&self, slice_end_ms: i64, schema: &SchemaRef, state: &mut StateWriter) -> Result<()> {
-        let mut of_group: std::collections::BTreeMap<u16, Vec<u32>> = std::collections::BTreeMap::new();
-        for (number, hash) in (0_u32..).zip(self.keys.hashes()) {
-            of_group.entry(key_group(*hash)).or_default().push(number);
+    /// Begins a snapshot of the groups as partial rows.
+    pub fn freeze(&mut self, slice_end_ms: i64, schema: &SchemaRef) {
+        let (frozen, schema) = (Frozen::new(self.keys.len()), Arc::clone(schema));
+        self.snapshot = Some(Box::new(GroupsSnapshot { frozen, slice_end_ms, schema, claimed: Vec::new() }));
+    }
+
+    /// True while some of them are still to be written.
+    pub fn is_frozen(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Writes those of `numbers` that are still to be written, for they are about to change.
+    fn claim(&mut self, numbers: &[u32]) -> Result<()> {
+        let Some(mut snapshot) = self.snapshot.take() else { return Ok(()) };
+        let claimed = snapshot.frozen.claim(numbers.iter().copied());
+        if !claimed.is_empty() {
+            let rows = self.partials(&claimed, snapshot.slice_end_ms, &snapshot.schema)?;
+            snapshot.claimed.push(encode_rows(&rows)?);
         }
-        for (group, numbers) in of_group {
-            state.put_group(group, encode_rows(&self.partials(&numbers, slice_end_ms, schema)?)?);
-        }
+        self.snapshot = Some(snapshot);
         Ok(())
+    }
+
+    /// Writes a chunk of what is left, and answers how many groups that were.
+    fn write_frozen(&mut self, state: &mut StateWriter) -> Result<usize> {
+        let Some(mut snapshot) = self.snapshot.take() else { return Ok(0) };
+        snapshot.claimed.drain(..).for_each(|bytes| state.put_keyed(bytes));
+        let chunk = snapshot.frozen.next_chunk(|_| 1);
+        if !chunk.is_empty() {
+            let rows = self.partials(&chunk, snapshot.slice_end_ms, &snapshot.schema)?;
+            state.put_keyed(encode_rows(&rows)?);
+        }
+        if !snapshot.frozen.is_done() {
+            self.snapshot = Some(snapshot);
+        }
+        Ok(chunk.len())
     }
 }
 
-/// Every partial row that `state` holds.
-pub(super) fn restored(state: &StateReader) -> impl Iterator<Item = Result<RecordBatch>> {
-    state.groups().map(|(_, bytes)| decode_rows(bytes))
+/// Writes a piece of the snapshot of `slices`.
+pub(super) fn write_frozen<'a>(
+    slices: impl IntoIterator<Item = &'a mut Groups>,
+    state: &mut StateWriter,
+) -> Result<Firing> {
+    let mut written = 0;
+    for groups in slices {
+        while groups.is_frozen() {
+            if written >= CHUNK_ROWS {
+                return Ok(Firing::More);
+            }
+            written += groups.write_frozen(state)?;
+        }
+    }
+    Ok(Firing::Done)
 }
 
 /// A batch made ready to be added: keys hashed and encoded, arguments in the accumulators' types.

@@ -8,23 +8,26 @@
 //! A window is answered once. Where keys have clocks of their own, the stream passes a key that fell idle and closes its
 //! windows; when the device comes back and sends what it had kept, rows of the windows that were answered are late,
 //! and all others count. That is remembered for [`ANSWERED_KEPT_MS`] of event time.
+//!
+//! A snapshot is written in pieces, key by key (frozen.rs); while one is, keys and states are not renumbered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMillisecondArray};
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
-use millstream_engine::keys::key_group;
+use bytes::Bytes;
 use millstream_engine::operator::LATE;
-use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::state::{StateReader, StateWriter, encode_rows};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 use smallvec::SmallVec;
 
 use super::{TimeMode, WindowAggregateSpec, WindowAssigner, clock_of};
 use crate::aggregate::{Accumulator, merge_states, to_input};
-use crate::keyed::state_rows;
+use crate::frozen::KeyedSnapshot;
+use crate::keyed::{own_rows, state_rows};
 use crate::keys::KeyTable;
 use millstream_engine::keys::KeyHasher;
 
@@ -59,6 +62,7 @@ pub(super) struct PerKeyWindows {
     slots: u32,
     /// Closed windows on their way out: key, start, end, slot.
     closed: Vec<(u32, Open)>,
+    snapshot: KeyedSnapshot,
     output: SchemaRef,
     time_ms: i64,
     hashes: Vec<u64>,
@@ -79,6 +83,7 @@ impl PerKeyWindows {
             accumulators: spec.accumulators()?,
             slots: 0,
             closed: Vec::new(),
+            snapshot: KeyedSnapshot::default(),
             output: spec.output_schema()?,
             time_ms: i64::MIN,
             hashes: Vec::new(),
@@ -156,11 +161,16 @@ impl PerKeyWindows {
     }
 
     /// Closes every key's windows up to the time, at most a chunk of them.
-    fn close_due(&mut self) -> bool {
+    fn close_due(&mut self) -> Result<bool> {
+        if self.snapshot.is_open() {
+            let due = self.by_end.iter().take_while(|(end_ms, ..)| end_ms - 1 <= self.time_ms);
+            let due: Vec<u32> = due.take(CHUNK_ROWS).map(|(_, key, _)| *key).collect();
+            self.claim(due)?;
+        }
         while self.closed.len() < CHUNK_ROWS {
-            let Some(&(end_ms, key, start_ms)) = self.by_end.first() else { return false };
+            let Some(&(end_ms, key, start_ms)) = self.by_end.first() else { return Ok(false) };
             if end_ms - 1 > self.time_ms {
-                return false;
+                return Ok(false);
             }
             self.by_end.pop_first();
             let windows = &mut self.open[key as usize];
@@ -174,7 +184,32 @@ impl PerKeyWindows {
                 }
             }
         }
-        true
+        Ok(true)
+    }
+
+    /// Writes the windows of those of `keys` that a snapshot has still to write, for they are about to change.
+    fn claim(&mut self, keys: impl IntoIterator<Item = u32>) -> Result<()> {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let done = snapshot.claim(keys, |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        done
+    }
+
+    /// The open windows of `keys`, and up to where their windows were answered.
+    fn state_of(&self, keys: &[u32]) -> Result<Vec<Bytes>> {
+        let mut parts = Vec::new();
+        let mut windows: Vec<(u32, Open)> = Vec::new();
+        for key in keys {
+            windows.extend(self.open[*key as usize].iter().map(|window| (*key, *window)));
+        }
+        if !windows.is_empty() {
+            parts.push(encode_rows(&self.rows(&windows)?)?);
+        }
+        let answered: Vec<u32> = keys.iter().copied().filter(|key| self.is_answered(*key)).collect();
+        if !answered.is_empty() {
+            parts.push(encode_rows(&self.answered_rows(&answered)?)?);
+        }
+        Ok(parts)
     }
 
     fn emit_closed(&mut self, out: &mut Output<'_>) -> Result<()> {
@@ -210,7 +245,7 @@ impl PerKeyWindows {
     /// Renumbers states and keys when most of them are of windows that are gone.
     fn compact(&mut self) -> Result<()> {
         let live = self.by_end.len();
-        if (self.slots as usize) < 4 * live + 4_096 {
+        if self.snapshot.is_open() || (self.slots as usize) < 4 * live + 4_096 {
             return Ok(());
         }
         let mut rebuilt = Self::new(&self.spec, self.keyed_clocks)?;
@@ -242,8 +277,11 @@ impl PerKeyWindows {
 
     /// Keys whose answered windows still have to be remembered.
     fn answered(&self) -> Vec<u32> {
-        let since_ms = self.time_ms.saturating_sub(ANSWERED_KEPT_MS);
-        (0_u32..).zip(&self.answered_ms).filter(|(_, at)| **at > since_ms).map(|(key, _)| key).collect()
+        (0..self.answered_ms.len() as u32).filter(|key| self.is_answered(*key)).collect()
+    }
+
+    fn is_answered(&self, key: u32) -> bool {
+        self.answered_ms[key as usize] > self.time_ms.saturating_sub(ANSWERED_KEPT_MS)
     }
 
     /// Up to where windows were answered, as rows: keys, time.
@@ -342,6 +380,11 @@ impl Operator for PerKeyWindows {
         let keys: Vec<ArrayRef> =
             self.spec.keys.iter().map(|key| Arc::clone(batch.rows.column(*key))).collect();
         self.number(&keys, batch.num_rows())?;
+        if self.snapshot.is_open() {
+            let groups = std::mem::take(&mut self.groups);
+            self.claim(groups.iter().copied())?;
+            self.groups = groups;
+        }
         let now = out.now_ms();
         let times: Vec<i64> = match self.spec.time {
             TimeMode::Processing => vec![now; batch.num_rows()],
@@ -410,32 +453,27 @@ impl Operator for PerKeyWindows {
     }
 
     fn resume(&mut self, out: &mut Output<'_>) -> Result<Firing> {
-        let more = self.close_due();
+        let more = self.close_due()?;
         self.emit_closed(out)?;
         Ok(if more { Firing::More } else { Firing::Done })
     }
 
-    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        let mut of_group: BTreeMap<u16, Vec<(u32, Open)>> = BTreeMap::new();
-        for (key, window) in self.live() {
-            of_group.entry(key_group(self.keys.hashes()[key as usize])).or_default().push((key, window));
-        }
-        for (group, windows) in of_group {
-            state.put_group(group, encode_rows(&self.rows(&windows)?)?);
-        }
-        let mut of_group: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
-        for key in self.answered() {
-            of_group.entry(key_group(self.keys.hashes()[key as usize])).or_default().push(key);
-        }
-        for (group, keys) in of_group {
-            state.put_group(group, encode_rows(&self.answered_rows(&keys)?)?);
-        }
-        Ok(())
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.snapshot.begin(self.keys.len());
+        self.resume_snapshot(state)
+    }
+
+    fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        let mut snapshot = std::mem::take(&mut self.snapshot);
+        let rows = |key: u32| self.open[key as usize].len();
+        let written = snapshot.write(state, rows, |keys| self.state_of(keys));
+        self.snapshot = snapshot;
+        written
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        for (_, bytes) in state.groups() {
-            let rows = decode_rows(bytes)?;
+        for rows in own_rows(state, self.spec.keys.len()) {
+            let rows = rows?;
             // Windows have a start, an end and states behind the keys; what was answered has one time.
             if rows.num_columns() == self.spec.keys.len() + 1 {
                 self.adopt_answered(&rows)?;

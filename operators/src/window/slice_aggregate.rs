@@ -14,9 +14,10 @@ use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
 use super::assign::{Assigned, Run, assign, runs};
-use super::groups::{Prepared, Preparer, restored};
+use super::groups::{Prepared, Preparer};
 use super::slices::Slices;
 use super::{TimeMode, WindowAggregateSpec, window_columns};
+use crate::keyed::own_rows;
 
 /// Rows of one emitted chunk.
 const CHUNK_ROWS: usize = 4_096;
@@ -148,20 +149,21 @@ impl Operator for SliceAggregate {
         self.fire_next(out)
     }
 
-    fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        let schema = self.spec.partial_schema()?;
-        for (end_ms, groups) in self.slices.iter() {
-            groups.snapshot(end_ms, &schema, state)?;
-        }
+    fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
         state.put_blob(self.fired_ms.to_le_bytes().to_vec());
-        Ok(())
+        self.slices.freeze(&self.spec.partial_schema()?);
+        self.slices.write_frozen(state)
+    }
+
+    fn resume_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        self.slices.write_frozen(state)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
         // Instances fire at the same barrier-aligned watermark, so their positions agree; the lowest is safe.
         let positions = state.blobs().filter_map(|blob| Some(i64::from_le_bytes(blob.try_into().ok()?)));
         self.fired_ms = positions.min().unwrap_or(WATERMARK_MIN_MS);
-        for rows in restored(state) {
+        for rows in own_rows(state, self.spec.keys.len()) {
             self.add_partials(&rows?)?;
         }
         Ok(())

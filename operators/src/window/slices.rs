@@ -10,10 +10,12 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use millstream_engine::Result;
+use arrow_schema::SchemaRef;
+use millstream_engine::state::StateWriter;
+use millstream_engine::{Firing, Result};
 
 use super::{WindowAggregateSpec, WindowAssigner};
-use crate::window::groups::{Groups, Prepared};
+use crate::window::groups::{Groups, Prepared, write_frozen};
 
 /// Emptied tables kept for reuse.
 const SPARE_MAX: usize = 16;
@@ -26,6 +28,8 @@ pub(super) struct Slices {
     by_end: BTreeMap<i64, Groups>,
     combine: Combine,
     spare: Vec<Groups>,
+    /// Slices whose windows have fired, and that are still to be written to a snapshot.
+    leaving: Vec<Groups>,
     numbers: Vec<u32>,
 }
 
@@ -72,6 +76,7 @@ impl Slices {
             by_end: BTreeMap::new(),
             combine,
             spare: Vec::new(),
+            leaving: Vec::new(),
             numbers: Vec::new(),
         })
     }
@@ -186,7 +191,7 @@ impl Slices {
             if self.windows.last_window_end_ms(oldest_ms) > end_ms {
                 break;
             }
-            let Some(mut slice) = self.by_end.remove(&oldest_ms) else { break };
+            let Some(slice) = self.by_end.remove(&oldest_ms) else { break };
             if let Combine::Running { table, from_ms, to_ms, undo: true } = &mut self.combine
                 && oldest_ms > *from_ms
                 && oldest_ms <= *to_ms
@@ -194,9 +199,10 @@ impl Slices {
                 table.retract(&slice, &mut self.numbers);
                 *from_ms = oldest_ms;
             }
-            if self.spare.len() < SPARE_MAX {
-                slice.clear();
-                self.spare.push(slice);
+            if slice.is_frozen() {
+                self.leaving.push(slice);
+            } else {
+                self.give_back(slice);
             }
         }
     }
@@ -212,6 +218,20 @@ impl Slices {
             groups.clear();
             self.spare.push(groups);
         }
+    }
+
+    /// Begins a snapshot of all slices, as rows of `schema`.
+    pub fn freeze(&mut self, schema: &SchemaRef) {
+        self.by_end.iter_mut().for_each(|(end_ms, groups)| groups.freeze(*end_ms, schema));
+    }
+
+    /// Writes a piece of that snapshot.
+    pub fn write_frozen(&mut self, state: &mut StateWriter) -> Result<Firing> {
+        let firing = write_frozen(self.leaving.iter_mut().chain(self.by_end.values_mut()), state)?;
+        while let Some(slice) = self.leaving.pop_if(|slice| !slice.is_frozen()) {
+            self.give_back(slice);
+        }
+        Ok(firing)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Groups)> {

@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aggregate::AggregateKind;
 use crate::expr::Expression;
+use crate::frozen::testing::{Event, assert_as_at_the_barrier};
 use crate::watermark::{CutRule, WatermarkAssigner, WatermarkSpec};
 
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
@@ -473,6 +474,116 @@ fn a_window_is_answered_once_though_its_device_was_idle() {
         let closed = harness::rows(&harness.batch(input(21, (1, 26, Some(1)))).unwrap());
         assert_eq!(closed[0].column(2).as_primitive::<Int64Type>().values(), &[7]);
         assert_eq!(harness.metrics().rows_late.get(), 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Slices, sessions and windows of a clock a key, and windows that rows carry: rows and firings between the pieces of
+    /// a snapshot are not in it.
+    #[test]
+    fn a_snapshot_in_pieces_is_as_at_the_barrier(
+        before in prop::collection::vec((0..40_i64, 0..60_i64, prop::option::of(-9..9_i64)), 1..80),
+        after in prop::collection::vec((0..60_i64, 30..90_i64, prop::option::of(-9..9_i64)), 0..60),
+        kind in 0..4_usize,
+    ) {
+        let window = match kind {
+            0 => WindowAssigner::Tumble { size_ms: 20, offset_ms: 0 },
+            1 => WindowAssigner::Hop { size_ms: 20, slide_ms: 10, offset_ms: 0 },
+            _ => WindowAssigner::Session { gap_ms: 7 },
+        };
+        let spec = spec(window, false);
+        let make = || match kind {
+            3 => attached_by_time(&spec),
+            2 => per_key(&spec).unwrap(),
+            _ => single(&spec).unwrap(),
+        };
+        let events = |rows: &[Row]| {
+            let mut events = Vec::new();
+            for (at, rows) in rows.chunks(4).enumerate() {
+                let mut batch = if kind == 3 { windowed(rows) } else { batch(rows) };
+                batch.event_time = Some(1);
+                events.push(Event::Rows(0, batch));
+                if at % 3 == 2 {
+                    let latest = rows.iter().map(|row| row.1).max().unwrap();
+                    events.push(Event::Watermark(latest - 15));
+                }
+            }
+            events
+        };
+        let decode = |bytes: &[u8]| millstream_engine::state::decode_rows(bytes).unwrap();
+        assert_as_at_the_barrier(&make, &events(&before), &events(&after), decode);
+    }
+}
+
+/// Rows with the window of 20 ms that they are in.
+fn windowed(rows: &[Row]) -> Batch {
+    let plain = batch(rows);
+    let time = |offset: i64| {
+        let times = rows.iter().map(|row| row.1 - row.1.rem_euclid(20) + offset);
+        Arc::new(TimestampMillisecondArray::from_iter_values(times)) as ArrayRef
+    };
+    let mut columns = plain.rows.columns().to_vec();
+    columns.extend([time(0), time(20)]);
+    Batch::new(RecordBatch::try_new(windowed_schema(), columns).unwrap())
+}
+
+fn windowed_schema() -> SchemaRef {
+    let mut fields = schema().fields().to_vec();
+    fields.extend(["start", "end"].map(|name| Arc::new(Field::new(name, TIMESTAMP, false))));
+    Arc::new(Schema::new(fields))
+}
+
+fn attached_by_time(spec: &WindowAggregateSpec) -> Box<dyn Operator> {
+    attached(&WindowAggregateSpec { input: windowed_schema(), ..spec.clone() }, [4, 5]).unwrap()
+}
+
+/// Rows find their instance by the keys alone, so state must too, though the window's start is among what tells groups
+/// apart.
+#[test]
+fn windows_that_rows_carry_are_restored_where_their_rows_go() {
+    let spec = spec(WindowAssigner::Tumble { size_ms: 20, offset_ms: 0 }, true);
+    let rows: Vec<Row> = (0..200).map(|n| (n % 50, n % 60, Some(1))).collect();
+    for (before, after) in [(1, 1), (2, 2), (1, 2), (3, 2), (2, 1)] {
+        let mine = |rows: &[Row], instance: usize, of: usize| -> Vec<Row> {
+            let own = |row: &&Row| owner(key_group(hash_u64(row.0 as u64)), of) == instance;
+            rows.iter().filter(own).copied().collect()
+        };
+        let mut snapshots = Vec::new();
+        for instance in 0..before {
+            let mut harness = OperatorHarness::instance_of(
+                attached_by_time(&spec),
+                instance,
+                before,
+                &StateReader::default(),
+            )
+            .unwrap();
+            harness.batch(windowed(&mine(&rows, instance, before))).unwrap();
+            snapshots.push(harness.snapshot().unwrap().1);
+        }
+        let mut counts = BTreeMap::<(i64, i64), Vec<i64>>::new();
+        for instance in 0..after {
+            let state = StateReader::gather(&snapshots, &key_group_range(instance, after));
+            let mut harness =
+                OperatorHarness::instance_of(attached_by_time(&spec), instance, after, &state).unwrap();
+            harness.batch(windowed(&mine(&rows, instance, after))).unwrap();
+            for rows in harness::rows(&harness.watermark(1_000).unwrap()) {
+                let keys = rows.column(0).as_primitive::<Int64Type>();
+                let values = rows.column(1).as_primitive::<Int64Type>();
+                let ends = rows.column_by_name("window_end").unwrap();
+                let ends = ends.as_primitive::<TimestampMillisecondType>();
+                for row in 0..rows.num_rows() {
+                    counts.entry((keys.value(row), ends.value(row))).or_default().push(values.value(row));
+                }
+            }
+        }
+        let mut expected = BTreeMap::<(i64, i64), i64>::new();
+        for row in &rows {
+            *expected.entry((row.0, row.1 - row.1.rem_euclid(20) + 20)).or_default() += 2;
+        }
+        let expected: BTreeMap<_, _> = expected.into_iter().map(|(key, count)| (key, vec![count])).collect();
+        assert_eq!(counts, expected, "{before} to {after}");
     }
 }
 

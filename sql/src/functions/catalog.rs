@@ -53,6 +53,11 @@ const AGGREGATES: &[(&str, &str)] = &[
     ("FIRST_VALUE(value)", "The first to arrive that is not NULL."),
     ("LAST_VALUE(value)", "The last to arrive that is not NULL."),
     (
+        "LISTAGG(string [, separator])",
+        "All that are not NULL in the order they arrive, with the separator between them, a comma if none is given.",
+    ),
+    ("ARRAY_AGG(value)", "All in the order they arrive, NULLs too."),
+    (
         "GROUPING_ID(key, …)",
         "Of grouping sets: a bit for each key, 1 where the row's set does not group by it; also GROUPING.",
     ),

@@ -1,9 +1,10 @@
 //! From the relational tree to graph nodes: sources that give only what is needed, each read once; event time and
 //! watermarks before anything else; fused projections; windows in one operator or two around an exchange. Other nodes that
-//! keep state are in emit/keyed.rs, emit/recognize.rs and emit/join.rs.
+//! keep state are in emit/keyed.rs, emit/recognize.rs and emit/join.rs, lookups in emit/lookup.rs.
 
 mod join;
 mod keyed;
+mod lookup;
 mod recognize;
 
 use std::collections::HashMap;
@@ -52,7 +53,16 @@ pub(crate) fn emit(
     workers: usize,
     settings: &Settings,
 ) -> Result<(), PlanError> {
-    let needs = needs(statements.iter().map(|statement| &statement.rel));
+    let wants_watermarks = statements
+        .iter()
+        .map(|statement| {
+            Ok(match &statement.target {
+                Target::Table(entry) => entry.sink(registry)?.wants_watermarks(),
+                Target::Result(provider, _) => provider.wants_watermarks(),
+            })
+        })
+        .collect::<Result<Vec<bool>, PlanError>>()?;
+    let needs = needs(statements.iter().map(|statement| &statement.rel).zip(wants_watermarks));
     let (tables, sides) = (HashMap::new(), Sides::new(entries));
     let mut emitter = Emitter { graph, registry, workers, settings, needs, tables, sides };
     statements.iter().try_for_each(|statement| emitter.statement(statement))?;
@@ -155,6 +165,7 @@ impl Emitter<'_> {
                     vec![Input::forward(below.node)],
                     factory,
                 );
+                self.graph.keeps(node, format!("{window:?}, {mode:?}"));
                 let mut columns = below.columns;
                 columns.extend(
                     (below.schema.fields().len()..schema.fields().len()).map(|index| Some(column(index))),
@@ -183,6 +194,7 @@ impl Emitter<'_> {
             RelKind::Over(over) => self.over(rel, over, need),
             RelKind::Recognize(recognize) => self.recognize(rel, recognize, need),
             RelKind::Join(join) => self.join(rel, join, need),
+            RelKind::Lookup(lookup) => self.lookup(lookup, need),
             RelKind::Union { inputs } => {
                 let mut streams = Vec::new();
                 for input in inputs {
@@ -294,6 +306,8 @@ impl Emitter<'_> {
         let detail = format!("{shown}{per_key}");
         let id = format!("{}/watermark", entry.name);
         let node = self.graph.operator(id, "watermark", detail, vec![Input::forward(stream.node)], factory);
+        // Time goes by it, rows are the same.
+        self.graph.transparent(node);
         self.sides.dead_letters(entry, node, self.graph)?;
         Ok(Stream { node, time: Some(physical_time), ..stream })
     }
@@ -378,6 +392,8 @@ impl Emitter<'_> {
             })
             .collect::<Result<Vec<FieldRef>, PlanError>>()?;
         let detail = format!("{}{}", show::calc(filter, exprs, &fields, &below), stream.mode);
+        // Columns that are only picked come and go with what other statements read.
+        let means = show::computed(filter, exprs, &fields, &below);
         let filter = filter.map(|filter| compile(filter, &below)).transpose()?;
         let columns =
             exprs.iter().map(|expr| compile(expr, &below)).collect::<Result<Vec<ExpressionRef>, _>>()?;
@@ -388,6 +404,10 @@ impl Emitter<'_> {
             Ok(Box::new(Project::new(filter.clone(), columns.clone(), Arc::clone(&output), time)) as _)
         });
         let node = self.graph.operator(id, "project", detail, vec![Input::forward(stream.node)], factory);
+        match means {
+            Some(means) => self.graph.state_of(node, means),
+            None => self.graph.transparent(node),
+        }
         let columns = (0..exprs.len()).map(|index| Some(column(index))).collect();
         Ok(Stream { node, schema, columns, time, mode: stream.mode })
     }
@@ -470,6 +490,11 @@ impl Emitter<'_> {
         };
         let detail = format!("{windows}{by}: {}", calls.join(", "));
         let schema = spec.output_schema()?;
+        let arguments = spec.aggregates.iter().flat_map(|call| [call.argument, call.filter]).flatten();
+        let kept: Vec<usize> = spec.keys.iter().copied().chain(arguments).collect();
+        let clocks = if aggregate.input.has_keyed_clocks() { "a clock a key" } else { "one clock" };
+        let typed = show::typed(&below.schema, &kept);
+        let keeps = format!("{:?}, {:?}, {clocks}; {typed}", spec.window, spec.time);
         let (judge, node) = match aggregate.attached {
             None => self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?,
             Some([start, end]) => {
@@ -485,6 +510,7 @@ impl Emitter<'_> {
                 (node, node)
             }
         };
+        self.graph.keeps(node, keeps);
         if let Some(late) = &aggregate.late {
             let columns = late.columns.iter().map(|index| at(*index)).collect::<Result<Vec<_>, _>>()?;
             self.sides.late_rows(late, &columns, judge, &below.schema, self.graph)?;
@@ -542,6 +568,7 @@ impl Emitter<'_> {
                 vec![Input::forward(from)],
                 first,
             );
+            self.graph.transparent(local);
             let second: OperatorFactory = Arc::new(move || global(&spec));
             let inputs = vec![to(local, keys)];
             let node = self.graph.operator("window", "window", "adds up the local windows", inputs, second);

@@ -150,10 +150,7 @@ fn versioned(
     let time = match (time, attribute) {
         (Some(time), Some(Attribute::EventTime | Attribute::WindowTime)) => time,
         (_, Some(Attribute::ProcessingTime)) => {
-            return Err(refuse(
-                "FOR SYSTEM_TIME AS OF a processing time looks rows up, which is not supported yet",
-                "go by event time: a table with WATERMARK and PRIMARY KEY, AS OF the left's time column",
-            ));
+            return super::lookup::lookup(left, &right, kind, conditions, fields, place);
         }
         _ => {
             return Err(refuse(
@@ -260,7 +257,7 @@ fn side_of(expr: &Expr, width: usize) -> Option<usize> {
 }
 
 /// What must be equal, of the left and of the right.
-fn equality(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
+pub(super) fn equality(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return None };
     match (side_of(left, width), side_of(right, width)) {
         (Some(0), Some(1)) => Some((*left.clone(), *right.clone())),

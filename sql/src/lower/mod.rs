@@ -13,6 +13,7 @@ mod group;
 mod grouping;
 pub(crate) mod insert;
 mod join;
+pub(crate) mod lookup;
 mod need;
 pub(crate) mod over;
 mod rank;

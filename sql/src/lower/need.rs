@@ -11,6 +11,7 @@ use millstream_operators::window::TimeMode;
 use millstream_operators::{CutRule, TimeBounds, WindowAssigner};
 
 use super::columns::{as_path, paths_in};
+use super::lookup::Lookup;
 use super::rel::{Join, Recognize, Rel, RelKind};
 use crate::table::{ColumnSource, TableEntry};
 
@@ -102,11 +103,11 @@ impl TableNeed {
     }
 }
 
-/// The needs of all tables that `rels` read.
-pub(super) fn needs<'a>(rels: impl Iterator<Item = &'a Rel>) -> HashMap<String, TableNeed> {
+/// The needs of all tables that `rels` read; with each, whether its sink goes by watermarks.
+pub(super) fn needs<'a>(rels: impl Iterator<Item = (&'a Rel, bool)>) -> HashMap<String, TableNeed> {
     let mut tables = HashMap::new();
-    for rel in rels {
-        visit(rel, &vec![Need::All; rel.fields.len()], None, &mut tables);
+    for (rel, wants_watermarks) in rels {
+        visit(rel, &vec![Need::All; rel.fields.len()], wants_watermarks.then_some(None), &mut tables);
     }
     tables
 }
@@ -155,6 +156,10 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             let [left, right] = join_needs(join, need);
             visit(&join.left, &left, time, tables);
             visit(&join.right, &right, time, tables);
+        }
+        RelKind::Lookup(lookup) => {
+            let [left, _] = lookup_needs(lookup, need);
+            visit(&lookup.left, &left, time, tables);
         }
         RelKind::Union { inputs } => inputs.iter().for_each(|input| visit(input, need, time, tables)),
         RelKind::Values(_) => {}
@@ -228,7 +233,11 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             order.filter(|_| is_ordered).for_each(|at| below[at] = Need::All);
             below
         }
-        RelKind::Table(_) | RelKind::Join(_) | RelKind::Union { .. } | RelKind::Values(_) => need.to_vec(),
+        RelKind::Table(_)
+        | RelKind::Join(_)
+        | RelKind::Lookup(_)
+        | RelKind::Union { .. }
+        | RelKind::Values(_) => need.to_vec(),
     }
 }
 
@@ -264,6 +273,21 @@ pub(super) fn join_needs(join: &Join, need: &[Need]) -> [Vec<Need>; 2] {
             *first = Need::All;
         }
     }
+    [left, right]
+}
+
+/// What a lookup needs of its left and of the columns that the table's connector brings, to give `need`.
+pub(super) fn lookup_needs(lookup: &Lookup, need: &[Need]) -> [Vec<Need>; 2] {
+    let width = lookup.left.fields.len();
+    let mut left = need.to_vec();
+    lookup.residual.iter().for_each(|condition| add_expr(&mut left, condition, &Need::All));
+    let mut right = left.split_off(width);
+    for (one, other) in &lookup.keys {
+        add_expr(&mut left, one, &Need::All);
+        right[*other] = Need::All;
+    }
+    // Rows of the table are read whole: a part of a ROW is not asked for.
+    right.iter_mut().filter(|need| need.is_any()).for_each(|need| *need = Need::All);
     [left, right]
 }
 

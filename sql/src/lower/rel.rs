@@ -14,6 +14,7 @@ use millstream_operators::{AggregateCall, Frame, JoinKind, SortKey, TimeBounds, 
 use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
+use super::lookup::Lookup;
 use crate::table::TableEntry;
 
 #[derive(Clone)]
@@ -29,7 +30,13 @@ pub(crate) enum RelKind {
     /// Keeps rows where `filter` holds, and computes `columns` of them.
     Calc { input: Box<Rel>, filter: Option<Expr>, columns: Vec<Expr> },
     /// The input's columns, and the three of the window.
-    Windowed { input: Box<Rel>, window: WindowAssigner, time: usize, mode: TimeMode, partition: Vec<usize> },
+    Windowed {
+        input: Box<Rel>,
+        window: WindowAssigner,
+        time: usize,
+        mode: TimeMode,
+        partition: Option<Vec<usize>>,
+    },
     /// The rows once for each grouping set: their columns, the keys as the set has them, the set's number.
     Expand { input: Box<Rel>, keys: Vec<usize>, sets: Vec<Vec<bool>> },
     /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
@@ -44,6 +51,8 @@ pub(crate) enum RelKind {
     Recognize(Box<Recognize>),
     /// The columns of the left and of the right, or of the left alone.
     Join(Box<Join>),
+    /// The columns of the left and of a table that is looked up in.
+    Lookup(Box<Lookup>),
     /// The rows of all inputs, which have the same types.
     Union { inputs: Vec<Rel> },
     /// Rows of the text.
@@ -244,6 +253,7 @@ impl Rel {
                     Attribute::Plain
                 }
             }
+            RelKind::Lookup(lookup) if index < lookup.left.fields.len() => lookup.left.attribute(index),
             RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
             RelKind::Join(join) if join.versions && index < join.left.fields.len() => {
                 join.left.attribute(index)
@@ -263,6 +273,7 @@ impl Rel {
             },
             RelKind::Over(_)
             | RelKind::Join(_)
+            | RelKind::Lookup(_)
             | RelKind::Expand { .. }
             | RelKind::Group(_)
             | RelKind::Values(_) => Attribute::Plain,
@@ -282,6 +293,7 @@ impl Rel {
             RelKind::Over(over) => vec![&over.input],
             RelKind::Recognize(recognize) => vec![&recognize.input],
             RelKind::Join(join) => vec![&join.left, &join.right],
+            RelKind::Lookup(lookup) => vec![&lookup.left],
             RelKind::Union { inputs } => inputs.iter().collect(),
         }
     }
@@ -299,6 +311,7 @@ impl Rel {
             RelKind::Over(over) => vec![&mut over.input],
             RelKind::Recognize(recognize) => vec![&mut recognize.input],
             RelKind::Join(join) => vec![&mut join.left, &mut join.right],
+            RelKind::Lookup(lookup) => vec![&mut lookup.left],
             RelKind::Union { inputs } => inputs.iter_mut().collect(),
         }
     }
@@ -351,6 +364,7 @@ impl Rel {
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
                 input.has_keyed_clocks()
             }
+            RelKind::Lookup(lookup) => lookup.left.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
             RelKind::Aggregate(_)
             | RelKind::Group(_)

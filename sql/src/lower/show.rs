@@ -1,12 +1,12 @@
 //! Expressions and windows as EXPLAIN shows them, with names in the place of numbers.
 
-use arrow_schema::FieldRef;
+use arrow_schema::{FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
 use millstream_operators::{AggregateCall, ExpandSpec, WindowAssigner};
 
-use super::columns::{as_path, substitute};
+use super::columns::{as_column, as_path, substitute};
 
 /// `expr` over columns called as in `fields`.
 pub(super) fn expression(expr: &Expr, fields: &[FieldRef]) -> String {
@@ -68,6 +68,40 @@ pub(super) fn grouping_sets(spec: &ExpandSpec) -> String {
         format!("({})", names.collect::<Vec<_>>().join(", "))
     };
     format!("GROUPING SETS ({})", spec.sets.iter().map(set).collect::<Vec<_>>().join(", "))
+}
+
+/// What a projection does beside picking columns: the filter, and columns that are computed or get other names; none where
+/// it only picks.
+pub(super) fn computed(
+    filter: Option<&Expr>,
+    columns: &[Expr],
+    names: &[FieldRef],
+    input: &[FieldRef],
+) -> Option<String> {
+    let picks = |(expr, name): &(&Expr, &FieldRef)| {
+        as_column(expr).is_some_and(|index| input.get(index).is_some_and(|field| field.name() == name.name()))
+    };
+    let (made, of): (Vec<Expr>, Vec<FieldRef>) = columns
+        .iter()
+        .zip(names)
+        .filter(|column| !picks(column))
+        .map(|(expr, name)| (expr.clone(), FieldRef::clone(name)))
+        .unzip();
+    (filter.is_some() || !made.is_empty()).then(|| calc(filter, &made, &of, input))
+}
+
+/// Columns with their types.
+pub(super) fn typed(schema: &Schema, columns: &[usize]) -> String {
+    let typed = columns.iter().map(|column| {
+        let field = schema.field(*column);
+        format!("{} {}", field.name(), field.data_type())
+    });
+    typed.collect::<Vec<_>>().join(", ")
+}
+
+/// All columns with their types.
+pub(super) fn all_typed(schema: &Schema) -> String {
+    typed(schema, &(0..schema.fields().len()).collect::<Vec<_>>())
 }
 
 pub(super) fn window(window: &WindowAssigner) -> String {

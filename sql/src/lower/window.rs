@@ -8,7 +8,7 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::expr::AggregateFunction;
 use datafusion_expr::{Expr, cast};
 use millstream_operators::window::TimeMode;
-use millstream_operators::{AggregateCall, WindowAssigner};
+use millstream_operators::{AggregateCall, AggregateKind, WindowAssigner};
 
 use super::build::{bind_all, span_of};
 use super::columns::{as_column, column, indexed, paths_in, substitute, type_of, with_flink_casts};
@@ -33,7 +33,8 @@ struct Windows {
     mode: TimeMode,
     /// The time column of `input`.
     time: usize,
-    partition: Vec<usize>,
+    /// What sessions are kept apart by; none where it is what is grouped by.
+    partition: Option<Vec<usize>>,
     columns: Vec<Stripped>,
 }
 
@@ -354,7 +355,7 @@ fn strip(rel: Rel) -> Result<Option<Windows>, PlanError> {
                 exprs.len() - 1
             };
             let time = keep(below.time);
-            let partition = below.partition.iter().map(|index| keep(*index)).collect();
+            let partition = below.partition.map(|columns| columns.into_iter().map(&mut keep).collect());
             let (window, mode) = (below.window, below.mode);
             let input = Rel::calc(below.input, filter, exprs, fields);
             Ok(Some(Windows { input, window, mode, time, partition, columns: stripped }))
@@ -379,14 +380,23 @@ pub(super) fn call(
         return Err(PlanError::new(format!("'{}' takes no ORDER BY", kind.name()))
             .remedy("FIRST_VALUE and LAST_VALUE go by the order of arrival"));
     }
-    let arguments = bind_all(&function.params.args, &plan.input, input, functions)?;
+    let mut arguments = bind_all(&function.params.args, &plan.input, input, functions)?;
+    let kind = match (kind, arguments.as_slice()) {
+        (AggregateKind::ListAgg(_), [_, Expr::Literal(ScalarValue::Utf8(Some(separator)), _)]) => {
+            let separator = separator.clone();
+            arguments.truncate(1);
+            AggregateKind::ListAgg(separator.into())
+        }
+        (AggregateKind::ListAgg(_), [_, _]) => {
+            return Err(
+                PlanError::new("the separator of LISTAGG is no text").remedy("write LISTAGG(name, '; ')")
+            );
+        }
+        (kind, _) => kind,
+    };
     let argument = match arguments.as_slice() {
         // COUNT(1) and COUNT(*) count rows.
-        [Expr::Literal(value, _)]
-            if !value.is_null() && kind == millstream_operators::AggregateKind::Count =>
-        {
-            None
-        }
+        [Expr::Literal(value, _)] if !value.is_null() && kind == AggregateKind::Count => None,
         [Expr::Literal(ScalarValue::Null, _)] => {
             return Err(
                 PlanError::new(format!("'{}' of NULL is always NULL", kind.name())).remedy("name a column")
@@ -411,11 +421,11 @@ fn check_partition(
     front: &Front,
     keys: &[usize],
 ) -> Result<(), (&'static str, &'static str)> {
-    if !matches!(windows.window, WindowAssigner::Session { .. }) {
+    let (WindowAssigner::Session { .. }, Some(partition)) = (windows.window, &windows.partition) else {
         return Ok(());
-    }
+    };
     let mut grouped: Vec<Option<usize>> = keys.iter().map(|key| as_column(&front.columns[*key])).collect();
-    let mut partition: Vec<Option<usize>> = windows.partition.iter().map(|column| Some(*column)).collect();
+    let mut partition: Vec<Option<usize>> = partition.iter().map(|column| Some(*column)).collect();
     grouped.sort_unstable();
     partition.sort_unstable();
     // The same column may have been kept under two numbers: compare what the numbers stand for.

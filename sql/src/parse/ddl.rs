@@ -1,4 +1,4 @@
-//! `CREATE TABLE`, `CREATE VIEW` and `DROP`.
+//! `CREATE TABLE`, `CREATE VIEW`, `CREATE FUNCTION` and `DROP`.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +14,9 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     let or_replace = cursor.take_words(&["OR", "REPLACE"]);
     let _ = cursor.take_words(&["TEMPORARY"]);
     let _ = cursor.take_words(&["SYSTEM"]);
+    if cursor.take_words(&["FUNCTION"]) {
+        return function(cursor);
+    }
     let is_view = cursor.take_words(&["VIEW"]);
     if !is_view && !cursor.take_words(&["TABLE"]) {
         return Err(cursor
@@ -40,6 +43,19 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     let name = cursor.table_name()?;
     cursor.expect_end()?;
     Ok(Statement::Drop { name, if_exists })
+}
+
+/// The class is Flink's to load; here the program has a function of the name, or the statement is refused.
+fn function(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
+    let _ = cursor.take_words(&["IF", "NOT", "EXISTS"]);
+    let name = cursor.table_name()?;
+    cursor.expect_word("AS")?;
+    cursor.string("the class of the function")?;
+    if cursor.take_words(&["LANGUAGE"]) {
+        cursor.identifier("JAVA, SCALA or PYTHON")?;
+    }
+    cursor.expect_end()?;
+    Ok(Statement::CreateFunction { name })
 }
 
 fn view(
@@ -90,8 +106,11 @@ fn table(cursor: &mut Cursor<'_>, name: Name) -> Result<TableDefinition, SqlErro
     if cursor.take_words(&["COMMENT"]) {
         cursor.string("a comment")?;
     }
-    if cursor.is_word("PARTITIONED") || cursor.is_word("DISTRIBUTED") {
-        return Err(cursor.error("tables have no partitions here").remedy("leave the clause out"));
+    if cursor.is_word("DISTRIBUTED") {
+        return Err(cursor.error("tables have no buckets here").remedy("leave the clause out"));
+    }
+    if cursor.is_word("PARTITIONED") {
+        partitions(cursor, &mut table)?;
     }
     if cursor.take_words(&["WITH"]) {
         options(cursor, &mut table)?;
@@ -106,6 +125,32 @@ fn table(cursor: &mut Cursor<'_>, name: Name) -> Result<TableDefinition, SqlErro
         }
     }
     Ok(table)
+}
+
+/// `PARTITIONED BY (a, b)` is the option of the connector that writes partitions.
+fn partitions(cursor: &mut Cursor<'_>, table: &mut TableDefinition) -> Result<(), SqlError> {
+    const OPTION: &str = "sink.partition-by";
+    let start = cursor.range();
+    let _ = cursor.take_words(&["PARTITIONED"]);
+    cursor.expect_word("BY")?;
+    cursor.expect(&Token::LParen, "'(' before the columns that partitions are by")?;
+    let mut names = Vec::new();
+    let end = loop {
+        let name = cursor.identifier("a column of the table")?;
+        let end = name.range.end;
+        if !table.columns.iter().any(|column| column.name.text == name.text) {
+            return Err(cursor
+                .error_at(format!("PARTITIONED BY names '{}', which is no column", name.text), name.range));
+        }
+        names.push(name.text);
+        if !cursor.take(&Token::Comma) {
+            break end;
+        }
+    };
+    cursor.expect(&Token::RParen, "',' or ')' after a column")?;
+    table.options.insert(OPTION.to_owned(), names.join(", "));
+    table.option_ranges.insert(OPTION.to_owned(), start.start..end);
+    Ok(())
 }
 
 fn element(cursor: &mut Cursor<'_>, table: &mut TableDefinition) -> Result<(), SqlError> {

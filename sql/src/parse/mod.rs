@@ -42,6 +42,10 @@ pub(crate) enum Statement {
         if_not_exists: bool,
         or_replace: bool,
     },
+    /// `CREATE FUNCTION name AS 'class'`.
+    CreateFunction {
+        name: Name,
+    },
     Drop {
         name: Name,
         if_exists: bool,

@@ -1,6 +1,7 @@
 //! Aggregate functions as the planner sees them: names and result types. What they do is in the operators crate.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_schema::DataType;
@@ -27,6 +28,8 @@ const NAMES: &[(&str, AggregateKind)] = &[
     ("variance", AggregateKind::VarSamp),
     ("first_value", AggregateKind::FirstValue),
     ("last_value", AggregateKind::LastValue),
+    ("listagg", AggregateKind::ListAgg(Cow::Borrowed(","))),
+    ("array_agg", AggregateKind::ArrayAgg),
 ];
 
 /// Functions that say by which grouping set a row is.
@@ -103,6 +106,9 @@ impl AggregateUDFImpl for Planned {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
+            [argument, _] if matches!(self.kind, AggregateKind::ListAgg(_)) => {
+                self.kind.output_type(argument).map_err(|error| PlanError::from(error).into())
+            }
             [argument] => self.kind.output_type(argument).map_err(|error| PlanError::from(error).into()),
             _ => plan_err!("'{}' takes one argument, found {}", self.kind.name(), arguments.len()),
         }

@@ -214,9 +214,10 @@ impl Check<'_> {
         });
         if group_window {
             return refuse(
-                format!("{name} belongs to the group windows that Flink has deprecated"),
+                format!("{name} belongs to a window in GROUP BY"),
                 span,
-                "read FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) and select window_start, window_end",
+                "write GROUP BY TUMBLE(ts, INTERVAL '10' SECOND), or read FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), \
+                 INTERVAL '10' SECOND)) and select window_start, window_end",
             );
         }
         let known = self.functions.names();

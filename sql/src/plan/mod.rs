@@ -7,6 +7,7 @@ mod check;
 mod context;
 pub(crate) mod error;
 pub(crate) mod fields;
+mod group_windows;
 mod intervals;
 mod literals;
 pub(crate) mod named_casts;
@@ -53,6 +54,7 @@ impl Planner {
 
     /// The plan of a query.
     pub fn query(&self, mut query: Box<ast::Query>) -> Result<LogicalPlan, PlanError> {
+        group_windows::rewrite(query.as_mut())?;
         check::check(query.as_ref(), &self.functions)?;
         rewrite::rewrite(query.as_mut(), &self.functions);
         let context = Context::new(&self.tables, &self.functions, &self.options);

@@ -28,13 +28,18 @@ pub(crate) struct WindowNode {
     pub window: WindowAssigner,
     /// Index of the time column in the input.
     pub time: usize,
-    /// Indices of the columns that sessions are kept apart by.
-    pub partition: Vec<usize>,
+    /// Indices of the columns that sessions are kept apart by; none where it is what the aggregation groups by.
+    pub partition: Option<Vec<usize>>,
     schema: DFSchemaRef,
 }
 
 impl WindowNode {
-    fn new(input: LogicalPlan, window: WindowAssigner, time: usize, partition: Vec<usize>) -> Result<Self> {
+    fn new(
+        input: LogicalPlan,
+        window: WindowAssigner,
+        time: usize,
+        partition: Option<Vec<usize>>,
+    ) -> Result<Self> {
         let zone = match input.schema().field(time).data_type() {
             DataType::Timestamp(_, zone) => zone.clone(),
             _ => None,
@@ -58,8 +63,8 @@ impl WindowNode {
         Ok(Self { input, window, time, partition, schema })
     }
 
-    fn identity(&self) -> (&LogicalPlan, String, usize, &[usize]) {
-        (&self.input, format!("{:?}", self.window), self.time, &self.partition)
+    fn identity(&self) -> (&LogicalPlan, String, usize, Option<&[usize]>) {
+        (&self.input, format!("{:?}", self.window), self.time, self.partition.as_deref())
     }
 }
 
@@ -176,7 +181,7 @@ impl Call {
             _ => &["DATA", "TIMECOL", "GAP"],
         };
         let mut slots: Vec<Option<ast::Expr>> = vec![None; names.len()];
-        let mut partition_by = Vec::new();
+        let (mut partition_by, mut of_all_keys) = (Vec::new(), false);
         let mut next = 0;
         for argument in self.arguments {
             let (slot, value) = match argument {
@@ -191,6 +196,7 @@ impl Call {
                     if call.name.to_string() == crate::parse::PARTITION_ARGUMENT =>
                 {
                     partition_by = identifiers(&call);
+                    of_all_keys = is_of_all_keys(&call);
                     continue;
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => {
@@ -260,6 +266,7 @@ impl Call {
             _ => return Err(wrong(format!("{} lacks its DESCRIPTOR(time column)", self.name)).into()),
         };
         let partition = partition_by.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let partition = (!of_all_keys).then_some(partition);
         WindowNode::new(input, window, time, partition)
     }
 }
@@ -297,6 +304,12 @@ fn identifiers(call: &ast::Function) -> Vec<ast::Ident> {
         _ => None,
     };
     list.args.iter().filter_map(column).collect()
+}
+
+/// PARTITION BY whatever the aggregation groups by (group_windows.rs).
+fn is_of_all_keys(call: &ast::Function) -> bool {
+    let FunctionArguments::List(list) = &call.args else { return false };
+    matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)])
 }
 
 fn with_offset(window: WindowAssigner, offset: i64) -> WindowAssigner {

@@ -18,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   millstream sql \"SELECT 1 + 1 AS two\"     a query of one line
   millstream run examples/fleet.sql        every INSERT INTO and SELECT of a file, until its sources end
   millstream explain examples/fleet.sql    the graph it runs as
+  millstream nexmark q5 q8 --workers 2     what queries of the Nexmark benchmark take
   millstream init                          a file of one's own to start from
   millstream connectors mqtt               the options of a connector";
 
@@ -33,6 +34,10 @@ pub enum Command {
     Check(Check),
     /// Show the graph that a file or a statement runs as.
     Explain(Explain),
+    /// Run queries of the Nexmark benchmark and show what each takes.
+    Nexmark(Nexmark),
+    /// Copy a pipeline's state as of its newest checkpoint, while it runs or not, to begin from with run --from.
+    Savepoint(Savepoint),
     /// Write a file to start from, which runs as it is.
     Init(Init),
     /// List connectors and formats, or the options of one.
@@ -94,6 +99,45 @@ pub struct Explain {
 }
 
 #[derive(Args)]
+pub struct Nexmark {
+    /// Queries, q0 to q23; all when none is named.
+    pub queries: Vec<String>,
+    /// All queries.
+    #[arg(long, conflicts_with = "queries")]
+    pub all: bool,
+    /// Events that each query reads.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: u64,
+    /// Events a second of event time, which says how many there are in a window.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: u64,
+    /// Read the events from a file of JSON lines instead of making them.
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Run each query so often, and show the median.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+    /// How the results are shown [default: table on a terminal, json when piped].
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Run the query in this process, and print what it took.
+    #[arg(long, hide = true)]
+    pub measure: bool,
+    #[command(flatten)]
+    pub plan: PlanOptions,
+}
+
+#[derive(Args)]
+pub struct Savepoint {
+    /// The state folder of the pipeline.
+    #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
+    pub state: PathBuf,
+    /// The folder to make of it, which is not there yet.
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+}
+
+#[derive(Args)]
 pub struct Init {
     /// The file to write; one that is there is kept.
     #[arg(default_value = "pipeline.sql")]
@@ -136,6 +180,9 @@ pub struct RunOptions {
     /// Folder for durable state: a run goes on where the last one with this folder ended, killed or not.
     #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Begin the state folder, which must have no state yet, from a savepoint.
+    #[arg(long, requires = "state", value_name = "PATH")]
+    pub from: Option<PathBuf>,
     /// Go on although the query has changed, without the state of operators that it does not have any more.
     #[arg(long, requires = "state")]
     pub allow_dropped_state: bool,

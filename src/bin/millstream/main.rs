@@ -12,9 +12,11 @@ mod http;
 mod init;
 mod lists;
 mod live;
+mod nexmark;
 mod rows;
 mod run;
 mod runner;
+mod savepoint;
 mod signals;
 mod status;
 mod terminal;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         cli::Command::Sql(sql) => run::text(&sql),
         cli::Command::Check(check) => explain::check(&check),
         cli::Command::Explain(explain) => explain::explain(&explain),
+        cli::Command::Nexmark(nexmark) => nexmark::run(&nexmark),
+        cli::Command::Savepoint(savepoint) => savepoint::take(&savepoint),
         cli::Command::Init(init) => init::run(&init),
         cli::Command::Connectors(listing) => lists::connectors(&listing),
         cli::Command::Functions(listing) => lists::functions(&listing),

@@ -1,6 +1,6 @@
 //! Rows of bare SELECTs on standard output: JSON lines, or aligned columns for people.
 
-use std::io::{LineWriter, Stdout, Write};
+use std::io::{IsTerminal, LineWriter, Stdout, Write};
 use std::sync::Arc;
 
 use millstream::connectors::format::JsonEncoder;
@@ -19,6 +19,11 @@ pub type Output = Arc<Mutex<LineWriter<Lines<Stdout>>>>;
 const ROWS_A_PAGE: usize = 40;
 /// Wider cells are cut.
 const CELL_WIDTH_MAX: usize = 48;
+
+/// How rows are shown when the command line does not say.
+pub fn default_format() -> Format {
+    if std::io::stdout().is_terminal() { Format::Table } else { Format::Json }
+}
 
 /// Makes the sinks of bare SELECTs.
 pub fn results(format: Format, output: Output) -> ResultSinks {

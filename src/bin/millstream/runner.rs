@@ -1,13 +1,12 @@
 //! Runs a text from start to end: rows out, signals in, status and endpoint beside it.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 
 use millstream::Pipeline;
 use millstream::engine::{ErrorKind, JobState};
 use parking_lot::Mutex;
 
-use crate::cli::{Format, PlanOptions, RunOptions};
+use crate::cli::{PlanOptions, RunOptions};
 use crate::exit::Failure;
 use crate::live::Live;
 use crate::signals::{Signal, Signals};
@@ -21,8 +20,7 @@ pub fn workers(plan: &PlanOptions) -> usize {
 /// Runs `text`, which messages call `name`.
 pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> {
     let stdout = std::io::stdout();
-    let default = if stdout.is_terminal() { Format::Table } else { Format::Json };
-    let format = options.format.unwrap_or(default);
+    let format = options.format.unwrap_or_else(rows::default_format);
     let output: rows::Output = Arc::new(Mutex::new(terminal::lines(stdout)));
     let live = Arc::<Live>::default();
     let mut results = rows::results(format, output);
@@ -35,6 +33,9 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     }
     if let Some(folder) = &options.state {
         builder = builder.state(folder).allow_dropped_state(options.allow_dropped_state);
+        if let Some(savepoint) = &options.from {
+            builder = builder.from_savepoint(savepoint);
+        }
     }
     let program = builder.compile().map_err(|error| Failure::Sql(error, name.to_owned()))?;
     for explanation in &program.explanations {

@@ -145,7 +145,8 @@ fn object(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn array(call: &Call<'_>) -> Result<ArrayRef> {
     let keeps_null = keeps_null(call)?;
-    let parts: Vec<Part> = (2..call.len()).step_by(2).map(|value| Part::of(call, value)).collect::<Result<_>>()?;
+    let parts: Vec<Part> =
+        (2..call.len()).step_by(2).map(|value| Part::of(call, value)).collect::<Result<_>>()?;
     call.text(|row, out| {
         out.push('[');
         let start = out.len();
@@ -172,7 +173,9 @@ fn json(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.texts(0)?;
     let (mut nodes, mut writer) = (Nodes::default(), Writer::default());
     call.text(|row, out| {
-        let Some(text) = texts.get(row).filter(|text| !text.trim_ascii().is_empty()) else { return Ok(false) };
+        let Some(text) = texts.get(row).filter(|text| !text.trim_ascii().is_empty()) else {
+            return Ok(false);
+        };
         match nodes.read_distinct(text) {
             Some(document) => {
                 writer.value(document, ROOT, out);

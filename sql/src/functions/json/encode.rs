@@ -21,12 +21,16 @@ use crate::functions::cast::{Times, java_double};
 /// What is in a type that JSON has no form for.
 pub(super) fn misfit(kind: &DataType) -> Option<&DataType> {
     match kind {
-        DataType::Null | DataType::Boolean | DataType::Utf8 | DataType::Binary | DataType::Timestamp(..) => None,
+        DataType::Null | DataType::Boolean | DataType::Utf8 | DataType::Binary | DataType::Timestamp(..) => {
+            None
+        }
         kind if kind.is_numeric() => None,
         DataType::List(item) => misfit(item.data_type()),
         DataType::Struct(fields) => fields.iter().find_map(|field| misfit(field.data_type())),
         DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(fields) if fields[0].data_type() == &DataType::Utf8 => misfit(fields[1].data_type()),
+            DataType::Struct(fields) if fields[0].data_type() == &DataType::Utf8 => {
+                misfit(fields[1].data_type())
+            }
             _ => Some(kind),
         },
         other => Some(other),

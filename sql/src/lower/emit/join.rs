@@ -69,6 +69,12 @@ impl Emitter<'_> {
         } else {
             vec![Input::keyed(left.node, left_keys), Input::keyed(right.node, right_keys)]
         };
+        let keeps = format!(
+            "{:?}; {} and {}",
+            spec.updates,
+            show::all_typed(&spec.inputs[0]),
+            show::all_typed(&spec.inputs[1])
+        );
         let schema = spec.output_schema();
         let (kind, factory): (_, OperatorFactory) = match join.bounds {
             None if join.versions => {
@@ -87,6 +93,7 @@ impl Emitter<'_> {
         let mode = changes::mode(rel.updates(), true);
         let node = self.graph.operator("join", kind, format!("{what}{mode}"), inputs, factory);
         self.graph.state_of(node, what);
+        self.graph.keeps(node, keeps);
         columns.truncate(rel.fields.len());
         let time = if join.versions { Some(left.at(join.times[0])?) } else { None };
         Ok(Stream { node, schema, columns, time, mode })

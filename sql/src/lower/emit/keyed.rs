@@ -10,10 +10,10 @@ use millstream_operators::{
     self as operators, AggregateCall, GroupSpec, OverSpec, SortKey, TopN, TopSpec, WindowTopN,
 };
 
-use super::super::changes;
 use super::super::columns::{as_column, column};
 use super::super::need::{Need, input_need};
 use super::super::rel::{Attribute, Group, Over, Rank, Rel};
+use super::super::{changes, show};
 use super::{Emitter, Stream};
 use crate::plan::error::PlanError;
 
@@ -41,6 +41,7 @@ impl Emitter<'_> {
         let inputs = vec![Input::keyed(stream.node, keys)];
         let node = self.graph.operator("newest", "newest", format!("{what}{mode}"), inputs, factory);
         self.graph.state_of(node, what);
+        self.graph.keeps(node, show::all_typed(&stream.schema));
         Ok(Stream { node, mode, ..stream })
     }
 
@@ -85,10 +86,18 @@ impl Emitter<'_> {
         };
         let mode = changes::mode(rel.updates(), before);
         let detail = format!("{what}{mode}");
+        let arguments = spec.aggregates.iter().flat_map(|call| [call.argument, call.filter]).flatten();
+        let kept: Vec<usize> = spec.keys.iter().copied().chain(arguments).collect();
+        let keeps = format!(
+            "{}{}",
+            if spec.updates { "rows taken back; " } else { "" },
+            show::typed(&below.schema, &kept)
+        );
         let factory: OperatorFactory = Arc::new(move || Ok(Box::new(operators::Group::new(&spec)?) as _));
         let node = self.graph.operator("group", "group", detail, vec![input], factory);
         // How changes are told does not matter to what is kept.
         self.graph.state_of(node, what);
+        self.graph.keeps(node, keeps);
         let columns = (0..schema.fields().len()).map(|index| Some(column(index))).collect();
         Ok(Stream { node, schema, columns, time: None, mode })
     }
@@ -153,6 +162,7 @@ impl Emitter<'_> {
             Input::keyed(below.node, spec.partition.clone())
         };
         let schema = spec.output_schema();
+        let keeps = format!("{}; {}", spec.updates, show::all_typed(&spec.input));
         let mut columns = below.columns;
         columns.push(spec.number.is_some().then(|| column(width)));
         let (kind, factory): (_, OperatorFactory) = match window_end.map(|end| rank_at(&columns, end)) {
@@ -165,6 +175,7 @@ impl Emitter<'_> {
         let mode = changes::mode(rel.updates(), before);
         let node = self.graph.operator("rank", kind, format!("{what}{mode}"), vec![input], factory);
         self.graph.state_of(node, what);
+        self.graph.keeps(node, keeps);
         let time = below.time.filter(|_| !rel.updates());
         Ok(Stream { node, schema, columns, time, mode })
     }
@@ -209,6 +220,7 @@ impl Emitter<'_> {
         };
         let factory: OperatorFactory = Arc::new(move || Ok(Box::new(operators::Over::new(&spec)?) as _));
         let node = self.graph.operator("over", "over", what, vec![input], factory);
+        self.graph.keeps(node, show::all_typed(&below.schema));
         let width = below.schema.fields().len();
         let mut columns = below.columns;
         columns.extend((width..schema.fields().len()).map(|index| Some(column(index))));

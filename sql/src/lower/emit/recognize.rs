@@ -14,6 +14,7 @@ use super::super::expression::compile;
 use super::super::need::{Need, input_need};
 use super::super::recognize::shown;
 use super::super::rel::{Condition, Recognize, Rel};
+use super::super::show;
 use super::{Emitter, Stream};
 use crate::plan::error::PlanError;
 
@@ -66,6 +67,7 @@ impl Emitter<'_> {
                 .filter(|ttl| *ttl > 0 && recognize.pattern.within_ms().is_none()),
         };
         let schema = spec.output_schema()?;
+        let keeps = format!("{}; {:?}", show::all_typed(&below.schema), spec.measures);
         MatchRecognize::new(&spec)?;
         let input = if spec.partition.is_empty() {
             Input::gather(below.node)
@@ -82,6 +84,7 @@ impl Emitter<'_> {
         let time = spec.measures.iter().position(is_time).map(|place| keys + place);
         let factory: OperatorFactory = Arc::new(move || Ok(Box::new(MatchRecognize::new(&spec)?) as _));
         let node = self.graph.operator("match", "match", shown(recognize), vec![input], factory);
+        self.graph.keeps(node, keeps);
         Ok(Stream { node, schema, columns, time, mode: "" })
     }
 }
