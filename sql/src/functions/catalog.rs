@@ -135,6 +135,7 @@ fn title(subject: Subject) -> &'static str {
         Subject::Math => "Numbers",
         Subject::Conditional => "Conditions",
         Subject::Json => "JSON",
+        Subject::Collection => "Arrays, maps and rows",
         Subject::Hash => "Digests",
         Subject::Type => "Types",
         Subject::Time => "Dates and times",

@@ -12,6 +12,7 @@
 mod call;
 mod cast;
 mod catalog;
+mod collections;
 mod conditional;
 mod custom;
 #[cfg(test)]
@@ -59,6 +60,7 @@ fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
         math::functions(context),
         conditional::functions(),
         json::functions(),
+        collections::functions(),
         hash::functions(),
         kinds::functions(),
         time::functions(context),
