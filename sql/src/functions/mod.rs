@@ -36,6 +36,7 @@ use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
 pub use catalog::{CatalogEntry, catalog};
+pub(crate) use collections::{list_of, map_of};
 pub use custom::ScalarFunction;
 pub(crate) use custom::planned;
 pub(crate) use millstream_engine::type_name;

@@ -4,7 +4,7 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::Dialect;
 use sqlparser::parser::{Parser, ParserError};
 
-use super::{collections, json};
+use super::{casts, collections, json};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Dialect for Flink {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
-        json::prefix(parser).or_else(|| collections::prefix(parser))
+        json::prefix(parser).or_else(|| collections::prefix(parser)).or_else(|| casts::prefix(parser))
     }
 
     fn parse_infix(

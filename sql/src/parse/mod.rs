@@ -5,6 +5,7 @@
 //! there. Statements go to the session (session.rs), which plans them in order.
 
 mod calls;
+mod casts;
 mod collections;
 pub(crate) mod cursor;
 mod ddl;

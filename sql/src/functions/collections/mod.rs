@@ -35,12 +35,12 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 }
 
 /// `ARRAY<item>`
-pub(super) fn list_of(item: DataType) -> DataType {
+pub(crate) fn list_of(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, true)))
 }
 
 /// `MAP<key, value>`
-pub(super) fn map_of(key: DataType, value: DataType) -> DataType {
+pub(crate) fn map_of(key: DataType, value: DataType) -> DataType {
     let entry = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
