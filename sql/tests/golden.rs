@@ -19,8 +19,11 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
+/// The columns of a row.
+type Row = Vec<(String, serde_json::Value)>;
+
 /// Rows as values, numbers as numbers: `1.50` is `1.5`, and the last digit of a mean may differ.
-fn values(rows: &str) -> Vec<Vec<(String, serde_json::Value)>> {
+fn values(rows: &str) -> Vec<Row> {
     let parse = |line: &str| {
         let row: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
         row.into_iter().collect::<Vec<_>>()
@@ -37,6 +40,25 @@ fn same(ours: &serde_json::Value, flinks: &serde_json::Value) -> bool {
     }
 }
 
+/// What is not the same in the first rows that differ.
+fn difference(ours: &[Row], flinks: &[Row]) -> Option<String> {
+    if ours.len() != flinks.len() {
+        return Some(format!("{} rows, Flink has {}", ours.len(), flinks.len()));
+    }
+    let of_rows = |(ours, flinks): (&Row, &Row)| {
+        let cells = ours
+            .iter()
+            .zip(flinks)
+            .filter(|((name, ours), (known, flinks))| name != known || !same(ours, flinks));
+        let cells: Vec<String> = cells
+            .map(|((name, ours), (known, flinks))| format!("{name}: {ours}, Flink's {known}: {flinks}"))
+            .collect();
+        (!cells.is_empty() || ours.len() != flinks.len())
+            .then(|| format!("{}\n  in {ours:?}", cells.join("; ")))
+    };
+    ours.iter().zip(flinks).find_map(of_rows)
+}
+
 #[test]
 fn every_recorded_case_agrees_with_flink() {
     let mut compared = 0;
@@ -49,16 +71,8 @@ fn every_recorded_case_agrees_with_flink() {
         compared += 1;
         let flinks = values(&std::fs::read_to_string(&path).unwrap());
         let ours = values(&std::fs::read_to_string(path.with_extension("out")).unwrap_or_default());
-        let agree = ours.len() == flinks.len()
-            && ours.iter().zip(&flinks).all(|(ours, flinks)| {
-                ours.len() == flinks.len()
-                    && ours
-                        .iter()
-                        .zip(flinks)
-                        .all(|((name, ours), (known, flinks))| name == known && same(ours, flinks))
-            });
-        if !agree {
-            wrong.push(format!("{}:\nours {ours:#?}\nFlink's {flinks:#?}", path.display()));
+        if let Some(difference) = difference(&ours, &flinks) {
+            wrong.push(format!("{}: {difference}", path.display()));
         }
     }
     assert!(compared > 0, "scripts/record-flink writes Flink's answers");

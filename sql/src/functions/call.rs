@@ -146,7 +146,7 @@ impl<'a> Call<'a> {
         Ok(Arc::new((0..self.rows).map(of).collect::<StringArray>()))
     }
 
-    pub fn boolean(&self, of: impl Fn(usize) -> Option<bool>) -> Result<ArrayRef> {
+    pub fn boolean(&self, of: impl FnMut(usize) -> Option<bool>) -> Result<ArrayRef> {
         Ok(Arc::new((0..self.rows).map(of).collect::<BooleanArray>()))
     }
 

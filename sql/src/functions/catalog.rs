@@ -138,6 +138,8 @@ fn title(subject: Subject) -> &'static str {
         Subject::Text => "Strings",
         Subject::Math => "Numbers",
         Subject::Conditional => "Conditions",
+        Subject::Json => "JSON",
+        Subject::Collection => "Arrays, maps and rows",
         Subject::Hash => "Digests",
         Subject::Type => "Types",
         Subject::Time => "Dates and times",

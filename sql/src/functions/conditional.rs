@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_ord::cmp;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field, FieldRef, Fields};
 use arrow_select::zip::zip;
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::expr::Case;
 use datafusion_expr::{BinaryExpr, Expr, Operator, ScalarUDF};
 
 use super::call::Call;
+use super::collections::{list_of, map_of, parts_of};
 use super::function::{Function, Kind, Subject};
 use super::math::decimal::shape_of;
 
@@ -87,7 +88,7 @@ fn alike(types: &[DataType], first: usize) -> Option<Vec<DataType>> {
 }
 
 /// The least type that holds the values of both.
-fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
+pub(super) fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType as T;
     let real = |kind: &DataType| matches!(kind, T::Float32 | T::Float64);
     match (a, b) {
@@ -102,6 +103,17 @@ fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
         (a, b) if (real(a) && b.is_numeric()) || (a.is_numeric() && real(b)) => Some(T::Float64),
         (a, b) if a.is_integer() && b.is_integer() => {
             Some(if a.primitive_width() >= b.primitive_width() { a.clone() } else { b.clone() })
+        }
+        (T::List(a), T::List(b)) => Some(list_of(wider(a.data_type(), b.data_type())?)),
+        (T::Struct(a), T::Struct(b)) if a.len() == b.len() => {
+            let field = |(a, b): (&FieldRef, &FieldRef)| {
+                Some(Field::new(a.name(), wider(a.data_type(), b.data_type())?, true))
+            };
+            Some(T::Struct(a.iter().zip(b.iter()).map(field).collect::<Option<Fields>>()?))
+        }
+        (T::Map(..), T::Map(..)) => {
+            let ((key, value), (other_key, other_value)) = (parts_of(a)?, parts_of(b)?);
+            Some(map_of(wider(&key, &other_key)?, wider(&value, &other_value)?))
         }
         (a, b) => {
             let ((p1, s1), (p2, s2)) = (shape_of(a)?, shape_of(b)?);

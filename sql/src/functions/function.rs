@@ -34,6 +34,12 @@ pub(crate) enum Kind {
     Boolean,
     /// Bytes; the kernel sees `Binary`.
     Bytes,
+    /// An array.
+    List,
+    /// A map.
+    Map,
+    /// An array or a map.
+    Collection,
     /// Anything, in its own type.
     Any,
 }
@@ -52,6 +58,9 @@ impl Kind {
             (Self::Double, other) if other.is_numeric() => Some(T::Float64),
             (Self::Boolean, T::Boolean | T::Null) => Some(T::Boolean),
             (Self::Bytes, T::Binary | T::LargeBinary | T::BinaryView | T::Null) => Some(T::Binary),
+            (Self::List | Self::Collection, T::List(_)) | (Self::Map | Self::Collection, T::Map(..)) => {
+                Some(given.clone())
+            }
             _ => None,
         }
     }
@@ -63,6 +72,9 @@ impl Kind {
             Self::Double | Self::Number => "NUMERIC",
             Self::Boolean => "BOOLEAN",
             Self::Bytes => "BYTES",
+            Self::List => "ARRAY",
+            Self::Map => "MAP",
+            Self::Collection => "ARRAY or MAP",
             Self::Any => "ANY",
         }
     }
@@ -74,6 +86,8 @@ pub(crate) enum Subject {
     Text,
     Math,
     Conditional,
+    Json,
+    Collection,
     Hash,
     Type,
     Time,

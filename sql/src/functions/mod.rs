@@ -12,12 +12,14 @@
 mod call;
 mod cast;
 mod catalog;
+mod collections;
 mod conditional;
 mod custom;
 #[cfg(test)]
 mod docs;
 mod function;
 mod hash;
+mod json;
 mod kinds;
 mod math;
 mod operators;
@@ -34,6 +36,7 @@ use arrow_schema::DataType;
 use datafusion_expr::ScalarUDF;
 
 pub use catalog::{CatalogEntry, catalog};
+pub(crate) use collections::{list_of, map_of};
 pub use custom::ScalarFunction;
 pub(crate) use custom::planned;
 pub(crate) use millstream_engine::type_name;
@@ -57,6 +60,8 @@ fn all(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
         text::functions(),
         math::functions(context),
         conditional::functions(),
+        json::functions(),
+        collections::functions(),
         hash::functions(),
         kinds::functions(),
         time::functions(context),

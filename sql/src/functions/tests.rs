@@ -142,6 +142,41 @@ fn digests() {
 }
 
 #[test]
+fn json() {
+    check(&[
+        ("JSON_VALUE('{\"a\": [1, 2.50]}', '$.a[1]')", json!("2.50")),
+        ("JSON_VALUE('{\"a\": 5}', '$.a' RETURNING INT) + 1", json!(6)),
+        ("JSON_VALUE('{\"a\": \"x\"}', '$.a' RETURNING INT DEFAULT -1 ON ERROR)", json!(-1)),
+        ("JSON_VALUE('{\"a\": 5}', '$.a' RETURNING DOUBLE)", json!(5.0)),
+        ("JSON_VALUE('{}', 'lax $.a' DEFAULT UPPER('e') ON EMPTY DEFAULT 'x' ON ERROR)", json!("E")),
+        ("JSON_VALUE('[1, 2, 6]', '$.avg()')", json!("3.0")),
+        ("JSON_QUERY('[{\"a\": true}, {\"a\": false}]', '$[?(@.a == true)]')", json!("[{\"a\":true}]")),
+        ("JSON_QUERY('[{\"a\": [1]}, {\"a\": []}]', '$[?(@.a empty true)]')", json!("[{\"a\":[]}]")),
+        ("JSON_QUERY('[{\"a\": 1}, {\"b\": 1}]', '$[?(@.a)]')", json!("[{\"a\":1}]")),
+        ("JSON_QUERY('[{\"a\": 1}, {\"b\": 1}]', '$[?(!@.a)]')", json!("[{\"b\":1}]")),
+        ("JSON_QUERY('[{\"a\": 1}, {\"a\": 2}]', '$[?(@.a in [2, ''x''])].a')", json!("[2]")),
+        (
+            "JSON_QUERY('[{\"a\": [\"x\", \"y\"]}, 3]', '$[?(@.a contains ''x'')].a')",
+            json!("[[\"x\",\"y\"]]"),
+        ),
+        (
+            "JSON_QUERY('[{\"a\": [\"x\"]}, {\"a\": [\"z\"]}]', '$[?(@.a anyof [''x''])]')",
+            json!("[{\"a\":[\"x\"]}]"),
+        ),
+        ("JSON_QUERY('[{\"a\": [1, 2]}, {\"a\": [3]}]', '$[?(@.a subsetof [1, 2, 4])].a[0]')", json!("[1]")),
+        ("JSON_QUERY('[1, {\"a\": 2}]', '$' RETURNING ARRAY<STRING>)", json!(["1", "{\"a\":2}"])),
+        ("JSON_EXISTS('{\"a\": 1}', '$.a') AND '[]' IS JSON ARRAY AND 'x' IS NOT JSON", json!(true)),
+    ]);
+    assert!(error("JSON_VALUE('{}', '$.a' ERROR ON ERROR)").contains("something on the path is not there"));
+    assert!(error("JSON_VALUE('{}', 'lax $.a' ERROR ON EMPTY)").contains("there is no value"));
+    assert!(error("JSON_QUERY('1', '$' ERROR ON ERROR)").contains("neither an object nor a list"));
+    assert!(error("JSON_VALUE('{}', '$.a' RETURNING BIGINT)").contains("CAST(JSON_VALUE(…) AS …)"));
+    assert!(error("JSON_QUERY('{}', '$' RETURNING ARRAY<INT>)").contains("STRING or ARRAY<STRING>"));
+    assert!(error("JSON_VALUE('{}', '$.a' DEFAULT 1 ON)").contains("EMPTY or ERROR"));
+    assert!(error("JSON_VALUE(1, '$.a')").contains("'JSON_VALUE' takes (STRING, STRING"));
+}
+
+#[test]
 fn casts() {
     check(&[
         ("CAST(' 12.9 ' AS INT)", json!(12)),

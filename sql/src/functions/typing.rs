@@ -65,10 +65,16 @@ impl TreeNodeRewriter for Typing<'_> {
                     metadata,
                 )));
             }
-            Expr::BinaryExpr(binary) => match self.arithmetic(&binary)? {
-                Some(typed) => return Ok(Transformed::yes(typed)),
-                None => Expr::BinaryExpr(binary),
-            },
+            Expr::BinaryExpr(binary) => {
+                let typed = match self.arithmetic(&binary)? {
+                    None => self.rows_equal(&binary)?,
+                    typed => typed,
+                };
+                match typed {
+                    Some(typed) => return Ok(Transformed::yes(typed)),
+                    None => Expr::BinaryExpr(binary),
+                }
+            }
             Expr::Like(like_expr) if !like_expr.case_insensitive => {
                 return self.pattern(like_expr, &like()).map(Transformed::yes);
             }
@@ -171,6 +177,26 @@ impl Typing<'_> {
         };
         let typed = self.call(definition, &call)?;
         Ok(if like.negated { Expr::Not(Box::new(typed)) } else { typed })
+    }
+
+    /// `ROW(a, b) = ROW(c, d)` as `a = c AND b = d`, which is NULL where a field is and the others are equal;
+    /// Flink compares rows that are not so written, and all by `<>`, as a whole, NULL being equal to NULL.
+    fn rows_equal(&self, binary: &BinaryExpr) -> Result<Option<Expr>> {
+        let fields = |expr: &Expr| match expr {
+            Expr::ScalarFunction(call) if call.func.name() == "row" => Some(call.args.clone()),
+            _ => None,
+        };
+        let (Some(left), Some(right)) = (fields(&binary.left), fields(&binary.right)) else {
+            return Ok(None);
+        };
+        if binary.op != Operator::Eq || left.len() != right.len() {
+            return Ok(None);
+        }
+        let pairs = left.into_iter().zip(right).map(|(left, right)| {
+            let pair = Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right)));
+            TypeCoercionRewriter::new(self.schema).f_up(pair).data()
+        });
+        pairs.reduce(|all, pair| Ok(all?.and(pair?))).transpose()
     }
 
     /// Arithmetic that DataFusion would type otherwise; `None` for what is the same in both.

@@ -1,6 +1,10 @@
 //! Flink's lexical rules for sqlparser: back ticks quote names, single quotes quote strings, names keep their case.
 
+use sqlparser::ast::Expr;
 use sqlparser::dialect::Dialect;
+use sqlparser::parser::{Parser, ParserError};
+
+use super::{casts, collections, json};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -37,5 +41,18 @@ impl Dialect for Flink {
 
     fn supports_named_fn_args_with_rarrow_operator(&self) -> bool {
         true
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        json::prefix(parser).or_else(|| collections::prefix(parser)).or_else(|| casts::prefix(parser))
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        json::test(parser, expr)
     }
 }

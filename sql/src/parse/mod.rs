@@ -4,9 +4,13 @@
 //! Invariant: every token keeps its place in the text the user wrote, so that errors of all later steps can point
 //! there. Statements go to the session (session.rs), which plans them in order.
 
+mod calls;
+mod casts;
+mod collections;
 pub(crate) mod cursor;
 mod ddl;
 mod dialect;
+mod json;
 mod text;
 mod tokens;
 pub(crate) mod types;
@@ -22,6 +26,7 @@ use crate::error::SqlError;
 use crate::program::Variables;
 use cursor::Cursor;
 
+pub(crate) use calls::{call, number, string};
 pub(crate) use text::Text;
 pub(crate) use tokens::{PARTITION_ARGUMENT, QUERY, WITHIN};
 

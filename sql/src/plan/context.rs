@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::aggregates::{aggregates, custom};
 use super::error::PlanError;
-use super::fields::FieldPlanner;
+use super::fields::{self, FieldPlanner};
 use super::named_casts;
 use super::ranking::window_function;
 use super::recognize::{self, RecognizePlanner};
@@ -138,6 +138,9 @@ impl ContextProvider for Context<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if name == named_casts::NAME {
             return Some(Arc::new(named_casts::function()));
+        }
+        if name == fields::NAME {
+            return Some(Arc::new(fields::function()));
         }
         if name == versions::NAME {
             return Some(Arc::new(versions::function()));

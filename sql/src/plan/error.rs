@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use arrow_schema::DataType;
 use datafusion_common::{Column, DataFusionError, SchemaError};
 use millstream_engine::suggest::did_you_mean;
+use millstream_engine::type_name;
 use sqlparser::tokenizer::{Location, Span};
 
 use crate::error::SqlError;
@@ -86,7 +88,11 @@ impl From<DataFusionError> for PlanError {
             | DataFusionError::Internal(message)
             | DataFusionError::Configuration(message) => {
                 let first = message.lines().next().unwrap_or_default();
-                ungrouped(first, span).unwrap_or_else(|| Self { message: plain(first), span, remedy: None })
+                ungrouped(first, span).or_else(|| negated(first, span)).unwrap_or_else(|| Self {
+                    message: plain(first),
+                    span,
+                    remedy: None,
+                })
             }
             other => Self { message: plain(&other.strip_backtrace()), span, remedy: None },
         }
@@ -103,6 +109,13 @@ fn ungrouped(message: &str, span: Option<Span>) -> Option<PlanError> {
     Some(
         PlanError { span, ..error }.remedy(format!("group by it, or say which of its values: MAX({column})")),
     )
+}
+
+/// NOT of a value that is no condition.
+fn negated(message: &str, span: Option<Span>) -> Option<PlanError> {
+    let (_, found) = message.split_once("Unary operator 'NOT' requires a boolean expression, got ")?;
+    let error = PlanError::new(format!("NOT takes a condition, no {}", with_sql_types(found)));
+    Some(PlanError { span, ..error }.remedy("compare the value: NOT (x = 1)"))
 }
 
 fn from_schema_error(error: &SchemaError, span: Option<Span>) -> PlanError {
@@ -156,8 +169,51 @@ fn unknown_table(field: &Column, valid: &[Column]) -> Option<(String, Vec<String
     (!known.is_empty() && !known.contains(&table)).then_some((table, known))
 }
 
-/// DataFusion's messages call types by Arrow's names in places; the worst of its decoration is taken off.
+/// The message with SQL's names of types for Arrow's: `INT` for `Int32`, also where the name has brackets.
+fn with_sql_types(message: &str) -> String {
+    let mut named = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_uppercase()) {
+        let is_start = !rest[..start].ends_with(|c: char| c.is_alphanumeric() || "_'\".".contains(c));
+        let word = rest[start..].find(|c: char| !c.is_alphanumeric()).map_or(rest.len(), |end| start + end);
+        let bracketed = rest[word..].starts_with('(').then(|| closing(&rest[word..])).flatten();
+        let found = [bracketed.map(|end| word + end), Some(word)].into_iter().flatten().find_map(|end| {
+            let data_type: DataType = rest[start..end].parse().ok()?;
+            is_start.then(|| (end, type_name(&data_type)))
+        });
+        named.push_str(&rest[..start]);
+        match found {
+            Some((end, name)) => {
+                named.push_str(&name);
+                rest = &rest[end..];
+            }
+            None => {
+                named.push_str(&rest[start..word]);
+                rest = &rest[word..];
+            }
+        }
+    }
+    named.push_str(rest);
+    named
+}
+
+/// Behind the bracket that closes the first one.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    let mut closes = |c: char| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0
+    };
+    text.find(&mut closes).map(|at| at + 1)
+}
+
+/// DataFusion's messages without the worst of their decoration, types by their names in SQL.
 fn plain(message: &str) -> String {
+    let message = with_sql_types(message);
     let message = message
         .trim_start_matches("Error during planning: ")
         .trim_start_matches("This feature is not implemented: ");

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::error::PlanError;
 
 /// Name of the function that field access is planned as.
-const NAME: &str = "row_field";
+pub(super) const NAME: &str = "row_field";
 
 /// Plans `a.b.c` on ROW columns.
 #[derive(Debug, Default)]
@@ -63,7 +63,12 @@ impl ExprPlanner for FieldPlanner {
 
 /// `expr.name`.
 pub(crate) fn access(expr: Expr, name: &str) -> Expr {
-    ScalarUDF::from(RowField::new()).call(vec![expr, lit(name)])
+    function().call(vec![expr, lit(name)])
+}
+
+/// The function that accesses are calls of.
+pub(super) fn function() -> ScalarUDF {
+    ScalarUDF::from(RowField::new())
 }
 
 /// The row and field name of an access.

@@ -13,9 +13,10 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::error::PlanError;
-use super::rewrite::{call, walk};
+use super::rewrite::walk;
 use super::windows::is_window_function;
 use crate::parse::PARTITION_ARGUMENT;
+use crate::parse::call;
 
 /// Rewrites `node` in place.
 ///

@@ -5,14 +5,16 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, SelectItem, Spanned, Value, VisitMut, VisitorMut,
+    self, AccessExpr, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, SelectItem, Spanned, Subscript, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
 use super::context::Functions;
+use super::fields;
 use super::named_casts::{self, name_casts};
 use super::versions::{self, constraint_mut, take_version};
+use crate::parse::{call, number, string};
 
 /// Rewrites `node` in place.
 pub(super) fn rewrite<V: VisitMut>(node: &mut V, functions: &Functions) {
@@ -90,6 +92,7 @@ impl VisitorMut for Rewrite<'_> {
             }
             Expr::Floor { expr, field } => Some(rounding("floor", take(expr), field, span)),
             Expr::Ceil { expr, field } => Some(rounding("ceil", take(expr), field, span)),
+            Expr::CompoundFieldAccess { root, access_chain } => accessed(root, access_chain, span),
             Expr::Position { expr, r#in } => Some(call("position", vec![take(expr), take(r#in)], span)),
             Expr::Substring { expr, substring_from, substring_for, .. } => {
                 let from = substring_from.as_mut().map_or_else(|| number("1"), |from| take(from));
@@ -263,34 +266,40 @@ fn unit(field: &ast::DateTimeField) -> Expr {
     string(field.to_string().to_uppercase())
 }
 
-fn string(text: String) -> Expr {
-    Expr::Value(Value::SingleQuotedString(text).into())
-}
-
-fn number(text: &str) -> Expr {
-    Expr::Value(Value::Number(text.into(), false).into())
-}
-
 fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 
-/// A call of function `name`.
-pub(super) fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
-    let args =
-        arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::with_span(span, name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+/// `array[1]`, `map['k']` and `array[1].field` as calls; `None` for slices, which are not Flink's.
+fn accessed(root: &mut Expr, chain: &mut Vec<AccessExpr>, span: Span) -> Option<Expr> {
+    let is_known = |access: &AccessExpr| {
+        matches!(
+            access,
+            AccessExpr::Dot(Expr::Identifier(_)) | AccessExpr::Subscript(Subscript::Index { .. })
+        )
+    };
+    if !chain.iter().all(is_known) {
+        return None;
+    }
+    let mut value = take(root);
+    for access in chain.drain(..) {
+        value = match (access, value) {
+            // A column of a table, or a field of a row column: the planner knows which.
+            (AccessExpr::Dot(Expr::Identifier(name)), Expr::Identifier(first)) => {
+                Expr::CompoundIdentifier(vec![first, name])
+            }
+            (AccessExpr::Dot(Expr::Identifier(name)), Expr::CompoundIdentifier(mut names)) => {
+                names.push(name);
+                Expr::CompoundIdentifier(names)
+            }
+            (AccessExpr::Dot(Expr::Identifier(name)), value) => {
+                call(fields::NAME, vec![value, string(name.value)], span)
+            }
+            (AccessExpr::Subscript(Subscript::Index { index }), value) => {
+                call("item", vec![value, index], span)
+            }
+            (_, value) => value,
+        };
+    }
+    Some(value)
 }

@@ -3,6 +3,7 @@
 //! CAST fails on text that is no value of the type; TRY_CAST gives NULL. Numbers never fail: whole numbers keep their
 //! low bits, doubles stop at the ends of the range, and what a DECIMAL does not hold is NULL, as in Flink.
 
+mod nested;
 mod numbers;
 mod read;
 mod time;
@@ -20,6 +21,9 @@ use super::FunctionContext;
 use super::call::Call;
 use super::function::{Function, Kind, Subject};
 use millstream_engine::type_name;
+
+pub(super) use time::Times;
+pub(super) use write::java_double;
 
 type Kernel = Box<dyn Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync>;
 
@@ -54,6 +58,7 @@ fn kernel(from: &DataType, to: &DataType, try_cast: bool, zone: Tz) -> Option<Ke
         (T::Null, _) => None,
         (T::Utf8 | T::LargeUtf8 | T::Utf8View, _) => read::kernel(to, try_cast, zone),
         (_, T::Utf8) => write::kernel(from, zone),
+        (T::List(_) | T::Struct(_) | T::Map(..), _) => nested::kernel(from, to, try_cast, zone),
         (T::Timestamp(..) | T::Date32 | T::Time32(_), _) => time::kernel(from, to, zone),
         _ => numbers::kernel(from, to),
     }
@@ -77,6 +82,21 @@ pub(super) fn refused(from: &DataType, to: &DataType) -> Option<&'static str> {
         (from, to) if time(from) && number(to) => Some("EXTRACT(unit FROM time) gives a part of it"),
         (T::Date32, T::Time32(_)) | (T::Time32(_), T::Date32) => {
             Some("a DATE has no time and a TIME no date")
+        }
+        (T::Struct(from), T::Struct(to)) if from.len() != to.len() => {
+            Some("a row is cast to one of as many fields")
+        }
+        (T::Struct(from), T::Struct(to)) => {
+            from.iter().zip(to).find_map(|(from, to)| refused(from.data_type(), to.data_type()))
+        }
+        (T::List(from), T::List(to)) | (T::Map(from, _), T::Map(to, _)) => {
+            refused(from.data_type(), to.data_type())
+        }
+        (from, to) if from.is_nested() && !to.is_nested() && !to.is_string() => {
+            Some("name the part that is wanted: row.field, array[1], map['key']")
+        }
+        (from, to) if to.is_nested() && !from.is_nested() && !from.is_null() => {
+            Some("ARRAY[value], MAP[key, value] and ROW(value) make one")
         }
         _ => None,
     }

@@ -31,7 +31,7 @@ pub(super) fn digits_of(unit: TimeUnit) -> usize {
 }
 
 /// A column of times as date and clock, in UTC where it is one of instants.
-pub(super) struct Times<'a> {
+pub(in crate::functions) struct Times<'a> {
     column: &'a ArrayRef,
     /// Units a second.
     read: fn(&ArrayRef, usize) -> Option<NaiveDateTime>,

@@ -134,7 +134,7 @@ fn decimal(value: i128, scale: i8, out: &mut String) {
 }
 
 /// As `Double.toString`: `1.0`, `1.0E10`, `NaN`, `-Infinity`.
-fn java_double(value: f64, out: &mut String) {
+pub(in crate::functions) fn java_double(value: f64, out: &mut String) {
     // Of the shortest forms, 5E-324, Java takes the two digits nearest to the value.
     if value.to_bits() == 1 {
         out.push_str("4.9E-324");

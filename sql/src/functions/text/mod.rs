@@ -14,7 +14,8 @@ use std::sync::Arc;
 use datafusion_expr::ScalarUDF;
 
 pub(super) use encoding::push_hex;
-pub(super) use pattern::{like, similar_to};
+pub(super) use pattern::{ByRow, Compiled, like, similar_to};
+pub(super) use similar::java_regex;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     [

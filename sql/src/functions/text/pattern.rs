@@ -22,7 +22,7 @@ use crate::functions::function::{Function, Kind, Subject};
 const KEPT: usize = 64;
 
 /// Compiled patterns by their text.
-pub(super) struct Compiled<T> {
+pub(in crate::functions) struct Compiled<T> {
     compile: fn(&str) -> Result<T>,
     kept: Mutex<Vec<(String, Arc<T>)>>,
 }
@@ -47,7 +47,7 @@ impl<T> Compiled<T> {
 }
 
 /// The compiled pattern of each row.
-pub(super) struct ByRow<'a, T> {
+pub(in crate::functions) struct ByRow<'a, T> {
     texts: Texts<'a>,
     compiled: &'a Compiled<T>,
     last: Option<(&'a str, Arc<T>)>,

@@ -35,7 +35,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
                 _ => None,
             })
             .build(),
-        Function::new(Subject::Text, "split", "SPLIT(string, separator)", "An ARRAY of the pieces between separators; of the characters if the separator is empty.", &[Text, Text], list, split).build(),
+        Function::new(Subject::Text, "split", "SPLIT(string, separator)", "An ARRAY of the pieces between separators; of the characters if the separator is empty; no pieces of an empty string.", &[Text, Text], list, split).build(),
         text("elt", "ELT(index, string, …)", "The string of that index, from 1; NULL if there is none.", &[Whole, Text], elt).rest(Text).build(),
     ]
 }
@@ -150,7 +150,7 @@ fn split(call: &Call<'_>) -> Result<ArrayRef> {
         if separator.is_empty() {
             let mut buffer = [0; 4];
             text.chars().for_each(|c| lists.values().append_value(c.encode_utf8(&mut buffer)));
-        } else {
+        } else if !text.is_empty() {
             text.split(separator).for_each(|piece| lists.values().append_value(piece));
         }
         lists.append(true);

@@ -113,7 +113,7 @@ pub(super) fn similar_regex(pattern: &str, escape: Option<char>) -> Result<Regex
 }
 
 /// A regular expression of Java's; `None` if it is none.
-pub(super) fn java_regex(pattern: &str) -> Result<Option<Regex>> {
+pub(in crate::functions) fn java_regex(pattern: &str) -> Result<Option<Regex>> {
     if let Some(what) = beyond_us(pattern) {
         return exec_err!("the pattern '{pattern}' uses {what}, which is not supported; write it without");
     }
