@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Fields, Schema, SchemaRef};
+use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::{Codec, Format, Formats};
@@ -165,6 +166,11 @@ pub trait Connector: Send + Sync {
     /// If an option is wrong, or the connector cannot be written to.
     fn sink(&self, _table: &Table) -> Result<Arc<dyn SinkProvider>> {
         Err(Error::config(format!("connector '{}' can be read from, not written to", self.name())))
+    }
+
+    /// The rows of what its sinks have put into an outbox, for people; none if it is nothing of theirs.
+    fn outbox_rows(&self, _record: &Bytes) -> Option<Vec<Bytes>> {
+        None
     }
 }
 

@@ -50,6 +50,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use millstream_engine::options::OptionSpec;
 use millstream_engine::outbox::OUTBOX_OPTIONS;
 use millstream_engine::registry::{Connector, SinkProvider, Table};
@@ -64,9 +66,12 @@ use sink::WebhookSink;
 #[derive(Debug)]
 pub struct Webhook;
 
+/// Its name.
+const WEBHOOK: &str = "webhook";
+
 impl Connector for Webhook {
     fn name(&self) -> &'static str {
-        "webhook"
+        WEBHOOK
     }
 
     fn help(&self) -> &'static str {
@@ -79,6 +84,10 @@ impl Connector for Webhook {
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
         Ok(Arc::new(Provider { settings: Arc::new(Settings::read(table)?) }))
+    }
+
+    fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {
+        stored::rows(record)
     }
 }
 

@@ -21,6 +21,7 @@ use millstream_engine::{Batch, ChangeKind, ClockRef, Encoder, Error, InstanceCon
 use crate::delivery::{self, Delivery};
 use crate::format::JsonEncoder;
 
+use super::WEBHOOK;
 use super::dispatch;
 use super::ids::Ids;
 use super::request::{BodyBuilder, Content, Item, Request};
@@ -111,7 +112,7 @@ impl WebhookSink {
                 delivery.outlet.send(request, bytes)
             }
             Way::Outbox(outbox, _) => {
-                outbox.put(request.id.to_string().as_bytes(), &[&stored::write(&request, is_keyed)]);
+                outbox.put(request.id.to_string().as_bytes(), &stored::write(&request, is_keyed));
                 Ok(())
             }
         }
@@ -142,7 +143,7 @@ impl Sink for WebhookSink {
         let run = u64::from_le_bytes(clock.now_ms().to_le_bytes()) ^ clock.monotonic_ns().rotate_left(40);
         let seed = hash_bytes(self.settings.table.as_bytes()) ^ run;
         let settings = Arc::clone(&self.settings);
-        let (way, run) = match Outbox::of(context, self.settings.outbox)? {
+        let (way, run) = match Outbox::of(context, WEBHOOK, self.settings.outbox)? {
             None => (Way::Direct(dispatch::start(settings, context, seed)?), run),
             Some(mut outbox) => {
                 let (task, outlet) = dispatch::start_behind(settings, context, seed, outbox.signal())?;

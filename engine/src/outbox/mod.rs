@@ -12,6 +12,7 @@
 //! Limits: bytes on disk ([`OUTBOX_OPTIONS`]), at which the sink is not ready; what waits to be written, as in the
 //! journal; what is on its way, by the connector's outlet. A full disk is tried again, a failed sync ends the job.
 
+mod at_rest;
 mod feed;
 mod ledger;
 mod marks;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use at_rest::{OutboxAtRest, OutboxesAtRest, Waiting};
 pub use feed::Order;
 pub use pump::{Parcel, expired};
 pub use ticket::Ticket;
@@ -109,7 +111,11 @@ type Start = Box<dyn FnOnce(Feed) -> Result<Pump> + Send>;
 
 /// One sink instance's outbox. See the module's page.
 pub struct Outbox {
+    /// The connector's name, which each record has.
+    connector: &'static str,
     settings: OutboxSettings,
+    /// Of the record that is put in, kept for its memory.
+    head: Vec<u8>,
     // Dropped before the journal, which it reads.
     pump: Option<Pump>,
     journal: Journal,
@@ -128,20 +134,29 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// The outbox of a sink instance, where its job keeps state on disk.
+    /// The outbox of a sink instance of `connector`, where its job keeps state on disk.
     ///
     /// # Errors
     /// If its folder cannot be used.
-    pub fn of(context: &InstanceContext, settings: OutboxSettings) -> Result<Option<Self>> {
+    pub fn of(
+        context: &InstanceContext,
+        connector: &'static str,
+        settings: OutboxSettings,
+    ) -> Result<Option<Self>> {
         let Some(path) = &context.journal_folder else { return Ok(None) };
         let disk = RealDisk::open(path).map_err(|error| {
             Error::state(format!("the outbox's folder {} cannot be used: {error}", path.display()))
                 .remedy("give --state a folder that this user may write to")
         })?;
-        Self::on(Arc::new(disk), settings, context).map(Some)
+        Self::on(Arc::new(disk), connector, settings, context).map(Some)
     }
 
-    fn on(disk: Arc<dyn Disk>, settings: OutboxSettings, context: &InstanceContext) -> Result<Self> {
+    fn on(
+        disk: Arc<dyn Disk>,
+        connector: &'static str,
+        settings: OutboxSettings,
+        context: &InstanceContext,
+    ) -> Result<Self> {
         let folder = Folder::on(Arc::clone(&disk))?;
         let first_run = match folder.names()?.iter().any(|name| name == FIRST_RUN) {
             true => {
@@ -163,7 +178,9 @@ impl Outbox {
         let metrics = Arc::clone(&context.metrics);
         let shared = Arc::new(Shared::new(journal.tail(), Arc::clone(&metrics), worker, signal));
         Ok(Self {
+            connector,
             settings,
+            head: Vec::new(),
             pump: None,
             journal,
             disk,
@@ -261,12 +278,11 @@ impl Outbox {
         }
     }
 
-    /// Puts a record in, the concatenation of `parts`, under a title for people.
-    pub fn put(&mut self, title: &[u8], parts: &[&[u8]]) {
+    /// Puts a record in, under a title for people.
+    pub fn put(&mut self, title: &[u8], body: &[u8]) {
         let time_ms = self.clock.now_ms();
-        let head = record::head(time_ms, title);
-        let parts: Vec<&[u8]> = std::iter::once(head.as_slice()).chain(parts.iter().copied()).collect();
-        let number = self.journal.appending().push(&parts);
+        record::head(&mut self.head, time_ms, self.connector, title);
+        let number = self.journal.appending().push(&[&self.head, body]);
         self.shared.with(|ledger| ledger.put(number, time_ms));
     }
 

@@ -38,6 +38,9 @@ pub enum Command {
     Nexmark(Nexmark),
     /// Copy a pipeline's state as of its newest checkpoint, while it runs or not, to begin from with run --from.
     Savepoint(Savepoint),
+    /// What waits in the outboxes of a pipeline that is stopped.
+    #[command(subcommand)]
+    Outbox(Outbox),
     /// Write a file to start from, which runs as it is.
     Init(Init),
     /// List connectors and formats, or the options of one.
@@ -135,6 +138,48 @@ pub struct Savepoint {
     /// The folder to make of it, which is not there yet.
     #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
+}
+
+#[derive(Subcommand)]
+#[command(after_help = OUTBOX)]
+pub enum Outbox {
+    /// Show what waits: how much, since when, and with --rows each request.
+    List(OutboxList),
+    /// Take what waits away, undelivered, after asking.
+    Purge(OutboxPurge),
+}
+
+const OUTBOX: &str = "What waits is sent by the next run with the folder, with attempts and deadlines begun anew. What was given up does not
+wait here: it is with the dead letters ('dead-letter' = 'TABLE' keeps them).";
+
+#[derive(Args)]
+pub struct OutboxList {
+    #[command(flatten)]
+    pub of: OutboxOf,
+    /// Each request that waits, one JSON object a line, with its rows.
+    #[arg(long)]
+    pub rows: bool,
+    /// How outboxes are shown [default: table on a terminal, json when piped].
+    #[arg(long, conflicts_with = "rows")]
+    pub format: Option<Format>,
+}
+
+#[derive(Args)]
+pub struct OutboxPurge {
+    #[command(flatten)]
+    pub of: OutboxOf,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct OutboxOf {
+    /// Only that of this table.
+    pub table: Option<String>,
+    /// The state folder of the pipeline.
+    #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
+    pub state: PathBuf,
 }
 
 #[derive(Args)]

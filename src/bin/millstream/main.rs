@@ -13,6 +13,7 @@ mod init;
 mod lists;
 mod live;
 mod nexmark;
+mod outbox;
 mod rows;
 mod run;
 mod runner;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         cli::Command::Explain(explain) => explain::explain(&explain),
         cli::Command::Nexmark(nexmark) => nexmark::run(&nexmark),
         cli::Command::Savepoint(savepoint) => savepoint::take(&savepoint),
+        cli::Command::Outbox(outbox) => outbox::run(&outbox),
         cli::Command::Init(init) => init::run(&init),
         cli::Command::Connectors(listing) => lists::connectors(&listing),
         cli::Command::Functions(listing) => lists::functions(&listing),
