@@ -110,6 +110,8 @@ impl Log {
         for (place, first) in firsts.iter().enumerate() {
             log.take_up(*first, firsts.get(place + 1).copied())?;
         }
+        // What was taken away, here or by a run that was killed, must not come back beside numbers that are given anew.
+        log.disk.sync().map_err(|error| log.failed("sync", "", &error))?;
         Ok(log)
     }
 
