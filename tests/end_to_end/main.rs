@@ -25,6 +25,7 @@ mod layering;
 mod mosquitto;
 mod nexmark;
 mod outbox;
+mod outbox_mqtt;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod promises;

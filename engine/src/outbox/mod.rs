@@ -286,6 +286,16 @@ impl Outbox {
         self.shared.with(|ledger| ledger.put(number, time_ms));
     }
 
+    /// True when all that was put in is through.
+    pub fn is_empty(&self) -> bool {
+        self.shared.with(|ledger| ledger.pending()) == 0
+    }
+
+    /// Gives up its end of the outlet: what is still in it, the next run sends.
+    pub fn stop_sending(&mut self) {
+        (self.start, self.pump) = (None, None);
+    }
+
     /// False while nothing more may be put in.
     pub fn has_room(&self) -> bool {
         self.journal.has_room()

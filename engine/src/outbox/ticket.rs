@@ -46,7 +46,12 @@ impl Ticket {
 
     /// How long it has waited, if that is longer than its time to live.
     pub fn expired_ms(&self, now_ms: i64) -> Option<i64> {
-        (now_ms >= self.expires_ms).then(|| now_ms.saturating_sub(self.put_ms))
+        (now_ms >= self.expires_ms).then(|| self.waited_ms(now_ms))
+    }
+
+    /// How long it has waited; not less than nothing, whatever the clock was set to.
+    pub fn waited_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(self.put_ms).max(0)
     }
 
     /// One part becomes two, to be settled each.
