@@ -20,8 +20,9 @@ use millstream_engine::{Error, InstanceContext, Ready, Result};
 
 use super::MQTT;
 use super::packets::Publication;
-use super::publish::{Messages, Publisher, Sending};
+use super::publish::{Publisher, Sending};
 use super::stored;
+use super::waiting::Messages;
 
 /// See the module's page.
 pub(super) struct Handover {

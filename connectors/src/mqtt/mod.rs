@@ -14,7 +14,7 @@
 //! through an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that
 //! come from the topic and the properties (pattern.rs, columns.rs). Writing: sink.rs, on the worker, makes each row a
 //! message with a topic (topic.rs) and properties (headers.rs) out of its columns; an outlet bounded in bytes carries
-//! them to publish.rs, which keeps them (flight.rs) until the broker has acknowledged them. At QoS 1 with state on disk they
+//! them to publish.rs, which keeps them (waiting.rs, flight.rs) until the broker has acknowledged them. At QoS 1 with state on disk they
 //! go into an outbox (handover.rs, stored.rs), which fills the outlet. options.rs declares the
 //! options, settings.rs reads them, client_id.rs has the session's name, answers.rs and refusal.rs the words for what
 //! a broker and TLS have against us.
@@ -83,6 +83,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod waiting;
 mod websocket;
 
 use std::sync::Arc;

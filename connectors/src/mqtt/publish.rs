@@ -21,7 +21,7 @@ use arrow_schema::SchemaRef;
 
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::io::{InFlight, OutletReceiver};
-use millstream_engine::outbox::{OutboxSettings, Ticket, expired};
+use millstream_engine::outbox::{OutboxSettings, expired};
 use millstream_engine::{Codec, Error, ErrorKind, InstanceContext, Result};
 
 use super::connection::Connection;
@@ -32,6 +32,7 @@ use super::packets::{Hello, Incoming, Publication};
 use super::prepare::Preparing;
 use super::receive::pause;
 use super::settings::Link;
+use super::waiting::{Messages, Waiting};
 
 /// Connections that a message may be lost with before it is sent alone.
 const SUSPECTED: u32 = 2;
@@ -58,22 +59,6 @@ pub(super) struct Sending {
     pub outlet_bytes_max: usize,
     /// None at QoS 0, which promises nothing.
     pub outbox: Option<OutboxSettings>,
-}
-
-/// Messages that are handed over together.
-pub(super) struct Messages {
-    pub publications: Vec<Publication>,
-    /// Of the record of an outbox, which is one message.
-    pub ticket: Option<Arc<Ticket>>,
-}
-
-/// A message with its parcel's share of the outlet.
-struct Waiting {
-    publication: Publication,
-    ticket: Option<Arc<Ticket>>,
-    _share: Arc<InFlight>,
-    /// Connections that were lost while it was the oldest on its way.
-    losses: u32,
 }
 
 /// See the module's page.
@@ -158,7 +143,7 @@ impl Publisher {
                 tokio::select! {
                     is_done = &mut attempt => break is_done,
                     handed = outlet.recv() => match handed {
-                        Some(handed) => accept(queue, handed),
+                        Some((messages, share)) => queue.extend(Waiting::each(messages, share)),
                         None => {
                             *is_closed = true;
                             return;
@@ -219,7 +204,7 @@ impl Publisher {
 
     fn accept(&mut self, handed: Option<(Messages, InFlight)>) {
         match handed {
-            Some(handed) => accept(&mut self.queue, handed),
+            Some((messages, share)) => self.queue.extend(Waiting::each(messages, share)),
             None => self.is_closed = true,
         }
     }
@@ -342,7 +327,7 @@ impl Publisher {
                 self.reject(&waiting, error)?;
                 continue;
             }
-            let aged = match self.aged(&waiting) {
+            let aged = match waiting.aged(self.context.clock.now_ms()) {
                 Ok(aged) => aged,
                 Err(error) => {
                     self.reject(&waiting, error)?;
@@ -360,37 +345,14 @@ impl Publisher {
         Ok(())
     }
 
-    /// The message with what is left of its 'message-expiry', if it has one and has waited in an outbox.
-    fn aged(&self, waiting: &Waiting) -> Result<Option<Publication>> {
-        let properties = waiting.publication.properties.as_ref();
-        let (Some(expiry_s), Some(ticket)) =
-            (properties.and_then(|properties| properties.message_expiry_s), &waiting.ticket)
-        else {
-            return Ok(None);
-        };
-        let waited_s = ticket.waited_ms(self.context.clock.now_ms()) / 1_000;
-        let left_s = u32::try_from(waited_s).ok().and_then(|waited_s| expiry_s.checked_sub(waited_s));
-        let Some(left_s @ 1..) = left_s else {
-            return Err(Error::unavailable(format!(
-                "it has waited {waited_s} s in the outbox, longer than its 'message-expiry' of {expiry_s} s"
-            )));
-        };
-        let mut aged = waiting.publication.clone();
-        if let Some(properties) = &mut aged.properties {
-            properties.message_expiry_s = Some(left_s);
-        }
-        Ok(Some(aged))
-    }
-
     /// Refuses what has waited longer than its outbox keeps it.
     fn expire(&mut self) -> Result<()> {
         let now_ms = self.context.clock.now_ms();
-        let waited_ms = |waiting: &Waiting| waiting.ticket.as_ref()?.expired_ms(now_ms);
-        if self.queue.iter().all(|waiting| waited_ms(waiting).is_none()) {
+        if self.queue.iter().all(|waiting| waiting.expired_ms(now_ms).is_none()) {
             return Ok(());
         }
         for waiting in std::mem::take(&mut self.queue) {
-            match waited_ms(&waiting) {
+            match waiting.expired_ms(now_ms) {
                 Some(waited_ms) => self.reject(&waiting, expired(waited_ms))?,
                 None => self.queue.push_back(waiting),
             }
@@ -404,9 +366,7 @@ impl Publisher {
             None => {
                 self.context.metrics.rows_out.add(1);
                 self.context.metrics.bytes_out.add(waiting.publication.payload.len() as u64);
-                if let Some(ticket) = &waiting.ticket {
-                    ticket.settle();
-                }
+                waiting.settle();
                 Ok(())
             }
             Some(why) => {
@@ -444,21 +404,8 @@ impl Publisher {
 
     /// Puts a message where the table's 'on-error' says.
     fn reject(&self, waiting: &Waiting, error: Error) -> Result<()> {
-        if let Some(ticket) = &waiting.ticket {
-            ticket.refuse(waiting.publication.payload.clone(), error);
-            ticket.settle();
-            return Ok(());
-        }
-        let routed = self.errors.reject(&waiting.publication.payload, error);
+        let routed = waiting.refuse(&self.errors, error);
         // Left at once, while the message still keeps the outlet from being drained.
         routed.inspect_err(|error| *self.shared.failure.lock() = Some(error.clone()))
     }
-}
-
-/// Puts messages behind those that are to be sent.
-fn accept(queue: &mut VecDeque<Waiting>, (messages, share): (Messages, InFlight)) {
-    let (share, ticket) = (Arc::new(share), messages.ticket);
-    let waiting =
-        |publication| Waiting { publication, ticket: ticket.clone(), _share: Arc::clone(&share), losses: 0 };
-    queue.extend(messages.publications.into_iter().map(waiting));
 }

@@ -14,7 +14,7 @@ use millstream_engine::{Error, Result};
 
 use super::packets::Publication;
 use super::properties::Properties;
-use super::publish::Messages;
+use super::waiting::Messages;
 
 /// The form of a record.
 const VERSION: u8 = 1;

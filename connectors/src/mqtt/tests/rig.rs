@@ -17,7 +17,7 @@ use super::connectors::mqtt::Mqtt;
 use millstream_engine::metrics::{Link, OperatorMetrics};
 use millstream_engine::options::Options;
 use millstream_engine::registry::Table;
-use millstream_engine::state::{DiskStateStore, StateStore};
+use millstream_engine::state::DiskStateStore;
 use millstream_engine::{Clock, Connector, Encoder, Graph, Input, Job, JobConfig, Result, SystemClock};
 
 /// How long a test waits for what should be there at once.
@@ -351,7 +351,6 @@ pub struct Writer {
     pub job: Job,
     pub pusher: Option<Pusher>,
     pub schema: SchemaRef,
-    pub store: Arc<dyn StateStore>,
 }
 
 impl Writer {
@@ -373,9 +372,8 @@ impl Writer {
             config.store = Arc::new(DiskStateStore::open(folder, graph.shape(), false)?);
             config.checkpoint_interval = Some(Duration::from_millis(20));
         }
-        let store = Arc::clone(&config.store);
         let job = Job::start(&graph, config)?;
-        Ok(Self { job, pusher: Some(pusher), schema, store })
+        Ok(Self { job, pusher: Some(pusher), schema })
     }
 
     pub fn metrics(&self) -> &OperatorMetrics {
