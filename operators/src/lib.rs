@@ -21,6 +21,7 @@ mod row_store;
 mod row_text;
 pub mod top;
 pub mod union;
+pub mod unnest;
 pub mod watermark;
 pub mod window;
 
@@ -34,5 +35,6 @@ pub use project::Project;
 pub use recognize::{MatchRecognize, RecognizeSpec};
 pub use top::{SortKey, TopN, TopSpec, WindowTopN};
 pub use union::Union;
+pub use unnest::{Unnest, UnnestSpec, item_fields};
 pub use watermark::{CutRule, WatermarkAssigner, WatermarkSpec};
 pub use window::{WindowAggregateSpec, WindowAssigner};

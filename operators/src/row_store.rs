@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn every_row_is_found_again_until_it_is_removed() {
         use rand::{Rng, SeedableRng};
-        let mut random = rand::rngs::StdRng::seed_from_u64(7);
+        let mut random = rand::rngs::SmallRng::seed_from_u64(7);
         let mut store = RowStore::new([DataType::Int64]).unwrap();
         let mut kept: std::collections::BTreeMap<u32, (Vec<u8>, Vec<u8>)> = Default::default();
         let mut blocks_most = 0;

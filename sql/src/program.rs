@@ -25,6 +25,8 @@ pub struct QueryResult {
     pub schema: SchemaRef,
     /// Whether rows may be updated, so that each needs its change kind shown.
     pub updates: bool,
+    /// How many rows there will be at most, where the query says it: `LIMIT n` of rows that stay.
+    pub rows_max: Option<usize>,
 }
 
 /// A time column and how far behind its largest value the watermark stays.

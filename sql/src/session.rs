@@ -185,7 +185,12 @@ impl Session<'_> {
                         .error("a SELECT of its own has nowhere to send its rows here", range)
                         .remedy("write INSERT INTO table SELECT …"));
                 };
-                let result = QueryResult { index: self.queries, schema, updates: rel.updates() };
+                let result = QueryResult {
+                    index: self.queries,
+                    schema,
+                    updates: rel.updates(),
+                    rows_max: rel.rows_max(),
+                };
                 Lowered { rel, target: Target::Result(results(&result), self.queries) }
             }
             _ => {

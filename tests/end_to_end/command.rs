@@ -272,3 +272,20 @@ fn the_starter_file_runs_as_it_is_and_is_not_overwritten() {
     signal(&child, "INT");
     assert!(child.wait().unwrap().success());
 }
+
+/// A limited query alone is done with its last row, though its source has no end; beside another it is not.
+#[test]
+fn a_limited_query_ends() {
+    let ran = run(&["sql", &format!("{ENDLESS} SELECT n FROM t LIMIT 3")]);
+    assert_eq!((ran.code, ran.rows().len()), (Some(0), 3), "{ran:?}");
+    let table =
+        run(&["sql", "--format", "table", &format!("{ENDLESS} SELECT n + 1 AS m FROM t LIMIT 2 OFFSET 1")]);
+    assert!(table.code == Some(0) && table.out.lines().count() == 4, "{table:?}");
+    let both = run(&[
+        "sql",
+        "CREATE TABLE t (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '5000',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '2000');
+         SELECT n FROM t LIMIT 1; SELECT n FROM t;",
+    ]);
+    assert_eq!((both.code, both.rows().len()), (Some(0), 2_001), "{}", both.err);
+}

@@ -171,10 +171,10 @@ fn a_broker_that_goes_and_comes_back_costs_no_acknowledged_message() {
     for stop_after in [500, 1_500] {
         while told.recv().unwrap() < stop_after {}
         mosquitto.down();
-        wait_until("the source to notice", || {
-            get(&address, "/readyz").is_some_and(|(status, _)| status.contains("503"))
-        });
+        let is_told = |code: &str| get(&address, "/readyz").is_some_and(|(status, _)| status.contains(code));
+        wait_until("the source to notice", || is_told("503"));
         mosquitto.up();
+        wait_until("the source to be back", || is_told("200"));
     }
     let acknowledged = publishing.join().unwrap();
     let seen = || -> std::collections::BTreeSet<u64> {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_schema::{DataType, Field};
-use millstream_engine::{Error, Result};
+use millstream_engine::{Error, Result, type_name};
 
 /// Which aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -89,15 +89,22 @@ impl AggregateKind {
     /// If the function does not take that type.
     pub fn output_type(&self, argument: &DataType) -> Result<DataType> {
         let refuse = || {
-            Err(Error::config(format!("{} does not take an argument of type {argument}", self.name()))
-                .remedy("CAST the argument to a number"))
+            Err(Error::config(format!(
+                "{} does not take an argument of type {}",
+                self.name(),
+                type_name(argument)
+            ))
+            .remedy("CAST the argument to a number"))
         };
         Ok(match self {
             Self::Count => DataType::Int64,
             Self::ListAgg(_) if matches!(argument, DataType::Utf8 | DataType::Utf8View) => argument.clone(),
             Self::ListAgg(_) => {
-                return Err(Error::config(format!("LISTAGG does not take an argument of type {argument}"))
-                    .remedy("CAST it to STRING"));
+                return Err(Error::config(format!(
+                    "LISTAGG does not take an argument of type {}",
+                    type_name(argument)
+                ))
+                .remedy("CAST it to STRING"));
             }
             Self::ArrayAgg => DataType::List(Arc::new(Field::new("item", argument.clone(), true))),
             Self::Lag(_) => argument.clone(),

@@ -20,7 +20,11 @@ pub struct CatalogEntry {
     pub is_flinks: bool,
 }
 
-const WINDOWS: &[(&str, &str)] = &[
+const TABLES: &[(&str, &str)] = &[
+    (
+        "UNNEST(list) [WITH ORDINALITY]",
+        "Behind CROSS JOIN, or LEFT JOIN … ON TRUE: a row for each item of a row's ARRAY, or entry of its MAP.",
+    ),
     (
         "TUMBLE(TABLE t, DESCRIPTOR(time), INTERVAL '10' SECOND [, offset])",
         "Rows in windows of one size, one after the other.",
@@ -100,7 +104,7 @@ pub fn catalog() -> Vec<CatalogEntry> {
             is_flinks: true,
         })
     };
-    let mut entries: Vec<_> = listed("Windows", WINDOWS)
+    let mut entries: Vec<_> = listed("Tables", TABLES)
         .chain(listed("Aggregates", AGGREGATES))
         .chain(listed("Operators", OPERATORS).map(|entry| CatalogEntry { name: String::new(), ..entry }))
         .collect();

@@ -14,10 +14,11 @@ use millstream_operators::window::TimeMode;
 use super::columns::{bind, column, indexed};
 use super::expression::constant;
 use super::rel::{Attribute, Rel, RelKind};
-use super::{group, join, rank, recognize, window};
+use super::{group, join, limit, rank, recognize, unnest, window};
 use crate::functions::{FunctionContext, type_name};
 use crate::plan::error::{PlanError, to_sqlparser};
 use crate::plan::recognize::RecognizeNode;
+use crate::plan::unnest::UnnestNode;
 use crate::plan::windows::WindowNode;
 use crate::table::TableHandle;
 
@@ -53,6 +54,7 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
             Ok(Rel { kind: RelKind::Values(batch), fields: Vec::new() })
         }
         LogicalPlan::Join(plan) => join::join(plan, functions),
+        LogicalPlan::Limit(plan) => limit::limit(plan, functions),
         LogicalPlan::Window(plan) => rank::window(plan, functions),
         LogicalPlan::Distinct(Distinct::All(input)) => group::distinct(build(input, functions)?),
         LogicalPlan::Aggregate(aggregate) => {
@@ -63,6 +65,9 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
             let node = extension.node.as_any();
             if let Some(node) = node.downcast_ref::<RecognizeNode>() {
                 return recognize::recognize(node, functions);
+            }
+            if let Some(node) = node.downcast_ref::<UnnestNode>() {
+                return unnest::unnest(node, plan, functions);
             }
             node.downcast_ref().map_or_else(|| Err(unsupported(plan)), |node| windowed(node, functions))
         }
@@ -83,7 +88,6 @@ pub(super) fn filtered(input: Rel, conjuncts: Vec<Expr>) -> Result<Rel, PlanErro
 fn unsupported(plan: &LogicalPlan) -> PlanError {
     let what = match plan {
         LogicalPlan::Sort(_) => "ORDER BY is",
-        LogicalPlan::Limit(_) => "LIMIT is",
         LogicalPlan::Distinct(_) => "DISTINCT is",
         LogicalPlan::Subquery(_) => "subqueries in expressions are",
         LogicalPlan::Unnest(_) => "UNNEST is",

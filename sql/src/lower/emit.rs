@@ -6,6 +6,7 @@ mod join;
 mod keyed;
 mod lookup;
 mod recognize;
+mod unnest;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -188,6 +189,7 @@ impl Emitter<'_> {
                 columns.extend((width..schema.fields().len()).map(|index| Some(column(index))));
                 Ok(Stream { node, schema, columns, ..below })
             }
+            RelKind::Unnest(unnest) => self.unnest(rel, unnest, need),
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
             RelKind::Group(group) => self.group(rel, group, need, before),
             RelKind::Rank(rank) => self.rank(rel, rank, need, before),

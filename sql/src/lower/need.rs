@@ -135,6 +135,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
         RelKind::Expand { input, .. } => visit(input, &input_need(rel, need), time, tables),
+        RelKind::Unnest(unnest) => visit(&unnest.input, &input_need(rel, need), time, tables),
         RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
         RelKind::Rank(rank) => {
             // Rows late for their window are told by each row's own clock.
@@ -195,6 +196,11 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .chain(aggregate.attached.into_iter().flatten())
                 .chain(aggregate.late.iter().flat_map(|late| late.columns.iter().copied()))
                 .for_each(|index| below[index] = Need::All);
+            below
+        }
+        RelKind::Unnest(unnest) => {
+            let mut below = need[..unnest.input.fields.len()].to_vec();
+            below[unnest.list] = Need::All;
             below
         }
         RelKind::Expand { input, keys, .. } => {

@@ -19,7 +19,7 @@ use super::window::unaliased;
 use crate::functions::FunctionContext;
 use crate::plan::aggregates::kind_of;
 use crate::plan::error::PlanError;
-use crate::plan::ranking::{LAG, ROW_NUMBER};
+use crate::plan::ranking::{FIRST_VALUE, LAG, LAST_VALUE, ROW_NUMBER};
 
 /// Lowers the aggregates with OVER of `plan` over `input`.
 pub(super) fn over(
@@ -86,6 +86,15 @@ pub(super) fn over(
                     frame(&params.window_frame)
                         .map_err(|(message, remedy)| placed(message.into(), remedy))?,
                 )
+            }
+            WindowFunctionDefinition::WindowUDF(function)
+                if [FIRST_VALUE, LAST_VALUE].contains(&function.name()) =>
+            {
+                let is_first = function.name() == FIRST_VALUE;
+                let kind = if is_first { AggregateKind::FirstValue } else { AggregateKind::LastValue };
+                let frame = frame(&params.window_frame)
+                    .map_err(|(message, remedy)| placed(message.into(), remedy))?;
+                (kind, frame)
             }
             WindowFunctionDefinition::WindowUDF(function) if function.name() == ROW_NUMBER => {
                 (AggregateKind::Count, Frame::Rows)

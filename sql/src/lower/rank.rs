@@ -217,10 +217,19 @@ impl Rank {
         }
     }
 
+    /// How many rows it gives, if those to arrive first are given for good.
+    pub fn rows_max(&self) -> Option<usize> {
+        let (from, to) = self.bounds.filter(|_| self.partition.is_empty() && self.keeps_first_arrival())?;
+        Some((to + 1).saturating_sub(from))
+    }
+
     /// True when the first row to arrive is kept, so that nothing changes later.
     pub fn keeps_first_arrival(&self) -> bool {
-        self.keeps_by_time() == Some(Attribute::ProcessingTime)
-            && !self.order[0].descending
-            && !self.input.updates()
+        // Without an order it is that of arrival.
+        let by_arrival = self
+            .order
+            .first()
+            .is_none_or(|key| !key.descending && self.keeps_by_time() == Some(Attribute::ProcessingTime));
+        by_arrival && !self.input.updates()
     }
 }

@@ -15,6 +15,7 @@ use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
 use super::lookup::Lookup;
+use super::unnest::Unnest;
 use crate::table::TableEntry;
 
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub(crate) enum RelKind {
     },
     /// The rows once for each grouping set: their columns, the keys as the set has them, the set's number.
     Expand { input: Box<Rel>, keys: Vec<usize>, sets: Vec<Vec<bool>> },
+    /// The input's columns, and those of the items of a list, a row an item.
+    Unnest(Box<Unnest>),
     /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
     Aggregate(Box<Aggregate>),
     /// Keys and aggregates, a row a key, which changes.
@@ -226,6 +229,7 @@ impl Rel {
                 Some(_) => Attribute::ProcessingTime,
             },
             RelKind::Expand { input, .. } if index < input.fields.len() => input.attribute(index),
+            RelKind::Unnest(unnest) if index < unnest.input.fields.len() => unnest.input.attribute(index),
             RelKind::Aggregate(aggregate) => {
                 let first = aggregate.keys.len() + aggregate.calls.len();
                 match index.checked_sub(first) {
@@ -275,6 +279,7 @@ impl Rel {
             | RelKind::Join(_)
             | RelKind::Lookup(_)
             | RelKind::Expand { .. }
+            | RelKind::Unnest(_)
             | RelKind::Group(_)
             | RelKind::Values(_) => Attribute::Plain,
         }
@@ -287,6 +292,7 @@ impl Rel {
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
                 vec![input]
             }
+            RelKind::Unnest(unnest) => vec![&unnest.input],
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
             RelKind::Rank(rank) => vec![&rank.input],
@@ -305,6 +311,7 @@ impl Rel {
             RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
                 vec![input]
             }
+            RelKind::Unnest(unnest) => vec![&mut unnest.input],
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
             RelKind::Rank(rank) => vec![&mut rank.input],
@@ -327,6 +334,15 @@ impl Rel {
                 pads || join.left.updates() || join.right.updates()
             }
             _ => self.inputs().into_iter().any(Rel::updates),
+        }
+    }
+
+    /// How many rows there will be at most, where the query says it.
+    pub fn rows_max(&self) -> Option<usize> {
+        match &self.kind {
+            RelKind::Calc { input, filter: None, .. } => input.rows_max(),
+            RelKind::Rank(rank) => rank.rows_max(),
+            _ => None,
         }
     }
 
@@ -365,6 +381,7 @@ impl Rel {
                 input.has_keyed_clocks()
             }
             RelKind::Lookup(lookup) => lookup.left.has_keyed_clocks(),
+            RelKind::Unnest(unnest) => unnest.input.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
             RelKind::Aggregate(_)
             | RelKind::Group(_)

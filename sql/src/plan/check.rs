@@ -26,6 +26,9 @@ pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), Pla
 /// expressions by recursion, on stacks of the usual size.
 const EXPRESSION_DEPTH_MAX: usize = 400;
 
+/// What stands in TABLE(…) or behind a join, by lower-case name.
+const TABLE_FUNCTIONS: [&str; 5] = ["tumble", "hop", "cumulate", "session", "unnest"];
+
 struct Check<'a> {
     functions: &'a Functions,
     depth: usize,
@@ -43,20 +46,18 @@ impl Visitor for Check<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> Flow {
-        if let Some(order_by) = &query.order_by {
+        if let Some(order_by) = &query.order_by
+            && query.limit_clause.is_none()
+            && query.fetch.is_none()
+        {
             return refuse(
                 "ORDER BY would have to wait for the end of the stream",
                 order_by.span(),
-                "leave it out: rows come in the order of their windows; Top-N comes in a later version",
+                "leave it out: rows come in the order of their windows; or say how many: ORDER BY v DESC LIMIT 10",
             );
         }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let span = query.limit_clause.as_ref().map_or_else(|| query.span(), Spanned::span);
-            return refuse(
-                "LIMIT is not supported yet",
-                span,
-                "leave it out and cut the output: … | head -n 10",
-            );
+        if query.fetch.is_some() {
+            return refuse("FETCH is not supported", query.span(), "write LIMIT 10, which means the same");
         }
         if let Some(with) = &query.with
             && with.recursive
@@ -222,7 +223,8 @@ impl Check<'_> {
         }
         let known = self.functions.names();
         let near =
-            did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str)).map(str::to_uppercase);
+            did_you_mean(&name.to_ascii_lowercase(), known.iter().map(String::as_str).chain(TABLE_FUNCTIONS))
+                .map(str::to_uppercase);
         let remedy = match near {
             Some(near) => format!("did you mean {near}?"),
             None => "docs/functions.md lists the functions there are".to_owned(),

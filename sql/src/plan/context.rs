@@ -19,6 +19,7 @@ use super::ranking::window_function;
 use super::recognize::{self, RecognizePlanner};
 use super::temporal::TemporalPlanner;
 use super::types::FlinkTypes;
+use super::unnest::UnnestPlanner;
 use super::versions;
 use super::windows::WindowPlanner;
 use crate::functions::{FunctionContext, OperatorPlanner, planned, scalar_functions};
@@ -97,7 +98,11 @@ impl<'a> Context<'a> {
             options,
             field_error: Arc::clone(&fields.error),
             expr_planners: vec![Arc::new(fields), Arc::new(TemporalPlanner), Arc::new(OperatorPlanner)],
-            relation_planners: vec![Arc::new(RecognizePlanner), Arc::new(WindowPlanner)],
+            relation_planners: vec![
+                Arc::new(RecognizePlanner),
+                Arc::new(UnnestPlanner),
+                Arc::new(WindowPlanner),
+            ],
             type_planner: Arc::new(FlinkTypes),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use datafusion_common::{DataFusionError, SchemaError};
+use datafusion_common::{Column, DataFusionError, SchemaError};
 use millstream_engine::suggest::did_you_mean;
 use sqlparser::tokenizer::{Location, Span};
 
@@ -86,15 +86,39 @@ impl From<DataFusionError> for PlanError {
             | DataFusionError::Internal(message)
             | DataFusionError::Configuration(message) => {
                 let first = message.lines().next().unwrap_or_default();
-                Self { message: plain(first), span, remedy: None }
+                ungrouped(first, span).unwrap_or_else(|| Self { message: plain(first), span, remedy: None })
             }
             other => Self { message: plain(&other.strip_backtrace()), span, remedy: None },
         }
     }
 }
 
+/// A column beside aggregates that is not grouped by, out of a message that says so at length.
+fn ungrouped(message: &str, span: Option<Span>) -> Option<PlanError> {
+    let (_, rest) =
+        message.split_once("column \"").filter(|_| message.contains("must appear in the GROUP BY"))?;
+    let column = rest.split('"').next()?;
+    let column = column.rsplit('.').next().unwrap_or(column);
+    let error = PlanError::new(format!("'{column}' is neither in GROUP BY nor in an aggregate"));
+    Some(
+        PlanError { span, ..error }.remedy(format!("group by it, or say which of its values: MAX({column})")),
+    )
+}
+
 fn from_schema_error(error: &SchemaError, span: Option<Span>) -> PlanError {
     match error {
+        SchemaError::FieldNotFound { field, valid_fields }
+            if unknown_table(field, valid_fields).is_some() =>
+        {
+            let (table, known) = unknown_table(field, valid_fields).unwrap_or_default();
+            let near = did_you_mean(&table, known.iter().map(String::as_str));
+            let near = near.map_or(String::new(), |near| format!("did you mean '{near}'? "));
+            PlanError {
+                message: format!("FROM has no table '{table}'"),
+                span: span.or_else(|| field.spans().first().map(to_sqlparser)),
+                remedy: Some(format!("{near}The tables here are: {}", known.join(", "))),
+            }
+        }
         SchemaError::FieldNotFound { field, valid_fields } => {
             let names: Vec<&str> = valid_fields.iter().map(|field| field.name.as_str()).collect();
             let near = did_you_mean(&field.name, names.iter().copied());
@@ -123,13 +147,27 @@ fn from_schema_error(error: &SchemaError, span: Option<Span>) -> PlanError {
     }
 }
 
+/// The table that `field` names in front of its column and that none of `valid` is of, and those that are there.
+fn unknown_table(field: &Column, valid: &[Column]) -> Option<(String, Vec<String>)> {
+    let of = |column: &Column| column.relation.as_ref().map(|table| table.table().to_owned());
+    let table = of(field)?;
+    let mut known: Vec<String> = valid.iter().filter_map(of).collect();
+    known.dedup();
+    (!known.is_empty() && !known.contains(&table)).then_some((table, known))
+}
+
 /// DataFusion's messages call types by Arrow's names in places; the worst of its decoration is taken off.
 fn plain(message: &str) -> String {
     let message = message
         .trim_start_matches("Error during planning: ")
         .trim_start_matches("This feature is not implemented: ");
     let mut chars = message.chars();
-    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+    // A word of SQL stays as it is written.
+    let is_word = message.chars().take(2).all(char::is_uppercase);
+    match chars.next() {
+        Some(first) if !is_word => first.to_lowercase().chain(chars).collect(),
+        _ => message.to_owned(),
+    }
 }
 
 pub(crate) fn to_sqlparser(span: datafusion_common::Span) -> Span {

@@ -16,6 +16,7 @@ pub(crate) mod recognize;
 mod rewrite;
 mod temporal;
 mod types;
+pub(crate) mod unnest;
 pub(crate) mod versions;
 pub(crate) mod windows;
 

@@ -13,9 +13,14 @@ pub(crate) const ROW_NUMBER: &str = "row_number";
 /// The value of a row before.
 pub(crate) const LAG: &str = "lag";
 
+/// Aggregates that DataFusion's planner wants to have as functions of their own where they stand with OVER.
+pub(crate) const FIRST_VALUE: &str = "first_value";
+pub(crate) const LAST_VALUE: &str = "last_value";
+
 /// All of them, by lower-case name.
 pub(super) fn window_function(name: &str) -> Option<Arc<WindowUDF>> {
-    let known = [ROW_NUMBER, LAG].into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
+    let all = [ROW_NUMBER, LAG, FIRST_VALUE, LAST_VALUE];
+    let known = all.into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
     let signature = if known == ROW_NUMBER {
         Signature::nullary(Volatility::Immutable)
     } else {

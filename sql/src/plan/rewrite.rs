@@ -63,6 +63,7 @@ impl VisitorMut for Rewrite<'_> {
                 };
             }
         }
+        super::unnest::gather(&mut select.from);
         ControlFlow::Continue(())
     }
 

@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod http;
 mod init;
+mod limited;
 mod lists;
 mod live;
 mod nexmark;

@@ -1,6 +1,7 @@
 //! Runs a text from start to end: rows out, signals in, status and endpoint beside it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use millstream::Pipeline;
 use millstream::engine::{ErrorKind, JobState};
@@ -10,7 +11,7 @@ use crate::cli::{PlanOptions, RunOptions};
 use crate::exit::Failure;
 use crate::live::Live;
 use crate::signals::{Signal, Signals};
-use crate::{http, rows, status, terminal};
+use crate::{http, limited, rows, status, terminal};
 
 /// How many workers the command line asks for.
 pub fn workers(plan: &PlanOptions) -> usize {
@@ -27,6 +28,8 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     if options.http.is_some() {
         results = live.results(results);
     }
+    let is_alone = Arc::<AtomicBool>::default();
+    let results = limited::results(results, Arc::clone(&is_alone));
     let mut builder = Pipeline::builder().workers(workers(&options.plan)).sql(text).results(results);
     for (key, value) in &options.plan.settings {
         builder = builder.setting(key, value);
@@ -47,6 +50,7 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
         }
         return Ok(());
     }
+    is_alone.store(program.inserts == 0 && program.queries == 1, Ordering::Release);
     drop(program);
     // Signals before the pipeline, so that none arrives at the default handler in between.
     let signals = Signals::new().map_err(Failure::Runtime)?;

@@ -140,7 +140,8 @@ impl Emitter<'_> {
             .collect();
         let by = if partition.is_empty() { String::new() } else { format!(" by {}", names(&partition)) };
         let places = if from == to { from.to_string() } else { format!("{from} to {to}") };
-        let what = format!("rows {places}{by} in order of {}", sorted.join(", "));
+        let order_shown = if sorted.is_empty() { "arrival".to_owned() } else { sorted.join(", ") };
+        let what = format!("rows {places}{by} in order of {order_shown}");
         // The wall clock's order is that of arrival.
         let arrival = time == Some(Attribute::ProcessingTime);
         let spec = TopSpec {

@@ -1,0 +1,3 @@
+CREATE TABLE e (id INT, k STRING, v DOUBLE, tags ARRAY<STRING>, r ROW<a INT, b STRING>, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/lists.jsonl', 'format' = 'json');
+SET 'parallelism.default' = 'many';
