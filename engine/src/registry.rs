@@ -210,6 +210,12 @@ pub trait SinkProvider: Send + Sync {
         workers.min(1)
     }
 
+    /// Whether its rows go into an outbox where the job keeps state on disk. One instance then has them all: a key's rows
+    /// stay in order over runs with other numbers of workers, because all that wait are in one log.
+    fn has_outbox(&self) -> bool {
+        false
+    }
+
     /// Whether the sink is to be told how far event time has come ([`Sink::on_watermark`]), where a table has it.
     fn wants_watermarks(&self) -> bool {
         false

@@ -25,6 +25,8 @@ mod layering;
 mod mosquitto;
 mod nexmark;
 mod outbox;
+#[cfg(feature = "kafka")]
+mod outbox_kafka;
 mod outbox_mqtt;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,12 +1,12 @@
 //! MQTT sinks with state on disk: a broker that is away, and a process that is killed meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Child;
 
 use crate::mosquitto::Mosquitto;
-use crate::support::{broker, command, ended, free_address, get, run, signal, wait_until};
+use crate::support::{Relay, broker, command, ended, free_address, get, metric, run, signal, wait_until};
 
 const DEVICES: i64 = 10;
 
@@ -86,24 +86,6 @@ fn lines(file: &Path) -> usize {
     std::fs::read_to_string(file).unwrap_or_default().lines().count()
 }
 
-/// Lets the pipeline through to the broker, from now on.
-fn relay(from: SocketAddr, to: SocketAddr) {
-    let listener = TcpListener::bind(from).unwrap();
-    std::thread::spawn(move || {
-        for near in listener.incoming().map_while(Result::ok) {
-            let far = TcpStream::connect(to).unwrap();
-            for (mut from, mut to) in [(near.try_clone(), far.try_clone()), (Ok(far), Ok(near))]
-                .map(|(from, to)| (from.unwrap(), to.unwrap()))
-            {
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(std::net::Shutdown::Both);
-                });
-            }
-        }
-    });
-}
-
 #[test]
 fn a_broker_that_is_away_holds_up_nothing_and_gets_everything_in_order_when_it_is_back() {
     const LAST: i64 = 3_000;
@@ -127,16 +109,9 @@ fn a_broker_that_is_away_holds_up_nothing_and_gets_everything_in_order_when_it_i
     }
     let child = command(&["sql", &sql, "--state", &state, "--http", &http]).spawn().unwrap();
     wait_until("all rows of the other sink", || lines(&kept) == LAST as usize);
-    let depth = || {
-        let (_, text) = get(&http, "/metrics")?;
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("millstream_outbox_depth{") && line.contains("alerts"))?
-            .to_owned();
-        line.rsplit(' ').next()?.parse::<f64>().ok()
-    };
+    let depth = || metric(&http, "millstream_outbox_depth", "alerts");
     wait_until("all alerts to wait", || depth() == Some(LAST as f64));
-    relay(away, five);
+    let _line = Relay::start(away, five);
     let ran = ended(child);
     assert!(ran.code == Some(0) && !ran.err.contains("dead letter"), "{ran:?}");
     subscriber.has_all_in_order(LAST);

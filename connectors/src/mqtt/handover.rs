@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::io::{OutletSender, outlet};
-use millstream_engine::outbox::Outbox;
+use millstream_engine::outbox::{self, Outbox};
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Error, InstanceContext, Ready, Result};
 
@@ -30,6 +30,7 @@ pub(super) struct Handover {
     way: Way,
     shared: Arc<Shared>,
     task: Task,
+    context: InstanceContext,
 }
 
 /// How messages come to the task.
@@ -61,10 +62,7 @@ pub(super) struct Shared {
 impl Handover {
     /// Starts the task.
     pub fn start(sending: Arc<Sending>, client_id: &str, context: &InstanceContext) -> Result<Self> {
-        let outbox = match sending.outbox {
-            Some(settings) => Outbox::of(context, MQTT, settings)?,
-            None => None,
-        };
+        let outbox = Outbox::of(context, MQTT, sending.outbox)?;
         let room = outbox.as_ref().map_or_else(|| Arc::clone(&context.waker), Outbox::signal);
         let outlet_bytes_max = sending.outlet_bytes_max;
         let (sender, receiver) = outlet(outlet_bytes_max, room);
@@ -81,7 +79,7 @@ impl Handover {
                 Way::Outbox(Box::new(outbox), Vec::new())
             }
         };
-        Ok(Self { way, shared, task })
+        Ok(Self { way, shared, task, context: context.clone() })
     }
 
     /// Hands messages over; never refused for lack of room.
@@ -148,7 +146,7 @@ impl Handover {
     /// Goes on from what [`Handover::on_barrier`] wrote.
     pub fn restore(&mut self, state: &StateReader) -> Result<()> {
         match &mut self.way {
-            Way::Straight(_) => Ok(()),
+            Way::Straight(_) => outbox::leave(&self.context, state),
             Way::Outbox(outbox, _) => outbox.restore(state),
         }
     }

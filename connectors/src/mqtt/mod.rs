@@ -94,7 +94,7 @@ use bytes::Bytes;
 use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::outbox::{OUTBOX_OPTIONS, OutboxSettings};
 use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
-use millstream_engine::{Error, Result, Sink, Source};
+use millstream_engine::{Result, Sink, Source};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadOptions};
 use crate::tls::TLS_OPTIONS;
@@ -203,14 +203,10 @@ impl Connector for Mqtt {
 /// What a table that is written to says of its outbox; at QoS 0 it has none.
 fn outbox(options: &Options, qos: u8) -> Result<Option<OutboxSettings>> {
     if qos > 0 {
-        return OutboxSettings::read(options).map(Some);
+        return OutboxSettings::read(options);
     }
-    match OUTBOX_OPTIONS.iter().find(|spec| options.get(spec.key).is_some()) {
-        None => Ok(None),
-        Some(spec) => Err(Error::config(format!("option '{}' needs 'qos' = '1'", spec.key))
-            .at(options.owner())
-            .remedy("set 'qos' = '1', or leave the option away: at QoS 0 a message may be lost anyway")),
-    }
+    OutboxSettings::refuse(options, "'qos' = '1'", "at QoS 0 a message may be lost anyway")?;
+    Ok(None)
 }
 
 /// The columns that payloads fill: neither metadata nor segments of the topic.

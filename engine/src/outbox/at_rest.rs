@@ -2,7 +2,8 @@
 //!
 //! Invariants: the folder is locked as long as [`OutboxesAtRest`] is there, so nothing here changes under a run; nothing is
 //! written but by [`OutboxAtRest::purge`]. What waits is what the next run would send (ledger.rs): of the records that the
-//! newest checkpoint knows, those that are not done. Those behind it are not, since their rows come again.
+//! newest checkpoint knows, those that are not done. Those behind it are not, since their rows come again. A sink that had
+//! an outbox and has none any more looks here, too ([`leave`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,12 @@ use bytes::Bytes;
 use super::FIRST_RUN;
 use super::ledger::Ledger;
 use super::record::Record;
+use crate::context::InstanceContext;
 use crate::disk::folder::Folder;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
 use crate::journal::{self, Reader};
-use crate::state;
+use crate::state::{self, StateReader};
 
 /// See the module's page.
 pub struct OutboxesAtRest {
@@ -53,6 +55,38 @@ pub struct Waiting {
     pub title: String,
     /// As the connector wrote it.
     pub body: Bytes,
+}
+
+/// What an earlier run's sink had of an outbox is taken away, where `state` is restored for one that has none.
+///
+/// # Errors
+/// If something waits in it, which nobody would send any more, or the folder cannot be used.
+pub fn leave(context: &InstanceContext, state: &StateReader) -> Result<()> {
+    let Some(path) = context.journal_folder.as_ref().filter(|path| path.is_dir()) else { return Ok(()) };
+    let unusable = |error: io::Error| {
+        Error::state(format!("the outbox's folder {} cannot be used: {error}", path.display()))
+            .remedy("check the folder's rights and the disk's health")
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(path).map_err(unusable)?);
+    let blob = state.blobs().find(|blob| Ledger::is_snapshot(blob));
+    let table = context.metrics.operator.clone();
+    let outbox = OutboxAtRest::of(table, context.instance, path.clone(), disk, blob)?;
+    let mut count = 0;
+    outbox.each_waiting(|_| {
+        count += 1;
+        Ok(())
+    })?;
+    if count > 0 {
+        return Err(Error::state(format!(
+            "{count} records wait in the outbox of '{}', and as the table is now it has none to send them from",
+            outbox.table
+        ))
+        .remedy(
+            "run it with the options that it had until they are sent; or take them away, undelivered, with millstream \
+             outbox purge",
+        ));
+    }
+    outbox.purge()
 }
 
 impl OutboxesAtRest {

@@ -343,7 +343,7 @@ impl Rig {
             ttl: ttl_ms.map(Duration::from_millis),
             order: Order::default(),
         };
-        let mut outbox = Outbox::of(&context, "text", settings).unwrap().unwrap();
+        let mut outbox = Outbox::of(&context, "text", Some(settings)).unwrap().unwrap();
         let (sender, receiver) = outlet(1_000, outbox.signal());
         outbox.send_into(sender, 1_000);
         if let Some(state) = state {
@@ -437,7 +437,7 @@ fn refused_and_expired_rows_are_with_the_dead_letters_in_front_of_the_barrier() 
     let mut rig = Rig::open(folder.path(), Some(5_000), Arc::clone(&clock) as ClockRef, None);
     rig.outbox.put(b"", b"refused");
     let (text, in_flight) = rig.next();
-    text.ticket.split();
+    text.ticket.split(1);
     text.ticket.refuse(text.bytes.clone(), Error::data("no"));
     text.ticket.settle();
     assert_eq!(rig.letters.last().len(), 0, "its other part is on its way");

@@ -54,9 +54,9 @@ impl Ticket {
         now_ms.saturating_sub(self.put_ms).max(0)
     }
 
-    /// One part becomes two, to be settled each.
-    pub fn split(&self) {
-        self.parts.fetch_add(1, Ordering::AcqRel);
+    /// There are as many parts more, to be settled each.
+    pub fn split(&self, more: usize) {
+        self.parts.fetch_add(more, Ordering::AcqRel);
     }
 
     /// A row of it is given up; to be followed by [`Ticket::settle`].
