@@ -68,7 +68,9 @@ fn killed_while_kafka_comes_and_goes_every_row_arrives_in_the_order_of_its_key()
             kafka.up();
             // Killed while it sends what waits.
             let before = kafka.count("out");
-            wait_until("rows to go out", || kafka.count("out") > before || child.try_wait().unwrap().is_some());
+            wait_until("rows to go out", || {
+                kafka.count("out") > before || child.try_wait().unwrap().is_some()
+            });
         }
         // On a slow machine all rows may have come while Kafka started.
         if child.try_wait().unwrap().is_none() {

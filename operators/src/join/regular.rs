@@ -299,7 +299,11 @@ pub(super) fn restored<'a>(
         let (side, bytes) = bytes.split_first().ok_or_else(|| Error::state("a join's state is empty"))?;
         let side = usize::from(*side).min(1);
         let rows = own(state, of, decode_rows(bytes)?, &spec.keys[side])?;
-        let (columns, beside) = rows.columns().split_at(spec.inputs[side].fields().len());
+        let (columns, beside) = rows
+            .columns()
+            .split_at_checked(spec.inputs[side].fields().len())
+            .filter(|(_, beside)| beside.len() == 2)
+            .ok_or_else(|| Error::state("a join's state is of other columns"))?;
         Ok(Part {
             side,
             rows: RecordBatch::try_new(Arc::clone(&spec.inputs[side]), columns.to_vec())?,
