@@ -44,7 +44,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
             let keys = common(types.iter().step_by(2))?;
             let values = common(types.iter().skip(1).step_by(2))?;
             let of_pair = |at: usize| if at.is_multiple_of(2) { keys.clone() } else { values.clone() };
-            (types.len() % 2 == 0).then(|| (0..types.len()).map(of_pair).collect())
+            types.len().is_multiple_of(2).then(|| (0..types.len()).map(of_pair).collect())
         })
         .returns(|given| match given.types {
             [key, value, ..] => Some(map_of(key.clone(), value.clone())),

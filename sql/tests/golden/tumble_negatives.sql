@@ -1,0 +1,5 @@
+-- Windows before 1970 begin at or before their rows.
+CREATE TABLE t (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/negatives.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT device, window_start, window_end, COUNT(*) AS n, SUM(v) AS total, AVG(v) AS mean, MIN(x) AS low, SUM(amount) AS amounts
+FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '7' SECOND)) GROUP BY device, window_start, window_end;
