@@ -168,6 +168,17 @@ pub trait Connector: Send + Sync {
         Err(Error::config(format!("connector '{}' can be read from, not written to", self.name())))
     }
 
+    /// The format of what its sink has put among the dead letters of `table`, by which each becomes a row again, with all
+    /// columns that were written.
+    ///
+    /// # Errors
+    /// If they do not hold all of a row, or one that was refused must not be written later.
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        Err(Error::config(format!("dead letters of connector '{}' cannot be sent again", self.name()))
+            .at(table.options.owner())
+            .remedy("look at them with dead-letters list --rows, and write them by a query of your own"))
+    }
+
     /// The rows of what its sinks have put into an outbox, for people; none if it is nothing of theirs.
     fn outbox_rows(&self, _record: &Bytes) -> Option<Vec<Bytes>> {
         None

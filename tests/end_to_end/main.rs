@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod command;
+mod dead_letters;
 mod docs;
 mod durable;
 mod examples;

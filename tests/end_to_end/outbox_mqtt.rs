@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Child;
 
 use crate::mosquitto::Mosquitto;
-use crate::support::{Relay, broker, command, ended, free_address, get, metric, run, signal, wait_until};
+use crate::support::{
+    Relay, broker, command, ended, free_address, get, lines, metric, run, signal, wait_until,
+};
 
 const DEVICES: i64 = 10;
 
@@ -80,10 +82,6 @@ fn sql(broker: SocketAddr, last: i64, rows_per_second: u32, kept: &Path) -> Stri
          INSERT INTO alerts SELECT n, MOD(n, {DEVICES}) FROM numbers;",
         kept.display()
     )
-}
-
-fn lines(file: &Path) -> usize {
-    std::fs::read_to_string(file).unwrap_or_default().lines().count()
 }
 
 #[test]

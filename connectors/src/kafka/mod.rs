@@ -55,10 +55,11 @@ use bytes::Bytes;
 use millstream_engine::options::OptionSpec;
 use millstream_engine::outbox::OUTBOX_OPTIONS;
 use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
-use millstream_engine::{Error, Result, Sink, Source};
+use millstream_engine::{Codec, Error, Result, Sink, Source};
 
 use crate::format::PAYLOAD_OPTIONS;
 
+use columns::Columns;
 use exactly_once::ExactlyOnceSink;
 use settings::{Reading, Stop};
 use sink::KafkaSink;
@@ -87,6 +88,16 @@ impl Connector for Kafka {
 
     fn metadata(&self) -> Vec<MetadataSpec> {
         rows::metadata()
+    }
+
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        let columns = Columns::of_options(table)?;
+        if !columns.is_key_in_value && !columns.key.is_empty() {
+            return Err(Error::config("its dead letters are payloads, which do not have the key's columns")
+                .at(table.options.owner())
+                .remedy("'value.fields-include' = 'ALL' would have them"));
+        }
+        columns.value_codec(table)
     }
 
     fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {

@@ -94,7 +94,7 @@ use bytes::Bytes;
 use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::outbox::{OUTBOX_OPTIONS, OutboxSettings};
 use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
-use millstream_engine::{Result, Sink, Source};
+use millstream_engine::{Codec, Error, Result, Sink, Source};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadOptions};
 use crate::tls::TLS_OPTIONS;
@@ -137,6 +137,18 @@ impl Connector for Mqtt {
 
     fn writable_metadata(&self) -> &'static [&'static str] {
         headers::WRITABLE
+    }
+
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        if let Some((column, _)) = table.metadata.first() {
+            let name = table.schema.field(*column).name();
+            return Err(Error::config(format!("its dead letters do not have the metadata column '{name}'"))
+                .at(table.options.owner())
+                .remedy(
+                    "look at them with dead-letters list --rows, and write them by a query of your own",
+                ));
+        }
+        table.codec()
     }
 
     fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {

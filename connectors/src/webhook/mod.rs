@@ -48,14 +48,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use millstream_engine::options::OptionSpec;
+use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::outbox::OUTBOX_OPTIONS;
 use millstream_engine::registry::{Connector, SinkProvider, Table};
-use millstream_engine::{Result, Sink};
+use millstream_engine::{Codec, Result, Sink};
 
 use crate::tls::TLS_OPTIONS;
 
@@ -84,6 +85,16 @@ impl Connector for Webhook {
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
         Ok(Arc::new(Provider { settings: Arc::new(Settings::read(table)?) }))
+    }
+
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        // As sink.rs writes a row, whatever its template.
+        table.formats.codec(
+            &Options::new(table.options.owner(), BTreeMap::new()),
+            "format",
+            Some("json"),
+            &table.schema,
+        )
     }
 
     fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {

@@ -3,19 +3,18 @@
 //! What is asked for goes to standard output, as JSON lines or a table for people; questions and what was done to standard
 //! error. Requests are shown as their connectors read them.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::Write;
 
-use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
-use serde::de::IgnoredAny;
 
 use millstream::engine::outbox::{OutboxAtRest, OutboxesAtRest};
 use millstream::engine::suggest::did_you_mean;
-use millstream::engine::{Clock, Error, ErrorKind, Registry, SystemClock};
+use millstream::engine::{Clock, Error, Registry, SystemClock};
 
 use crate::cli::{Format, Outbox, OutboxList, OutboxOf, OutboxPurge};
 use crate::exit::Failure;
 use crate::rows::default_format;
+use crate::shown::{done, failed, is_confirmed, json, json_with, row, time, unwritten};
 use crate::status::{count, millis};
 
 /// Does what the command line says.
@@ -23,13 +22,6 @@ pub fn run(outbox: &Outbox) -> Result<(), Failure> {
     match outbox {
         Outbox::List(list) => self::list(list),
         Outbox::Purge(purge) => self::purge(purge),
-    }
-}
-
-fn failed(error: Error) -> Failure {
-    match error.kind() {
-        ErrorKind::Config => Failure::Config(error),
-        _ => Failure::Runtime(error),
     }
 }
 
@@ -99,18 +91,6 @@ struct Request<'a> {
     title: &'a str,
 }
 
-/// A row as JSON: as it is where it is that, in one line, anything else as a text.
-fn row(bytes: &[u8]) -> String {
-    let is_line = !bytes.contains(&b'\n') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
-    let text = String::from_utf8_lossy(bytes);
-    if is_line { text.into_owned() } else { serde_json::Value::from(text).to_string() }
-}
-
-fn time(ms: i64) -> String {
-    let time = DateTime::from_timestamp_millis(ms);
-    time.map_or_else(|| ms.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
-}
-
 fn list(list: &OutboxList) -> Result<(), Failure> {
     let outboxes = OutboxesAtRest::open(&list.of.state).map_err(failed)?;
     let chosen = chosen(&outboxes, &list.of)?;
@@ -121,46 +101,30 @@ fn list(list: &OutboxList) -> Result<(), Failure> {
     } else {
         show_outboxes(&chosen, list.format.unwrap_or_else(default_format), &mut out)
     };
-    match shown.and_then(|()| out.flush().map_err(|error| written(&error))) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
-        shown => shown.map_err(failed),
-    }
-}
-
-fn written(error: &std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::BrokenPipe => Error::closed("the reader of the output is gone"),
-        _ => Error::unavailable(format!("the output cannot be written: {error}")),
-    }
-}
-
-fn json(of: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(of).map_err(|error| Error::internal(error.to_string()))
+    done(shown, &mut out)
 }
 
 fn show_requests(outbox: &OutboxAtRest, registry: &Registry, out: &mut impl Write) -> Result<(), Error> {
     outbox.each_waiting(|record| {
         let connector = registry.connectors().find(|connector| connector.name() == record.connector);
         let rows = connector.and_then(|connector| connector.outbox_rows(&record.body));
-        let request = json(&Request {
+        let request = Request {
             table: &outbox.table,
             instance: outbox.instance,
             number: record.number,
             since: record.put_ms.map(time),
             connector: &record.connector,
             title: &record.title,
-        })?;
-        let head = request.trim_end_matches('}');
+        };
         let line = match rows {
             // A connector that this build does not have.
-            None => writeln!(out, "{request}"),
+            None => json(&request)?,
             Some(rows) => {
                 let rows: Vec<String> = rows.iter().map(|bytes| row(bytes)).collect();
-                writeln!(out, "{head},\"rows\":[{}]}}", rows.join(","))
+                json_with(&request, "rows", &format!("[{}]", rows.join(",")))?
             }
         };
-        line.map_err(|error| written(&error))
+        writeln!(out, "{line}").map_err(|error| unwritten(&error))
     })
 }
 
@@ -171,7 +135,7 @@ fn show_outboxes(chosen: &[&OutboxAtRest], format: Format, out: &mut impl Write)
     if format == Format::Json {
         return lines
             .iter()
-            .try_for_each(|line| writeln!(out, "{}", json(line)?).map_err(|error| written(&error)));
+            .try_for_each(|line| writeln!(out, "{}", json(line)?).map_err(|error| unwritten(&error)));
     }
     let width = lines.iter().map(|line| line.table.chars().count()).chain([5]).max().unwrap_or(0);
     let head = format!(
@@ -191,7 +155,7 @@ fn show_outboxes(chosen: &[&OutboxAtRest], format: Format, out: &mut impl Write)
     std::iter::once(head)
         .chain(lines)
         .try_for_each(|line| writeln!(out, "{line}"))
-        .map_err(|error| written(&error))
+        .map_err(|error| unwritten(&error))
 }
 
 fn purge(purge: &OutboxPurge) -> Result<(), Failure> {
@@ -219,7 +183,9 @@ fn purge(purge: &OutboxPurge) -> Result<(), Failure> {
             count(line.bytes)
         );
     }
-    if !purge.yes && !is_confirmed()? {
+    let question = "They will never be delivered. Take them away?";
+    let help = "--yes takes what waits away without asking; outbox list --rows shows it";
+    if !purge.yes && !is_confirmed(question, help)? {
         eprintln!("nothing was taken away");
         return Ok(());
     }
@@ -228,18 +194,4 @@ fn purge(purge: &OutboxPurge) -> Result<(), Failure> {
         eprintln!("{}: {} requests were taken away", line.table, count(line.waiting));
     }
     Ok(())
-}
-
-fn is_confirmed() -> Result<bool, Failure> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(Failure::Usage(
-            "nobody can be asked here\nhelp: --yes takes what waits away without asking; outbox list --rows shows it".into(),
-        ));
-    }
-    eprint!("They will never be delivered. Take them away? [y/N] ");
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    read.map_err(|error| Failure::Usage(format!("the answer cannot be read: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
