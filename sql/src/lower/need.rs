@@ -73,6 +73,8 @@ pub(super) struct TableNeed {
     /// Windows go by its event time.
     pub time: bool,
     pub cuts: Vec<Cut>,
+    /// Its rows carry the watermark they come under.
+    pub stamps: bool,
 }
 
 /// What reads a table's time.
@@ -82,6 +84,8 @@ pub(super) enum Cut {
     Slices(i64, i64),
     /// Windows per key.
     Keys,
+    /// No window: the watermark of each row is shown.
+    Shown,
 }
 
 impl TableNeed {
@@ -92,7 +96,7 @@ impl TableNeed {
             .iter()
             .filter_map(|cut| match cut {
                 Cut::Slices(slide, offset) => Some((*slide, *offset)),
-                Cut::Keys => None,
+                Cut::Keys | Cut::Shown => None,
             })
             .collect();
         match (slices.is_empty(), slices.len() == self.cuts.len()) {
@@ -135,6 +139,13 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
         RelKind::Expand { input, .. } => visit(input, &input_need(rel, need), time, tables),
+        RelKind::Clocked { input } => {
+            let below = input_need(rel, need);
+            visit(input, &below, Some(Some(Cut::Shown)), tables);
+            if time.is_some() {
+                visit(input, &below, time, tables);
+            }
+        }
         RelKind::Unnest(unnest) => visit(&unnest.input, &input_need(rel, need), time, tables),
         RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
         RelKind::Rank(rank) => {
@@ -146,6 +157,10 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         RelKind::Over(over) => {
             let time = (over.mode == TimeMode::Event).then_some(Some(Cut::Keys));
             visit(&over.input, &input_need(rel, need), time, tables);
+        }
+        RelKind::Sort(sort) => {
+            let time = (sort.mode == TimeMode::Event).then_some(Some(Cut::Keys));
+            visit(&sort.input, &input_need(rel, need), time, tables);
         }
         RelKind::Recognize(recognize) => {
             let time = (recognize.mode == TimeMode::Event).then_some(Some(Cut::Keys));
@@ -199,6 +214,7 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             below
         }
         RelKind::Unnest(unnest) => {
+        RelKind::Clocked { input } => need[..input.fields.len()].to_vec(),
             let mut below = need[..unnest.input.fields.len()].to_vec();
             below[unnest.list] = Need::All;
             below
@@ -221,6 +237,12 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             below
         }
         RelKind::Over(over) => {
+        RelKind::Sort(sort) => {
+            let mut below = need[..sort.input.fields.len()].to_vec();
+            let order = sort.order.iter().map(|key| key.column);
+            order.chain([sort.time]).for_each(|index| below[index] = Need::All);
+            below
+        }
             let mut below = need[..over.input.fields.len()].to_vec();
             let arguments = over.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
             let time = (over.mode == TimeMode::Event || !below.iter().any(Need::is_any)).then_some(over.time);
@@ -320,13 +342,15 @@ fn table(
         time: false,
         cuts: Vec::new(),
     });
+        stamps: false,
     let mut declared = need.to_vec();
     if let (Some(cut), Some((time, watermark))) = (time, &entry.watermark) {
         declared[*time] = Need::All;
         add_expr(&mut declared, watermark, &Need::All);
         entry.clock_keys.iter().for_each(|key| declared[*key] = Need::All);
         known.time = true;
-        known.cuts.extend(cut);
+        known.stamps |= cut == Some(Cut::Shown);
+        known.cuts.extend(cut.filter(|cut| *cut != Cut::Shown));
     }
     for (index, need) in declared.iter().enumerate() {
         known.declared[index].add(&[], need);

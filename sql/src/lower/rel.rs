@@ -15,6 +15,7 @@ use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
 use super::lookup::Lookup;
+use super::sort::Sort;
 use super::unnest::Unnest;
 use crate::table::TableEntry;
 
@@ -38,6 +39,8 @@ pub(crate) enum RelKind {
         mode: TimeMode,
         partition: Option<Vec<usize>>,
     },
+    /// The input's columns, and the watermark that each row comes under.
+    Clocked { input: Box<Rel> },
     /// The rows once for each grouping set: their columns, the keys as the set has them, the set's number.
     Expand { input: Box<Rel>, keys: Vec<usize>, sets: Vec<Vec<bool>> },
     /// The input's columns, and those of the items of a list, a row an item.
@@ -52,6 +55,8 @@ pub(crate) enum RelKind {
     Over(Box<Over>),
     /// The partition's columns and what is read of each match.
     Recognize(Box<Recognize>),
+    /// The input's columns, in order of time.
+    Sort(Box<Sort>),
     /// The columns of the left and of the right, or of the left alone.
     Join(Box<Join>),
     /// The columns of the left and of a table that is looked up in.
@@ -228,7 +233,10 @@ impl Rel {
                 Some(_) if *mode == TimeMode::Event => Attribute::WindowTime,
                 Some(_) => Attribute::ProcessingTime,
             },
-            RelKind::Expand { input, .. } if index < input.fields.len() => input.attribute(index),
+            RelKind::Expand { input, .. } | RelKind::Clocked { input } if index < input.fields.len() => {
+                input.attribute(index)
+            }
+            RelKind::Sort(sort) => sort.input.attribute(index),
             RelKind::Unnest(unnest) if index < unnest.input.fields.len() => unnest.input.attribute(index),
             RelKind::Aggregate(aggregate) => {
                 let first = aggregate.keys.len() + aggregate.calls.len();
@@ -288,10 +296,12 @@ impl Rel {
     /// What it reads from.
     pub fn inputs(&self) -> Vec<&Rel> {
         match &self.kind {
+            | RelKind::Clocked { .. }
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
-                vec![input]
-            }
+            RelKind::Calc { input, .. }
+            | RelKind::Windowed { input, .. }
+            | RelKind::Clocked { input }
+            | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&unnest.input],
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
@@ -302,15 +312,17 @@ impl Rel {
             RelKind::Lookup(lookup) => vec![&lookup.left],
             RelKind::Union { inputs } => inputs.iter().collect(),
         }
+            RelKind::Sort(sort) => vec![&sort.input],
     }
 
     /// As [`Rel::inputs`].
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match &mut self.kind {
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
-                vec![input]
-            }
+            RelKind::Calc { input, .. }
+            | RelKind::Windowed { input, .. }
+            | RelKind::Clocked { input }
+            | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&mut unnest.input],
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
@@ -321,6 +333,7 @@ impl Rel {
             RelKind::Lookup(lookup) => vec![&mut lookup.left],
             RelKind::Union { inputs } => inputs.iter_mut().collect(),
         }
+            RelKind::Sort(sort) => vec![&mut sort.input],
     }
 
     /// True when rows that were given are updated or taken back later.
@@ -377,9 +390,10 @@ impl Rel {
     pub fn has_keyed_clocks(&self) -> bool {
         match &self.kind {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
-                input.has_keyed_clocks()
-            }
+            RelKind::Calc { input, .. }
+            | RelKind::Windowed { input, .. }
+            | RelKind::Clocked { input }
+            | RelKind::Expand { input, .. } => input.has_keyed_clocks(),
             RelKind::Lookup(lookup) => lookup.left.has_keyed_clocks(),
             RelKind::Unnest(unnest) => unnest.input.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
@@ -395,6 +409,7 @@ impl Rel {
     }
 }
 
+            | RelKind::Sort(_)
 /// How to keep state from growing where a window would.
 const IN_WINDOWS: &str = "use a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY \
                           window_start, window_end, …";

@@ -1,4 +1,4 @@
-//! What a query may not contain yet, found in its syntax, where the place is known: OVER, ORDER BY, subqueries that give a
+//! What a query may not contain yet, found in its syntax, where the place is known: OVER, subqueries that give a
 //! value, unknown functions. Each refusal says what to write instead.
 
 use std::ops::ControlFlow;
@@ -46,16 +46,6 @@ impl Visitor for Check<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> Flow {
-        if let Some(order_by) = &query.order_by
-            && query.limit_clause.is_none()
-            && query.fetch.is_none()
-        {
-            return refuse(
-                "ORDER BY would have to wait for the end of the stream",
-                order_by.span(),
-                "leave it out: rows come in the order of their windows; or say how many: ORDER BY v DESC LIMIT 10",
-            );
-        }
         if query.fetch.is_some() {
             return refuse("FETCH is not supported", query.span(), "write LIMIT 10, which means the same");
         }
