@@ -32,7 +32,7 @@ pub use current_watermark::CurrentWatermark;
 pub use expand::{Expand, ExpandSpec, set_number};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
-pub use join::{JoinKind, JoinSpec, LookupJoin, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
+pub use join::{AsOf, JoinKind, JoinSpec, LookupJoin, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
 pub use over::{Frame, Over, OverSpec};
 pub use project::Project;
 pub use recognize::{MatchRecognize, RecognizeSpec};

@@ -12,7 +12,7 @@ use millstream_operators::{CutRule, TimeBounds, WindowAssigner};
 
 use super::columns::{as_path, paths_in};
 use super::lookup::Lookup;
-use super::rel::{Join, Recognize, Rel, RelKind};
+use super::rel::{Join, Past, Recognize, Rel, RelKind};
 use crate::table::{ColumnSource, TableEntry};
 
 /// What is needed of a column.
@@ -168,7 +168,8 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
         }
         RelKind::Join(join) => {
             let time = join.bounds.map(|bounds| (bounds == TimeBounds::Window).then_some(Cut::Keys));
-            let time = time.or(join.versions.then_some(None));
+            // Rows late for an ASOF join are told by each row's own clock.
+            let time = time.or(join.past.map(|past| (past != Past::Version).then_some(Cut::Keys)));
             let [left, right] = join_needs(join, need);
             visit(&join.left, &left, time, tables);
             visit(&join.right, &right, time, tables);
@@ -213,8 +214,8 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .for_each(|index| below[index] = Need::All);
             below
         }
-        RelKind::Unnest(unnest) => {
         RelKind::Clocked { input } => need[..input.fields.len()].to_vec(),
+        RelKind::Unnest(unnest) => {
             let mut below = need[..unnest.input.fields.len()].to_vec();
             below[unnest.list] = Need::All;
             below
@@ -236,13 +237,13 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             rank.partition.iter().copied().chain(order).for_each(|index| below[index] = Need::All);
             below
         }
-        RelKind::Over(over) => {
         RelKind::Sort(sort) => {
             let mut below = need[..sort.input.fields.len()].to_vec();
             let order = sort.order.iter().map(|key| key.column);
             order.chain([sort.time]).for_each(|index| below[index] = Need::All);
             below
         }
+        RelKind::Over(over) => {
             let mut below = need[..over.input.fields.len()].to_vec();
             let arguments = over.calls.iter().flat_map(|call| call.argument.into_iter().chain(call.filter));
             let time = (over.mode == TimeMode::Event || !below.iter().any(Need::is_any)).then_some(over.time);
@@ -289,7 +290,7 @@ pub(super) fn join_needs(join: &Join, need: &[Need]) -> [Vec<Need>; 2] {
         add_expr(&mut left, one, &Need::All);
         add_expr(&mut right, other, &Need::All);
     }
-    if join.bounds.is_some() || join.versions {
+    if join.bounds.is_some() || join.past.is_some() {
         left[join.times[0]] = Need::All;
         right[join.times[1]] = Need::All;
     }
@@ -341,8 +342,8 @@ fn table(
         connector: vec![Need::Nothing; entry.table.schema.fields().len()],
         time: false,
         cuts: Vec::new(),
-    });
         stamps: false,
+    });
     let mut declared = need.to_vec();
     if let (Some(cut), Some((time, watermark))) = (time, &entry.watermark) {
         declared[*time] = Need::All;

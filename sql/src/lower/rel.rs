@@ -10,7 +10,7 @@ use arrow_schema::{DataType, FieldRef};
 use datafusion_expr::Expr;
 use millstream_operators::recognize::{Pattern, Read};
 use millstream_operators::window::TimeMode;
-use millstream_operators::{AggregateCall, Frame, JoinKind, SortKey, TimeBounds, WindowAssigner};
+use millstream_operators::{AggregateCall, AsOf, Frame, JoinKind, SortKey, TimeBounds, WindowAssigner};
 use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
@@ -160,10 +160,19 @@ pub(crate) struct Join {
     /// What time says of it, if anything, and by which column of each side.
     pub bounds: Option<TimeBounds>,
     pub times: [usize; 2],
-    /// Rows of the left meet what the right held at their time.
-    pub versions: bool,
+    /// Rows of the left meet one of the right that was there before.
+    pub past: Option<Past>,
     /// Where it stands in the text.
     pub place: Option<Span>,
+}
+
+/// Which row of the right's past one of the left meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// What the table held at its time.
+    Version,
+    /// The last before it.
+    Row(AsOf),
 }
 
 /// The table that takes the late rows of a window.
@@ -267,7 +276,7 @@ impl Rel {
             }
             RelKind::Lookup(lookup) if index < lookup.left.fields.len() => lookup.left.attribute(index),
             RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
-            RelKind::Join(join) if join.versions && index < join.left.fields.len() => {
+            RelKind::Join(join) if join.past.is_some() && index < join.left.fields.len() => {
                 join.left.attribute(index)
             }
             RelKind::Join(join) if join.bounds.is_some() => match index.checked_sub(join.left.fields.len()) {
@@ -287,6 +296,7 @@ impl Rel {
             | RelKind::Join(_)
             | RelKind::Lookup(_)
             | RelKind::Expand { .. }
+            | RelKind::Clocked { .. }
             | RelKind::Unnest(_)
             | RelKind::Group(_)
             | RelKind::Values(_) => Attribute::Plain,
@@ -296,13 +306,13 @@ impl Rel {
     /// What it reads from.
     pub fn inputs(&self) -> Vec<&Rel> {
         match &self.kind {
-            | RelKind::Clocked { .. }
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
             RelKind::Calc { input, .. }
             | RelKind::Windowed { input, .. }
             | RelKind::Clocked { input }
             | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&unnest.input],
+            RelKind::Sort(sort) => vec![&sort.input],
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
             RelKind::Rank(rank) => vec![&rank.input],
@@ -312,7 +322,6 @@ impl Rel {
             RelKind::Lookup(lookup) => vec![&lookup.left],
             RelKind::Union { inputs } => inputs.iter().collect(),
         }
-            RelKind::Sort(sort) => vec![&sort.input],
     }
 
     /// As [`Rel::inputs`].
@@ -324,6 +333,7 @@ impl Rel {
             | RelKind::Clocked { input }
             | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&mut unnest.input],
+            RelKind::Sort(sort) => vec![&mut sort.input],
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
             RelKind::Rank(rank) => vec![&mut rank.input],
@@ -333,7 +343,6 @@ impl Rel {
             RelKind::Lookup(lookup) => vec![&mut lookup.left],
             RelKind::Union { inputs } => inputs.iter_mut().collect(),
         }
-            RelKind::Sort(sort) => vec![&mut sort.input],
     }
 
     /// True when rows that were given are updated or taken back later.
@@ -341,7 +350,7 @@ impl Rel {
         match &self.kind {
             RelKind::Group(group) => !group.calls.is_empty() || group.input.updates(),
             RelKind::Rank(rank) => rank.window_end().is_none() && !rank.keeps_first_arrival(),
-            RelKind::Join(join) if join.bounds.is_some() || join.versions => false,
+            RelKind::Join(join) if join.bounds.is_some() || join.past.is_some() => false,
             RelKind::Join(join) => {
                 let pads = join.kind.pads(0) || join.kind.pads(1);
                 pads || join.left.updates() || join.right.updates()
@@ -400,6 +409,7 @@ impl Rel {
             RelKind::Aggregate(_)
             | RelKind::Group(_)
             | RelKind::Over(_)
+            | RelKind::Sort(_)
             | RelKind::Recognize(_)
             | RelKind::Join(_)
             | RelKind::Values(_) => false,
@@ -409,7 +419,6 @@ impl Rel {
     }
 }
 
-            | RelKind::Sort(_)
 /// How to keep state from growing where a window would.
 const IN_WINDOWS: &str = "use a window: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY \
                           window_start, window_end, …";
@@ -435,7 +444,15 @@ pub(crate) fn unbounded_state(rel: &Rel) -> Option<Unbounded> {
             ("ROW_NUMBER without a window", rank.place)
         }
         RelKind::Over(over) if !over.partition.is_empty() => ("OVER", over.place),
-        RelKind::Join(join) if join.versions => ("a table of versions", join.place),
+        RelKind::Join(join) if join.past == Some(Past::Version) => ("a table of versions", join.place),
+        RelKind::Join(join) if matches!(join.past, Some(Past::Row(_))) => {
+            let is_limited = matches!(join.past, Some(Past::Row(AsOf { most_ms: Some(_), .. })));
+            if is_limited || join.keys.is_empty() {
+                return None;
+            }
+            let remedy = "say how old the row may be: MATCH_CONDITION (a.ts >= b.ts AND a.ts - INTERVAL '1' HOUR <= b.ts)";
+            return Some(Unbounded { what: "an ASOF join", remedy, place: join.place });
+        }
         RelKind::Join(join) if join.bounds.is_none() => ("a join that no time limits", join.place),
         RelKind::Recognize(recognize) if recognize.is_unbounded() => {
             let remedy = "limit how long a match takes: PATTERN (…) WITHIN INTERVAL '1' MINUTE";

@@ -23,7 +23,7 @@ use crate::program::Variables;
 use cursor::Cursor;
 
 pub(crate) use text::Text;
-pub(crate) use tokens::{PARTITION_ARGUMENT, QUERY, WITHIN};
+pub(crate) use tokens::{ASOF_LEFT, PARTITION_ARGUMENT, QUERY, WITHIN};
 
 /// One statement of a text.
 #[derive(Debug)]

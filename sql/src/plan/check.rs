@@ -10,9 +10,9 @@ use super::context::Functions;
 use super::error::PlanError;
 use super::ranking::window_function;
 use super::recognize;
-use super::versions::misplaced;
+use super::versions::{check_asof, misplaced};
 use super::windows::is_window_function;
-use crate::parse::PARTITION_ARGUMENT;
+use crate::parse::{ASOF_LEFT, PARTITION_ARGUMENT};
 
 /// Walks `node` and refuses the first thing that cannot be planned.
 pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), PlanError> {
@@ -67,6 +67,11 @@ impl Visitor for Check<'_> {
         }
         if let Some((factor, error)) = misplaced(&select.from) {
             return ControlFlow::Break(PlanError { span: Some(factor.span()), ..error });
+        }
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if let Err(error) = check_asof(&join.join_operator) {
+                return ControlFlow::Break(error);
+            }
         }
         if let Some(qualify) = &select.qualify {
             return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
@@ -180,8 +185,8 @@ impl Check<'_> {
                 "with OVER there are ROW_NUMBER, LAG, and the aggregates: SUM(x) OVER (PARTITION BY key ORDER BY ts)",
             );
         }
-        let internal =
-            ["DESCRIPTOR", PARTITION_ARGUMENT].contains(&name) || name.eq_ignore_ascii_case("descriptor");
+        let internal = ["DESCRIPTOR", PARTITION_ARGUMENT, ASOF_LEFT].contains(&name)
+            || name.eq_ignore_ascii_case("descriptor");
         if is_window_function(name) {
             // As table functions they are no expressions to the visitor's eye except as the argument of TABLE(…).
             return ControlFlow::Continue(());
