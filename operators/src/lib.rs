@@ -4,6 +4,7 @@
 //! To add one, copy `union.rs` (the smallest) or `watermark.rs` (one with state), and add a line here.
 
 pub mod aggregate;
+pub mod current_watermark;
 pub mod expand;
 pub mod expr;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub mod recognize;
 mod row_format;
 mod row_store;
 mod row_text;
+pub mod sort;
 pub mod top;
 pub mod union;
 pub mod unnest;
@@ -27,13 +29,15 @@ pub mod watermark;
 pub mod window;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, AggregateKind, GroupState, PerGroup};
+pub use current_watermark::CurrentWatermark;
 pub use expand::{Expand, ExpandSpec, set_number};
 pub use expr::{Column, Expression, ExpressionRef};
 pub use group::{Group, GroupSpec};
-pub use join::{JoinKind, JoinSpec, LookupJoin, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
+pub use join::{AsOf, JoinKind, JoinSpec, LookupJoin, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
 pub use over::{Frame, Over, OverSpec};
 pub use project::Project;
 pub use recognize::{MatchRecognize, RecognizeSpec};
+pub use sort::{Sort, SortSpec};
 pub use top::{SortKey, TopN, TopSpec, WindowTopN};
 pub use union::Union;
 pub use unnest::{Unnest, UnnestSpec, item_fields};

@@ -78,6 +78,8 @@ pub struct WatermarkSpec {
     pub on_error: OnError,
     /// Where batches must be cut, which depends on what is downstream.
     pub cut: CutRule,
+    /// Something downstream shows each row's clock (`CURRENT_WATERMARK`): rows carry it also where lateness needs none.
+    pub stamps: bool,
 }
 
 /// See the module's page.
@@ -168,6 +170,9 @@ impl WatermarkAssigner {
             running_ms = self.cuts(times, marks, &mut cuts);
         }
         batch.time_min_ms = min_ms;
+        if self.spec.stamps {
+            batch.clocks = Some(running_clocks(before_ms, marks));
+        }
         self.clocks.watermark_ms[0] = running_ms;
         let mut from = 0;
         for (row, watermark_ms) in cuts {
@@ -254,6 +259,17 @@ impl WatermarkAssigner {
         }
         Ok(())
     }
+}
+
+/// The clock of each row where there is one for all: before a row the highest mark of those in front of it.
+fn running_clocks(before_ms: i64, marks: &PrimitiveArray<TimestampMillisecondType>) -> Int64Array {
+    let mut clock_ms = before_ms;
+    let own = marks.iter().map(|mark| {
+        let before = clock_ms;
+        clock_ms = clock_ms.max(mark.unwrap_or(i64::MIN));
+        before
+    });
+    Int64Array::from_iter_values(own)
 }
 
 impl Operator for WatermarkAssigner {

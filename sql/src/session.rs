@@ -18,6 +18,7 @@ use crate::lower::insert::insert;
 use crate::lower::over::settle;
 use crate::lower::rel::{Rel, RelKind, Unbounded, unbounded_state};
 use crate::lower::sides::add_late_columns;
+use crate::lower::sort::ordered;
 use crate::parse::{self, Name, Statement, Text};
 use crate::plan::error::PlanError;
 use crate::plan::{Functions, Planner};
@@ -250,7 +251,10 @@ impl Session<'_> {
     }
 
     fn query(&self, query: Box<ast::Query>) -> Result<Rel, PlanError> {
-        settle(build(&self.planner.query(query)?, &self.functions)?)
+        let is_ordered = query.order_by.is_some() && query.limit_clause.is_none();
+        let plan = self.planner.query(query)?;
+        let rel = if is_ordered { ordered(&plan, &self.functions)? } else { build(&plan, &self.functions)? };
+        settle(rel)
     }
 
     fn view(

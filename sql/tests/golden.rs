@@ -79,8 +79,24 @@ fn every_recorded_case_agrees_with_flink() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// The rows of a text, or its error as a person sees it.
+/// The rows of a text in order, or its error as a person sees it.
 fn run(text: &str, workers: usize, batch_rows_max: usize) -> Result<Vec<String>, String> {
+    let mut rows = run_as_they_come(text, workers, batch_rows_max)?;
+    if rows.iter().any(|row| row.starts_with("{\"op\":")) {
+        rows = folded(&rows);
+    }
+    if !is_explanation(text) {
+        rows.sort();
+    }
+    Ok(rows)
+}
+
+fn is_explanation(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("EXPLAIN"))
+}
+
+/// The rows of a text as it gives them.
+fn run_as_they_come(text: &str, workers: usize, batch_rows_max: usize) -> Result<Vec<String>, String> {
     let written: Arc<Mutex<Vec<u8>>> = Arc::default();
     let writer = Arc::clone(&written);
     let data = folder().join("data").display().to_string();
@@ -106,12 +122,32 @@ fn run(text: &str, workers: usize, batch_rows_max: usize) -> Result<Vec<String>,
         return Err(error.to_string());
     }
     let text = String::from_utf8(written.lock().clone()).unwrap();
-    let mut rows: Vec<String> = text.lines().map(str::to_owned).collect();
-    if rows.iter().any(|row| row.starts_with("{\"op\":")) {
-        rows = folded(&rows);
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// Queries with ORDER BY give their rows in order of time, however many workers read them.
+#[test]
+fn what_is_ordered_comes_in_order() {
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.starts_with("sort_time") || !name.ends_with(".sql") {
+            continue;
+        }
+        compared += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (workers, batch_rows) in [(1, 1), (2, 7), (4, 4_096)] {
+            let time = |row: &String| {
+                let row: serde_json::Value = serde_json::from_str(row).unwrap();
+                row["ts"].as_str().unwrap().to_owned()
+            };
+            let times: Vec<String> =
+                run_as_they_come(&text, workers, batch_rows).unwrap().iter().map(time).collect();
+            assert!(times.len() > 1 && times.is_sorted(), "{name} at {workers} workers: {times:?}");
+        }
     }
-    rows.sort();
-    Ok(rows)
+    assert!(compared > 0);
 }
 
 /// The rows that are there after all changes. A row that goes must have come.
@@ -138,7 +174,9 @@ fn every_case_gives_its_rows() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .filter(|path| only.as_ref().is_none_or(|only| only.split(' ').any(|part| path.to_string_lossy().contains(part))))
+        .filter(|path| {
+            only.as_ref().is_none_or(|only| only.split(' ').any(|part| path.to_string_lossy().contains(part)))
+        })
         .collect();
     cases.sort();
     assert!(!cases.is_empty());

@@ -3,7 +3,7 @@
 //! [`RegularJoin`] (regular.rs) keeps both sides for as long as they hold, and takes results back when rows are taken
 //! back. [`TimedJoin`] (timed.rs) joins rows whose times lie within bounds, or that are of one window; its rows stay, and
 //! leave the state when time has passed what could match them. [`TemporalJoin`] (temporal.rs) joins rows with a table as it
-//! was at their time, [`LookupJoin`] (lookup.rs) with a table outside as it is when they come. All put pairs together here. Invariants: a NULL in a key matches
+//! was at their time, or with the last row before them, [`LookupJoin`] (lookup.rs) with a table outside as it is when they come. All put pairs together here. Invariants: a NULL in a key matches
 //! nothing; a pair is a match when the filter is true; rows of a side are encoded once (side.rs).
 //! Flink: StreamingJoinOperator, StreamingSemiAntiJoinOperator, TimeIntervalJoin, WindowJoinOperator.
 
@@ -12,6 +12,7 @@ mod regular;
 mod side;
 mod temporal;
 mod timed;
+mod versions;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use lookup::LookupJoin;
 pub use regular::RegularJoin;
 pub use temporal::TemporalJoin;
 pub use timed::{TimeBounds, TimedJoin};
+pub use versions::AsOf;
 
 /// Which rows a join gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

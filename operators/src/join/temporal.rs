@@ -5,6 +5,11 @@
 //! with the version that held then. So results are final. Versions are forgotten when a newer one has been passed by the
 //! watermark; the last of a key stays, unless it was not written for the time to live.
 //! Flink: TemporalRowTimeJoinOperator.
+//!
+//! An ASOF join is the same with rows in the place of versions: a row of the left leaves with the last row of the right
+//! before it, which may have to be no older than so much. There a row of either side is late when the clock it came under
+//! had passed its time; late rows are counted. One at the watermark is not, so that a row of the left waits until the
+//! watermark is past its time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,15 +22,14 @@ use millstream_engine::batch::record_batch;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
 use millstream_engine::{Batch, ChangeKind, Error, Firing, Operator, Output, Result};
 
+use super::versions::{AsOf, Versions};
 use super::{JoinKind, JoinSpec, Matcher};
 use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
 use crate::row_store::RowStore;
+use crate::window::without_late;
 
 /// Rows joined at a time.
 const CHUNK_ROWS: usize = 4_096;
-
-/// What holds for a key from a time on: the row's number, or that there is none any more.
-type Version = (i64, Option<u32>);
 
 /// See the module's page.
 pub struct TemporalJoin {
@@ -36,26 +40,28 @@ pub struct TemporalJoin {
     event_time: Option<usize>,
     keys: Keyed,
     rows: [RowStore; 2],
-    /// By key, by time; equal times as they came, the last of which counts.
-    versions: Vec<Vec<Version>>,
-    /// By key: when a version was last written, by the wall clock.
-    written_ms: Vec<i64>,
+    versions: Versions,
+    /// It is an ASOF join.
+    as_of: bool,
     /// Rows of the left by time and arrival: key and number.
     waiting: BTreeSet<(i64, u64, u32, u32)>,
     arrivals: u64,
-    /// Keys with a version that the next one makes useless, by the time from which it does.
-    stale: BTreeSet<(i64, u32)>,
     time_ms: i64,
 }
 
 impl TemporalJoin {
-    /// A join of `spec`, inner or left, by the columns `times` of its sides.
+    /// A join of `spec`, inner or left, by the columns `times` of its sides: with a table of versions, or as `as_of` says.
     ///
     /// # Errors
     /// If it is of another kind, or a column cannot be kept.
-    pub fn new(spec: &JoinSpec, times: [usize; 2], event_time: Option<usize>) -> Result<Self> {
+    pub fn new(
+        spec: &JoinSpec,
+        times: [usize; 2],
+        event_time: Option<usize>,
+        as_of: Option<AsOf>,
+    ) -> Result<Self> {
         if !matches!(spec.kind, JoinKind::Inner | JoinKind::Left) {
-            return Err(Error::config("FOR SYSTEM_TIME AS OF joins inner or left")
+            return Err(Error::config("FOR SYSTEM_TIME AS OF and ASOF join inner or left")
                 .remedy("write JOIN or LEFT JOIN, with the table of versions at the right"));
         }
         let store = |side: usize| {
@@ -67,11 +73,10 @@ impl TemporalJoin {
             event_time,
             keys: Keyed::new(&spec.inputs[0], &spec.keys[0])?,
             rows: [store(0)?, store(1)?],
-            versions: Vec::new(),
-            written_ms: Vec::new(),
+            versions: Versions::new(as_of.unwrap_or_default()),
+            as_of: as_of.is_some(),
             waiting: BTreeSet::new(),
             arrivals: 0,
-            stale: BTreeSet::new(),
             time_ms: i64::MIN,
         })
     }
@@ -80,8 +85,7 @@ impl TemporalJoin {
         let columns: Vec<ArrayRef> =
             self.matcher.spec.keys[side].iter().map(|key| Arc::clone(rows.column(*key))).collect();
         self.keys.number_columns(&columns, rows.num_rows())?;
-        self.versions.resize_with(self.keys.table.len(), Vec::new);
-        self.written_ms.resize(self.keys.table.len(), 0);
+        self.versions.resize(self.keys.table.len());
         Ok(self.keys.numbers.clone())
     }
 
@@ -101,27 +105,30 @@ impl TemporalJoin {
 
     fn add_version(&mut self, key: u32, time_ms: i64, row: Option<&[u8]>) {
         let slot = row.map(|row| self.rows[1].insert(row));
-        let versions = &mut self.versions[key as usize];
-        let at = versions.partition_point(|(time, _)| *time <= time_ms);
-        versions.insert(at, (time_ms, slot));
-        if let Some((second_ms, _)) = versions.get(1) {
-            self.stale.insert((*second_ms, key));
-        }
+        self.versions.add(key, time_ms, slot);
     }
 
-    /// The version of `key` that holds at `time_ms`.
-    fn version(&self, key: u32, time_ms: i64) -> Option<u32> {
-        let versions = &self.versions[key as usize];
-        let until = versions.partition_point(|(time, _)| *time <= time_ms);
-        versions.get(until.checked_sub(1)?)?.1
+    /// The greatest time of the left that is answered.
+    fn answered_ms(&self) -> i64 {
+        if self.as_of { self.time_ms.saturating_sub(1) } else { self.time_ms }
+    }
+
+    /// The rows of an ASOF join's side that are not late.
+    fn on_time(&self, side: usize, batch: Batch, out: &mut Output<'_>) -> Result<Batch> {
+        if !self.as_of {
+            return Ok(batch);
+        }
+        let times = self.times_of(side, &batch.rows)?;
+        without_late(batch, out, |row, clock_ms| times[row] < clock_ms)
     }
 
     /// Joins a chunk of the rows whose time has passed.
     fn answer(&mut self, out: &mut Output<'_>) -> Result<Firing> {
         let mut due: Vec<(Option<u32>, u32)> = Vec::new();
-        while due.len() < CHUNK_ROWS && self.waiting.first().is_some_and(|(time, ..)| *time <= self.time_ms) {
+        let until_ms = self.answered_ms();
+        while due.len() < CHUNK_ROWS && self.waiting.first().is_some_and(|(time, ..)| *time <= until_ms) {
             if let Some((time_ms, _, key, slot)) = self.waiting.pop_first() {
-                due.push((self.version(key, time_ms), slot));
+                due.push((self.versions.find(key, time_ms), slot));
             }
         }
         if !due.is_empty() {
@@ -132,7 +139,7 @@ impl TemporalJoin {
         if due.len() >= CHUNK_ROWS {
             return Ok(Firing::More);
         }
-        self.drop_stale();
+        self.versions.drop_stale(self.time_ms, &mut self.rows[1]);
         Ok(Firing::Done)
     }
 
@@ -175,47 +182,22 @@ impl TemporalJoin {
         Ok(batch)
     }
 
-    fn drop_stale(&mut self) {
-        while let Some(&(from_ms, key)) = self.stale.first() {
-            if from_ms > self.time_ms {
-                break;
-            }
-            self.stale.pop_first();
-            let versions = &mut self.versions[key as usize];
-            let until = versions.partition_point(|(time, _)| *time <= self.time_ms);
-            for (_, slot) in versions.drain(..until.saturating_sub(1)) {
-                slot.into_iter().for_each(|slot| self.rows[1].remove(slot));
-            }
-            // A key that was deleted is as one that never was.
-            if let [(time_ms, None)] = versions.as_slice()
-                && *time_ms <= self.time_ms
-            {
-                versions.clear();
-            }
-            if let Some((second_ms, _)) = versions.get(1) {
-                self.stale.insert((*second_ms, key));
-            }
-        }
-    }
-
     fn compact(&mut self) -> Result<()> {
         if !self.keys.is_stale(self.rows[0].len() + self.rows[1].len()) {
             return Ok(());
         }
         let waits: BTreeSet<u32> = self.waiting.iter().map(|(_, _, key, _)| *key).collect();
-        let live: Vec<u32> = (0..self.versions.len() as u32)
-            .filter(|key| !self.versions[*key as usize].is_empty() || waits.contains(key))
+        let live: Vec<u32> = (0..self.versions.keys())
+            .filter(|key| !self.versions.is_empty(*key) || waits.contains(key))
             .collect();
         let new: std::collections::BTreeMap<u32, u32> = live.iter().copied().zip(0..).collect();
         self.keys.table = self.keys.table.subset(&live)?;
-        self.versions = live.iter().map(|key| std::mem::take(&mut self.versions[*key as usize])).collect();
-        self.written_ms = live.iter().map(|key| self.written_ms[*key as usize]).collect();
+        self.versions.renumber(&live, &new);
         let renumbered = |key: &u32| new.get(key).copied();
         self.waiting = std::mem::take(&mut self.waiting)
             .into_iter()
             .filter_map(|(time, arrival, key, slot)| Some((time, arrival, renumbered(&key)?, slot)))
             .collect();
-        self.stale = self.stale.iter().filter_map(|(time, key)| Some((*time, renumbered(key)?))).collect();
         Ok(())
     }
 }
@@ -223,6 +205,7 @@ impl TemporalJoin {
 impl Operator for TemporalJoin {
     fn process(&mut self, port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let side = port.min(1);
+        let batch = self.on_time(side, batch, out)?;
         let keys = self.number(side, &batch.rows)?;
         let times = self.times_of(side, &batch.rows)?;
         let encoded = self.rows[side].encode(batch.rows.columns())?;
@@ -237,7 +220,7 @@ impl Operator for TemporalJoin {
             if !matchable[row] {
                 continue;
             }
-            self.written_ms[*key as usize] = now_ms;
+            self.versions.set_written_ms(*key, now_ms);
             match batch.changes.as_ref().map_or(ChangeKind::Insert, |kinds| kinds[row]) {
                 ChangeKind::Insert | ChangeKind::UpdateAfter => {
                     self.add_version(*key, times[row], Some(bytes))
@@ -264,18 +247,7 @@ impl Operator for TemporalJoin {
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
         let Some(ttl) = self.matcher.spec.ttl_ms else { return Ok(Firing::Done) };
-        let mut oldest_ms = i64::MAX;
-        for (versions, written_ms) in self.versions.iter_mut().zip(&self.written_ms) {
-            if versions.is_empty() {
-                continue;
-            }
-            if now_ms.saturating_sub(*written_ms) >= ttl {
-                versions.drain(..).filter_map(|(_, slot)| slot).for_each(|slot| self.rows[1].remove(slot));
-            } else {
-                oldest_ms = oldest_ms.min(*written_ms);
-            }
-        }
-        if oldest_ms < i64::MAX {
+        if let Some(oldest_ms) = self.versions.forget(now_ms, ttl, &mut self.rows[1]) {
             out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
         }
         self.compact()?;
@@ -294,20 +266,15 @@ impl Operator for TemporalJoin {
             columns.push(ints(&mut rows.iter().map(|(time, _)| *time)));
             state.put_group(group, [&[0][..], &encode_rows(&state_rows(columns)?)?].concat());
         }
-        let versions = || {
-            let of_key = |(key, versions): (u32, &'_ Vec<Version>)| {
-                versions.iter().map(|(time, slot)| (key, *time, *slot)).collect::<Vec<_>>()
-            };
-            (0_u32..).zip(&self.versions).flat_map(of_key)
-        };
-        let rows = versions().filter_map(|(key, time, slot)| Some((key, (key, time, slot?))));
+        let rows = self.versions.iter().filter_map(|(key, time, slot)| Some((key, (key, time, slot?))));
         for (group, rows) in self.keys.by_key_group(rows) {
             let mut columns = self.rows[1].columns(rows.iter().map(|(_, _, slot)| *slot))?;
             columns.push(ints(&mut rows.iter().map(|(_, time, _)| *time)));
-            columns.push(ints(&mut rows.iter().map(|(key, ..)| self.written_ms[*key as usize])));
+            columns.push(ints(&mut rows.iter().map(|(key, ..)| self.versions.written_ms(*key))));
             state.put_group(group, [&[1][..], &encode_rows(&state_rows(columns)?)?].concat());
         }
-        let gone = versions().filter(|(_, _, slot)| slot.is_none()).map(|(key, time, _)| (key, (key, time)));
+        let gone = self.versions.iter().filter(|(_, _, slot)| slot.is_none());
+        let gone = gone.map(|(key, time, _)| (key, (key, time)));
         for (group, rows) in self.keys.by_key_group(gone) {
             let keys: Vec<u32> = rows.iter().map(|(key, _)| *key).collect();
             let mut columns = self.keys.table.columns(&keys)?;
@@ -325,8 +292,7 @@ impl Operator for TemporalJoin {
             if *what == 2 {
                 let (keys, times) = rows.columns().split_at(self.keys.width());
                 self.keys.number_columns(keys, rows.num_rows())?;
-                self.versions.resize_with(self.keys.table.len(), Vec::new);
-                self.written_ms.resize(self.keys.table.len(), 0);
+                self.versions.resize(self.keys.table.len());
                 let keys = self.keys.numbers.clone();
                 keys.iter()
                     .zip(int(&times[0]).values())
@@ -346,7 +312,7 @@ impl Operator for TemporalJoin {
                     self.wait(*key, times.value(row), bytes);
                 } else {
                     self.add_version(*key, times.value(row), Some(bytes));
-                    self.written_ms[*key as usize] = int(&beside[1]).value(row);
+                    self.versions.set_written_ms(*key, int(&beside[1]).value(row));
                 }
             }
         }

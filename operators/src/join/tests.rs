@@ -220,15 +220,17 @@ fn rows_leave_when_their_time_to_live_is_over() {
     assert!(harness.snapshot().unwrap().1.groups.is_empty());
 }
 
-/// The last version that is not younger than the row, found by looking at all of them.
-fn versions_oracle(rows: &[Row], kind: JoinKind) -> Vec<(i64, Option<i64>)> {
+/// The last version that is as much older than the row as wanted, found by looking at all of them.
+fn versions_oracle(rows: &[Row], kind: JoinKind, as_of: AsOf) -> Vec<(i64, Option<i64>)> {
     let (left, right): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.0 == 0);
     let mut all: Vec<(i64, Option<i64>)> = left
         .iter()
         .map(|l| {
-            let held = right.iter().filter(|r| r.1.is_some() && r.1 == l.1 && r.3 <= l.3);
+            let held = right.iter().filter(|r| r.1.is_some() && r.1 == l.1 && r.3 <= l.3 - as_of.least_ms);
             // Of equal times the last to come.
-            let last = held.max_by_key(|r| r.3).map(|r| r.3 * 100 + r.2);
+            let last = held.max_by_key(|r| r.3);
+            let last = last.filter(|r| as_of.most_ms.is_none_or(|most| l.3 - r.3 <= most));
+            let last = last.map(|r| r.3 * 100 + r.2);
             (l.3 * 100 + l.2, last)
         })
         .filter(|(_, version)| kind == JoinKind::Left || version.is_some())
@@ -244,12 +246,14 @@ proptest! {
     fn a_row_meets_the_version_of_its_time(
         rows in streams(false),
         left in any::<bool>(),
+        as_of in prop::option::of((0_i64..6, prop::option::of(0_i64..30))),
         batch_rows in prop::sample::select(vec![1_usize, 7, 4_096]),
         restart_at in 0_usize..80,
     ) {
+        let as_of = as_of.map(|(least_ms, more)| AsOf { least_ms, most_ms: more.map(|more| least_ms + more) });
         let kind = if left { JoinKind::Left } else { JoinKind::Inner };
         let spec = spec(kind, false, false);
-        let make = || Box::new(TemporalJoin::new(&spec, [2, 2], None).unwrap());
+        let make = || Box::new(TemporalJoin::new(&spec, [2, 2], None, as_of).unwrap());
         let mut harness = OperatorHarness::new(make()).unwrap();
         let mut found = Vec::new();
         let mut collect = |emitted: &[millstream_engine::harness::Emitted]| {
@@ -281,7 +285,7 @@ proptest! {
         }
         collect(&harness.watermark(i64::MAX).unwrap());
         found.sort_unstable();
-        prop_assert_eq!(found, versions_oracle(&rows, kind));
+        prop_assert_eq!(found, versions_oracle(&rows, kind, as_of.unwrap_or_default()));
     }
 }
 
@@ -316,4 +320,42 @@ proptest! {
         let decode = |bytes: &[u8]| millstream_engine::state::decode_rows(&bytes[1..]).unwrap();
         assert_as_at_the_barrier(&make, &events(&before), &events(&after), decode);
     }
+}
+
+#[test]
+fn an_asof_join_keeps_what_can_be_met_and_counts_late_rows() {
+    let as_of = Some(AsOf { least_ms: 0, most_ms: Some(10) });
+    let spec = spec(JoinKind::Left, false, false);
+    let make = || Box::new(TemporalJoin::new(&spec, [2, 2], Some(2), as_of).unwrap());
+    let mut harness = OperatorHarness::new(make()).unwrap();
+    let row = |side: usize, key: i64, value: i64, time: i64| {
+        batch(side, &[(side, Some(key), value, time, false)], false)
+    };
+    let values = |emitted: &[millstream_engine::harness::Emitted]| {
+        use arrow_array::types::Int64Type;
+        let rows = millstream_engine::harness::rows(emitted);
+        let found = |rows: &RecordBatch| {
+            let values = rows.column(4).as_primitive::<Int64Type>();
+            values.iter().map(|value| value.unwrap_or(-1)).collect::<Vec<_>>()
+        };
+        rows.iter().flat_map(found).collect::<Vec<_>>()
+    };
+    for key in 0..50 {
+        harness.batch_on(1, row(1, key, key, 100)).unwrap();
+    }
+    harness.watermark(105).unwrap();
+    // At the watermark a row is not late, and waits until all of its time have come; below it is.
+    harness.batch_on(0, row(0, 7, 0, 105)).unwrap();
+    harness.batch_on(1, row(1, 7, 70, 105)).unwrap();
+    harness.batch_on(0, row(0, 7, 0, 104)).unwrap();
+    harness.batch_on(1, row(1, 7, 71, 104)).unwrap();
+    assert_eq!(harness.metrics().rows_late.get(), 2);
+    assert_eq!(values(&harness.watermark(110).unwrap()), [70]);
+    // A row of 100 is met until 110, and of 105 until 115.
+    harness.batch_on(0, row(0, 3, 0, 110)).unwrap();
+    harness.batch_on(0, row(0, 3, 0, 111)).unwrap();
+    assert_eq!(values(&harness.watermark(115).unwrap()), [3, -1]);
+    harness.batch_on(0, row(0, 7, 0, 115)).unwrap();
+    assert_eq!(values(&harness.watermark(117).unwrap()), [70]);
+    assert!(harness.snapshot().unwrap().1.is_empty());
 }

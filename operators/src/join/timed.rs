@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use millstream_engine::element::WATERMARK_MAX_MS;
-use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, Error, Firing, Operator, Output, Result};
 
@@ -26,7 +25,7 @@ use super::{Changes, JoinKind, JoinSpec, Matcher, PAIRS_MAX, Pairs};
 use crate::frozen::KeyedSnapshot;
 use crate::keyed::Keyed;
 use crate::row_format::EncodedRows;
-use crate::window::clock_of;
+use crate::window::without_late;
 
 /// Rows of one emitted chunk.
 const CHUNK_ROWS: usize = 4_096;
@@ -239,18 +238,7 @@ impl TimedJoin {
             return Ok(batch);
         }
         let ends = self.times_of(side, &batch.rows)?;
-        let on_time: Vec<bool> =
-            ends.iter().enumerate().map(|(row, end)| end - 1 > clock_of(&batch, row, out)).collect();
-        let late = on_time.iter().filter(|on_time| !**on_time).count();
-        if late == 0 {
-            return Ok(batch);
-        }
-        out.metrics().rows_late.add(late as u64);
-        if out.is_connected(LATE) {
-            let mask: BooleanArray = on_time.iter().map(|on_time| Some(!on_time)).collect();
-            out.emit_to(LATE, batch.filter(&mask)?)?;
-        }
-        batch.filter(&BooleanArray::from(on_time))
+        without_late(batch, out, |row, clock_ms| ends[row] - 1 <= clock_ms)
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_row::{RowConverter, Rows, SortField};
-use arrow_schema::SortOptions;
 use bytes::Bytes;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
 use millstream_engine::{Batch, Firing, Result};
@@ -40,11 +39,7 @@ pub(super) struct Lists {
 
 impl Lists {
     pub fn new(spec: &TopSpec) -> Result<Self> {
-        let field = |key: &super::SortKey| {
-            let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
-            SortField::new_with_options(spec.input.field(key.column).data_type().clone(), options)
-        };
-        let order: Vec<SortField> = spec.order.iter().map(field).collect();
+        let order: Vec<SortField> = spec.order.iter().map(|key| key.field(&spec.input)).collect();
         Ok(Self {
             spec: spec.clone(),
             keys: Keyed::new(&spec.input, &spec.partition)?,

@@ -12,7 +12,8 @@ mod window;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_row::SortField;
+use arrow_schema::{DataType, Field, Schema, SchemaRef, SortOptions};
 use millstream_engine::batch::record_batch;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
@@ -31,6 +32,14 @@ pub struct SortKey {
     pub descending: bool,
     /// Nulls in front of everything else.
     pub nulls_first: bool,
+}
+
+impl SortKey {
+    /// How rows of `schema` are encoded to be compared by it.
+    pub(crate) fn field(&self, schema: &SchemaRef) -> SortField {
+        let options = SortOptions { descending: self.descending, nulls_first: self.nulls_first };
+        SortField::new_with_options(schema.field(self.column).data_type().clone(), options)
+    }
 }
 
 /// The first rows of each partition.

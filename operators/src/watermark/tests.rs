@@ -40,6 +40,7 @@ fn spec() -> WatermarkSpec {
         ahead_max_ms: None,
         on_error: OnError::DeadLetter,
         cut: CutRule::Always,
+        stamps: false,
     }
 }
 

@@ -17,8 +17,9 @@ mod tvf;
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, TimestampMillisecondArray};
+use arrow_array::{ArrayRef, BooleanArray, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use millstream_engine::operator::LATE;
 use millstream_engine::{Batch, Error, Operator, Output, Result};
 
 use crate::aggregate::{Accumulator, AggregateCall, AggregateKind, state_fields};
@@ -312,6 +313,25 @@ fn window_columns(start_ms: i64, end_ms: i64, rows: usize, kind: &DataType) -> [
 pub(crate) fn clock_of(batch: &Batch, row: usize, out: &Output<'_>) -> i64 {
     let stream_ms = out.input_clock_ms();
     batch.clocks.as_ref().map_or(stream_ms, |clocks| clocks.value(row).max(stream_ms))
+}
+
+/// The rows of `batch` that are not late, of which `is_late` is told the row and its clock. Late ones are counted.
+pub(crate) fn without_late(
+    batch: Batch,
+    out: &mut Output<'_>,
+    is_late: impl Fn(usize, i64) -> bool,
+) -> Result<Batch> {
+    let late: Vec<bool> = (0..batch.num_rows()).map(|row| is_late(row, clock_of(&batch, row, out))).collect();
+    let count = late.iter().filter(|late| **late).count();
+    if count == 0 {
+        return Ok(batch);
+    }
+    out.metrics().rows_late.add(count as u64);
+    let on_time: BooleanArray = late.iter().map(|late| Some(!late)).collect();
+    if out.is_connected(LATE) {
+        out.emit_to(LATE, batch.filter(&BooleanArray::from(late))?)?;
+    }
+    batch.filter(&on_time)
 }
 
 #[cfg(test)]

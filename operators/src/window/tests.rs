@@ -218,6 +218,7 @@ impl Run {
             ahead_max_ms: None,
             on_error: OnError::Fail,
             cut: if relaxed { cut } else { CutRule::Always },
+            stamps: false,
         };
         let local =
             matches!(phases, Phases::Two).then(|| OperatorHarness::new(local(&spec).unwrap()).unwrap());
@@ -435,6 +436,7 @@ fn lateness_falls_as_in_flink() {
             ahead_max_ms: None,
             on_error: OnError::Fail,
             cut: CutRule::Always,
+            stamps: false,
         })))
         .unwrap();
         for chunk in rows.chunks(batch_rows) {

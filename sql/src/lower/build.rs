@@ -11,6 +11,7 @@ use datafusion_expr::{ColumnarValue, Distinct, EmptyRelation, Expr, LogicalPlan,
 use millstream_operators::WindowAssigner;
 use millstream_operators::window::TimeMode;
 
+use super::clocked::clocked;
 use super::columns::{bind, column, indexed};
 use super::expression::constant;
 use super::rel::{Attribute, Rel, RelKind};
@@ -28,6 +29,7 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
         LogicalPlan::Projection(projection) => {
             let input = build(&projection.input, functions)?;
             let columns = bind_all(&projection.expr, &projection.input, &input, functions)?;
+            let (input, columns) = clocked(input, columns)?;
             Ok(Rel::calc(input, None, columns, fields_of(plan)))
         }
         LogicalPlan::Filter(filter) => {
@@ -54,6 +56,8 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
             Ok(Rel { kind: RelKind::Values(batch), fields: Vec::new() })
         }
         LogicalPlan::Join(plan) => join::join(plan, functions),
+        // Of a subquery, where it says nothing; that of a whole query is sort.rs's.
+        LogicalPlan::Sort(plan) => build(&plan.input, functions),
         LogicalPlan::Limit(plan) => limit::limit(plan, functions),
         LogicalPlan::Window(plan) => rank::window(plan, functions),
         LogicalPlan::Distinct(Distinct::All(input)) => group::distinct(build(input, functions)?),
@@ -79,15 +83,15 @@ pub(crate) fn build(plan: &LogicalPlan, functions: &FunctionContext) -> Result<R
 pub(super) fn filtered(input: Rel, conjuncts: Vec<Expr>) -> Result<Rel, PlanError> {
     let (input, conjuncts) = rank::bounded(input, conjuncts)?;
     let (input, conjuncts) = join::narrowed(input, conjuncts)?;
-    let Some(predicate) = conjunction(conjuncts) else { return Ok(input) };
-    let columns = (0..input.fields.len()).map(column).collect();
     let fields = input.fields.clone();
+    let (input, conjuncts) = clocked(input, conjuncts)?;
+    let Some(predicate) = conjunction(conjuncts) else { return Ok(input) };
+    let columns = (0..fields.len()).map(column).collect();
     Ok(Rel::calc(input, Some(predicate), columns, fields))
 }
 
 fn unsupported(plan: &LogicalPlan) -> PlanError {
     let what = match plan {
-        LogicalPlan::Sort(_) => "ORDER BY is",
         LogicalPlan::Distinct(_) => "DISTINCT is",
         LogicalPlan::Subquery(_) => "subqueries in expressions are",
         LogicalPlan::Unnest(_) => "UNNEST is",

@@ -2,10 +2,12 @@
 //! watermarks before anything else; fused projections; windows in one operator or two around an exchange. Other nodes that
 //! keep state are in emit/keyed.rs, emit/recognize.rs and emit/join.rs, lookups in emit/lookup.rs.
 
+mod clocked;
 mod join;
 mod keyed;
 mod lookup;
 mod recognize;
+mod sort;
 mod unnest;
 
 use std::collections::HashMap;
@@ -189,11 +191,13 @@ impl Emitter<'_> {
                 columns.extend((width..schema.fields().len()).map(|index| Some(column(index))));
                 Ok(Stream { node, schema, columns, ..below })
             }
+            RelKind::Clocked { input } => self.clocked(rel, input, need),
             RelKind::Unnest(unnest) => self.unnest(rel, unnest, need),
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
             RelKind::Group(group) => self.group(rel, group, need, before),
             RelKind::Rank(rank) => self.rank(rel, rank, need, before),
             RelKind::Over(over) => self.over(rel, over, need),
+            RelKind::Sort(sort) => self.sort(rel, sort, need),
             RelKind::Recognize(recognize) => self.recognize(rel, recognize, need),
             RelKind::Join(join) => self.join(rel, join, need),
             RelKind::Lookup(lookup) => self.lookup(lookup, need),
@@ -299,6 +303,7 @@ impl Emitter<'_> {
             ahead_max_ms,
             on_error: entry.on_error,
             cut: need.cut_rule(),
+            stamps: need.stamps,
         };
         let keys: Vec<&str> =
             entry.clock_keys.iter().map(|key| entry.schema.field(*key).name().as_str()).collect();

@@ -24,6 +24,7 @@ pub(super) fn compile(expr: &Expr, fields: &[FieldRef]) -> std::result::Result<E
     if let Some(index) = as_column(expr) {
         return Ok(Arc::new(Column(index)));
     }
+    super::clocked::refuse(expr)?;
     if let Some(shift) = as_shift(expr, fields) {
         return Ok(Arc::new(shift));
     }

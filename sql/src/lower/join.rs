@@ -7,15 +7,15 @@ use arrow_schema::FieldRef;
 use datafusion_common::{NullEquality, ScalarValue};
 use datafusion_expr::utils::split_conjunction_owned;
 use datafusion_expr::{BinaryExpr, Expr, JoinType, Operator};
-use millstream_operators::{JoinKind, TimeBounds};
+use millstream_operators::{AsOf, JoinKind, TimeBounds};
 use sqlparser::tokenizer::Span;
 
 use super::build::{bind_all, build, filtered, span_of};
 use super::columns::{as_column, bind, column, indexed, is_infallible, paths_in, substitute, type_of};
-use super::rel::{Attribute, Join, Rank, Rel, RelKind};
+use super::rel::{Attribute, Join, Past, Rank, Rel, RelKind};
 use crate::functions::FunctionContext;
 use crate::plan::error::PlanError;
-use crate::plan::versions::as_version;
+use crate::plan::versions::{as_match, as_version};
 
 /// Lowers a join.
 pub(super) fn join(
@@ -54,6 +54,14 @@ pub(super) fn join(
         if let (true, Some(first)) = (plan.null_aware, conditions.first_mut()) {
             *first = first.clone().is_not_false();
         }
+    }
+    if let Some(at) = conditions.iter().position(|condition| as_match(condition).is_some()) {
+        let matches = conditions.remove(at);
+        conditions.extend(as_match(&matches).cloned().map(split_conjunction_owned).into_iter().flatten());
+        let fields = plan.schema.fields().iter().cloned().collect();
+        let matched = plan.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+        let matched = span_of(matched.iter().filter(|condition| as_match(condition).is_some()));
+        return as_of(left, right, kind, conditions, fields, [place, matched]);
     }
     if let Some(at) = conditions.iter().position(|condition| as_version(condition).is_some()) {
         let version = conditions.remove(at);
@@ -119,13 +127,13 @@ pub(super) fn joined(
         nulls_equal,
         bounds: None,
         times: [0, 0],
-        versions: false,
+        past: None,
         place,
     };
     if !join.left.updates() && !join.right.updates() {
         by_window(&mut join);
         if join.bounds.is_none() {
-            by_interval(&mut join, width);
+            by_interval(&mut join);
         }
     }
     Ok(Rel { kind: RelKind::Join(Box::new(join)), fields })
@@ -187,7 +195,7 @@ fn versioned(
                     "write ON a.key = t.key",
                 ));
             }
-            let join = Join { bounds: None, times: [time, right_time], versions: true, ..*join };
+            let join = Join { bounds: None, times: [time, right_time], past: Some(Past::Version), ..*join };
             Ok(Rel { kind: RelKind::Join(Box::new(join)), ..rel })
         }
         _ => Ok(rel),
@@ -237,7 +245,7 @@ fn keeps_last(rank: &Rank) -> bool {
 pub(super) fn narrowed(rel: Rel, conjuncts: Vec<Expr>) -> Result<(Rel, Vec<Expr>), PlanError> {
     match rel.kind {
         RelKind::Join(join)
-            if join.kind == JoinKind::Inner && !join.versions && conjuncts.iter().all(is_infallible) =>
+            if join.kind == JoinKind::Inner && join.past.is_none() && conjuncts.iter().all(is_infallible) =>
         {
             let Join { left, right, kind, on, nulls_equal, place, .. } = *join;
             let all = on.into_iter().chain(conjuncts).collect();
@@ -290,35 +298,105 @@ fn by_window(join: &mut Join) {
     }
 }
 
-/// A join whose conditions hold the two event times to bounds of each other.
-fn by_interval(join: &mut Join, width: usize) {
-    let (mut least, mut most, mut times) = (i64::MIN, i64::MAX, None);
-    let mut rest = Vec::new();
-    for condition in &join.on {
-        let Some((pair, low, high)) = time_bound(join, condition, width) else {
+/// What conditions say of the two sides' event times.
+struct Apart {
+    /// The column of each side.
+    times: [usize; 2],
+    /// Between what the left's less the right's lies, in ms.
+    least_ms: i64,
+    most_ms: i64,
+    /// The conditions that say nothing of it.
+    rest: Vec<Expr>,
+}
+
+/// What `conditions` say of the event times of `left` and `right`; none where they say nothing, or speak of several.
+fn apart(left: &Rel, right: &Rel, conditions: &[Expr]) -> Option<Apart> {
+    let (mut least_ms, mut most_ms, mut times, mut rest) = (i64::MIN, i64::MAX, None, Vec::new());
+    for condition in conditions {
+        let Some((pair, low, high)) = time_bound(left, right, condition) else {
             rest.push(condition.clone());
             continue;
         };
         if times.is_some_and(|known| known != pair) {
-            return;
+            return None;
         }
         times = Some(pair);
-        least = least.max(low);
-        most = most.min(high);
+        least_ms = least_ms.max(low);
+        most_ms = most_ms.min(high);
     }
-    let Some(pair) = times else { return };
-    if least == i64::MIN || most == i64::MAX || least > most {
+    Some(Apart { times: times?, least_ms, most_ms, rest })
+}
+
+/// A join whose conditions hold the two event times to bounds of each other.
+fn by_interval(join: &mut Join) {
+    let Some(Apart { times, least_ms, most_ms, rest }) = apart(&join.left, &join.right, &join.on) else {
+        return;
+    };
+    if least_ms == i64::MIN || most_ms == i64::MAX || least_ms > most_ms {
         return;
     }
     // What says the bounds is neither key nor condition any more.
-    join.keys.retain(|(one, other)| [as_column(one), as_column(other)] != [Some(pair[0]), Some(pair[1])]);
+    join.keys.retain(|(one, other)| [as_column(one), as_column(other)] != [Some(times[0]), Some(times[1])]);
     join.residual.retain(|condition| rest.contains(condition));
-    join.bounds = Some(TimeBounds::Interval { least_ms: least, most_ms: most });
-    join.times = pair;
+    join.bounds = Some(TimeBounds::Interval { least_ms, most_ms });
+    join.times = times;
+}
+
+/// A join of each row of the left with the last row of the right that is old enough.
+fn as_of(
+    left: Rel,
+    right: Rel,
+    kind: JoinKind,
+    conditions: Vec<Expr>,
+    fields: Vec<FieldRef>,
+    [place, matched]: [Option<Span>; 2],
+) -> Result<Rel, PlanError> {
+    let refuse = |span: Option<Span>, message: &str, remedy: &str| {
+        let mut error = PlanError::new(message).remedy(remedy);
+        error.span = span;
+        error
+    };
+    if left.updates() || right.updates() {
+        return Err(refuse(
+            place,
+            "an ASOF join is of rows that stay, and these are updated later",
+            "join tables of new rows, and aggregate in the query around",
+        ));
+    }
+    let conditions: Vec<Expr> = conditions.into_iter().flat_map(without_between).collect();
+    let Some(Apart { times, least_ms, most_ms, rest }) = apart(&left, &right, &conditions) else {
+        return Err(refuse(
+            matched,
+            "MATCH_CONDITION compares the event time of the left with that of the right",
+            "write MATCH_CONDITION (a.ts >= b.ts), with WATERMARK FOR ts in both tables, both TIMESTAMP(3) or both \
+             TIMESTAMP_LTZ(3)",
+        ));
+    };
+    if least_ms < 0 || most_ms < least_ms {
+        return Err(refuse(
+            matched,
+            "an ASOF join looks for a row at or before the left's, not after it",
+            "write MATCH_CONDITION (a.ts >= b.ts), or with a limit (a.ts >= b.ts AND a.ts - INTERVAL '5' SECOND <= b.ts)",
+        ));
+    }
+    let rel = joined(left, right, kind, rest, false, fields, place)?;
+    match rel.kind {
+        RelKind::Join(join) if join.residual.is_empty() => {
+            let most_ms = (most_ms < i64::MAX).then_some(most_ms);
+            let past = Some(Past::Row(AsOf { least_ms, most_ms }));
+            Ok(Rel { kind: RelKind::Join(Box::new(Join { bounds: None, times, past, ..*join })), ..rel })
+        }
+        _ => Err(refuse(
+            place,
+            "ON of an ASOF join says what is equal, and nothing else",
+            "write ON a.key = b.key, of equal types; filter the tables in subqueries, and the pairs in WHERE",
+        )),
+    }
 }
 
 /// The event times that `condition` compares, and between what their difference lies (left less right).
-fn time_bound(join: &Join, condition: &Expr, width: usize) -> Option<([usize; 2], i64, i64)> {
+fn time_bound(left_rel: &Rel, right_rel: &Rel, condition: &Expr) -> Option<([usize; 2], i64, i64)> {
+    let width = left_rel.fields.len();
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
     let (one, by_one) = time_term(left)?;
     let (other, by_other) = time_term(right)?;
@@ -329,7 +407,7 @@ fn time_bound(join: &Join, condition: &Expr, width: usize) -> Option<([usize; 2]
     };
     let pair = [one, other - width];
     let is_time = |attribute: Attribute| matches!(attribute, Attribute::EventTime | Attribute::WindowTime);
-    if !is_time(join.left.attribute(pair[0])) || !is_time(join.right.attribute(pair[1])) {
+    if !is_time(left_rel.attribute(pair[0])) || !is_time(right_rel.attribute(pair[1])) {
         return None;
     }
     // one + by_one <op> other + by_other

@@ -6,6 +6,7 @@
 
 pub(crate) mod build;
 mod changes;
+mod clocked;
 pub(crate) mod columns;
 pub(crate) mod emit;
 mod expression;
@@ -22,6 +23,7 @@ mod recognize;
 pub(crate) mod rel;
 mod show;
 pub(crate) mod sides;
+pub(crate) mod sort;
 mod unnest;
 mod values;
 mod window;

@@ -12,7 +12,7 @@ use millstream_operators::{CutRule, TimeBounds, WindowAssigner};
 
 use super::columns::{as_path, paths_in};
 use super::lookup::Lookup;
-use super::rel::{Join, Recognize, Rel, RelKind};
+use super::rel::{Join, Past, Recognize, Rel, RelKind};
 use crate::table::{ColumnSource, TableEntry};
 
 /// What is needed of a column.
@@ -73,6 +73,8 @@ pub(super) struct TableNeed {
     /// Windows go by its event time.
     pub time: bool,
     pub cuts: Vec<Cut>,
+    /// Its rows carry the watermark they come under.
+    pub stamps: bool,
 }
 
 /// What reads a table's time.
@@ -82,6 +84,8 @@ pub(super) enum Cut {
     Slices(i64, i64),
     /// Windows per key.
     Keys,
+    /// No window: the watermark of each row is shown.
+    Shown,
 }
 
 impl TableNeed {
@@ -92,7 +96,7 @@ impl TableNeed {
             .iter()
             .filter_map(|cut| match cut {
                 Cut::Slices(slide, offset) => Some((*slide, *offset)),
-                Cut::Keys => None,
+                Cut::Keys | Cut::Shown => None,
             })
             .collect();
         match (slices.is_empty(), slices.len() == self.cuts.len()) {
@@ -135,6 +139,13 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             visit(&aggregate.input, &input_need(rel, need), aggregate.time.map(|_| Some(cut)), tables);
         }
         RelKind::Expand { input, .. } => visit(input, &input_need(rel, need), time, tables),
+        RelKind::Clocked { input } => {
+            let below = input_need(rel, need);
+            visit(input, &below, Some(Some(Cut::Shown)), tables);
+            if time.is_some() {
+                visit(input, &below, time, tables);
+            }
+        }
         RelKind::Unnest(unnest) => visit(&unnest.input, &input_need(rel, need), time, tables),
         RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
         RelKind::Rank(rank) => {
@@ -147,13 +158,18 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
             let time = (over.mode == TimeMode::Event).then_some(Some(Cut::Keys));
             visit(&over.input, &input_need(rel, need), time, tables);
         }
+        RelKind::Sort(sort) => {
+            let time = (sort.mode == TimeMode::Event).then_some(Some(Cut::Keys));
+            visit(&sort.input, &input_need(rel, need), time, tables);
+        }
         RelKind::Recognize(recognize) => {
             let time = (recognize.mode == TimeMode::Event).then_some(Some(Cut::Keys));
             visit(&recognize.input, &input_need(rel, need), time, tables);
         }
         RelKind::Join(join) => {
             let time = join.bounds.map(|bounds| (bounds == TimeBounds::Window).then_some(Cut::Keys));
-            let time = time.or(join.versions.then_some(None));
+            // Rows late for an ASOF join are told by each row's own clock.
+            let time = time.or(join.past.map(|past| (past != Past::Version).then_some(Cut::Keys)));
             let [left, right] = join_needs(join, need);
             visit(&join.left, &left, time, tables);
             visit(&join.right, &right, time, tables);
@@ -198,6 +214,7 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
                 .for_each(|index| below[index] = Need::All);
             below
         }
+        RelKind::Clocked { input } => need[..input.fields.len()].to_vec(),
         RelKind::Unnest(unnest) => {
             let mut below = need[..unnest.input.fields.len()].to_vec();
             below[unnest.list] = Need::All;
@@ -218,6 +235,12 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             let mut below = need[..rank.input.fields.len()].to_vec();
             let order = rank.order.iter().map(|key| key.column);
             rank.partition.iter().copied().chain(order).for_each(|index| below[index] = Need::All);
+            below
+        }
+        RelKind::Sort(sort) => {
+            let mut below = need[..sort.input.fields.len()].to_vec();
+            let order = sort.order.iter().map(|key| key.column);
+            order.chain([sort.time]).for_each(|index| below[index] = Need::All);
             below
         }
         RelKind::Over(over) => {
@@ -267,7 +290,7 @@ pub(super) fn join_needs(join: &Join, need: &[Need]) -> [Vec<Need>; 2] {
         add_expr(&mut left, one, &Need::All);
         add_expr(&mut right, other, &Need::All);
     }
-    if join.bounds.is_some() || join.versions {
+    if join.bounds.is_some() || join.past.is_some() {
         left[join.times[0]] = Need::All;
         right[join.times[1]] = Need::All;
     }
@@ -319,6 +342,7 @@ fn table(
         connector: vec![Need::Nothing; entry.table.schema.fields().len()],
         time: false,
         cuts: Vec::new(),
+        stamps: false,
     });
     let mut declared = need.to_vec();
     if let (Some(cut), Some((time, watermark))) = (time, &entry.watermark) {
@@ -326,7 +350,8 @@ fn table(
         add_expr(&mut declared, watermark, &Need::All);
         entry.clock_keys.iter().for_each(|key| declared[*key] = Need::All);
         known.time = true;
-        known.cuts.extend(cut);
+        known.stamps |= cut == Some(Cut::Shown);
+        known.cuts.extend(cut.filter(|cut| *cut != Cut::Shown));
     }
     for (index, need) in declared.iter().enumerate() {
         known.declared[index].add(&[], need);

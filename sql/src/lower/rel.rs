@@ -10,11 +10,12 @@ use arrow_schema::{DataType, FieldRef};
 use datafusion_expr::Expr;
 use millstream_operators::recognize::{Pattern, Read};
 use millstream_operators::window::TimeMode;
-use millstream_operators::{AggregateCall, Frame, JoinKind, SortKey, TimeBounds, WindowAssigner};
+use millstream_operators::{AggregateCall, AsOf, Frame, JoinKind, SortKey, TimeBounds, WindowAssigner};
 use sqlparser::tokenizer::Span;
 
 use super::columns::{as_column, as_path, is_infallible, is_trivial, paths_in, substitute};
 use super::lookup::Lookup;
+use super::sort::Sort;
 use super::unnest::Unnest;
 use crate::table::TableEntry;
 
@@ -38,6 +39,8 @@ pub(crate) enum RelKind {
         mode: TimeMode,
         partition: Option<Vec<usize>>,
     },
+    /// The input's columns, and the watermark that each row comes under.
+    Clocked { input: Box<Rel> },
     /// The rows once for each grouping set: their columns, the keys as the set has them, the set's number.
     Expand { input: Box<Rel>, keys: Vec<usize>, sets: Vec<Vec<bool>> },
     /// The input's columns, and those of the items of a list, a row an item.
@@ -52,6 +55,8 @@ pub(crate) enum RelKind {
     Over(Box<Over>),
     /// The partition's columns and what is read of each match.
     Recognize(Box<Recognize>),
+    /// The input's columns, in order of time.
+    Sort(Box<Sort>),
     /// The columns of the left and of the right, or of the left alone.
     Join(Box<Join>),
     /// The columns of the left and of a table that is looked up in.
@@ -155,10 +160,19 @@ pub(crate) struct Join {
     /// What time says of it, if anything, and by which column of each side.
     pub bounds: Option<TimeBounds>,
     pub times: [usize; 2],
-    /// Rows of the left meet what the right held at their time.
-    pub versions: bool,
+    /// Rows of the left meet one of the right that was there before.
+    pub past: Option<Past>,
     /// Where it stands in the text.
     pub place: Option<Span>,
+}
+
+/// Which row of the right's past one of the left meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// What the table held at its time.
+    Version,
+    /// The last before it.
+    Row(AsOf),
 }
 
 /// The table that takes the late rows of a window.
@@ -228,7 +242,10 @@ impl Rel {
                 Some(_) if *mode == TimeMode::Event => Attribute::WindowTime,
                 Some(_) => Attribute::ProcessingTime,
             },
-            RelKind::Expand { input, .. } if index < input.fields.len() => input.attribute(index),
+            RelKind::Expand { input, .. } | RelKind::Clocked { input } if index < input.fields.len() => {
+                input.attribute(index)
+            }
+            RelKind::Sort(sort) => sort.input.attribute(index),
             RelKind::Unnest(unnest) if index < unnest.input.fields.len() => unnest.input.attribute(index),
             RelKind::Aggregate(aggregate) => {
                 let first = aggregate.keys.len() + aggregate.calls.len();
@@ -259,7 +276,7 @@ impl Rel {
             }
             RelKind::Lookup(lookup) if index < lookup.left.fields.len() => lookup.left.attribute(index),
             RelKind::Over(over) if index < over.input.fields.len() => over.input.attribute(index),
-            RelKind::Join(join) if join.versions && index < join.left.fields.len() => {
+            RelKind::Join(join) if join.past.is_some() && index < join.left.fields.len() => {
                 join.left.attribute(index)
             }
             RelKind::Join(join) if join.bounds.is_some() => match index.checked_sub(join.left.fields.len()) {
@@ -279,6 +296,7 @@ impl Rel {
             | RelKind::Join(_)
             | RelKind::Lookup(_)
             | RelKind::Expand { .. }
+            | RelKind::Clocked { .. }
             | RelKind::Unnest(_)
             | RelKind::Group(_)
             | RelKind::Values(_) => Attribute::Plain,
@@ -289,10 +307,12 @@ impl Rel {
     pub fn inputs(&self) -> Vec<&Rel> {
         match &self.kind {
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
-                vec![input]
-            }
+            RelKind::Calc { input, .. }
+            | RelKind::Windowed { input, .. }
+            | RelKind::Clocked { input }
+            | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&unnest.input],
+            RelKind::Sort(sort) => vec![&sort.input],
             RelKind::Aggregate(aggregate) => vec![&aggregate.input],
             RelKind::Group(group) => vec![&group.input],
             RelKind::Rank(rank) => vec![&rank.input],
@@ -308,10 +328,12 @@ impl Rel {
     pub fn inputs_mut(&mut self) -> Vec<&mut Rel> {
         match &mut self.kind {
             RelKind::Table(_) | RelKind::Values(_) => Vec::new(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
-                vec![input]
-            }
+            RelKind::Calc { input, .. }
+            | RelKind::Windowed { input, .. }
+            | RelKind::Clocked { input }
+            | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&mut unnest.input],
+            RelKind::Sort(sort) => vec![&mut sort.input],
             RelKind::Aggregate(aggregate) => vec![&mut aggregate.input],
             RelKind::Group(group) => vec![&mut group.input],
             RelKind::Rank(rank) => vec![&mut rank.input],
@@ -328,7 +350,7 @@ impl Rel {
         match &self.kind {
             RelKind::Group(group) => !group.calls.is_empty() || group.input.updates(),
             RelKind::Rank(rank) => rank.window_end().is_none() && !rank.keeps_first_arrival(),
-            RelKind::Join(join) if join.bounds.is_some() || join.versions => false,
+            RelKind::Join(join) if join.bounds.is_some() || join.past.is_some() => false,
             RelKind::Join(join) => {
                 let pads = join.kind.pads(0) || join.kind.pads(1);
                 pads || join.left.updates() || join.right.updates()
@@ -377,15 +399,17 @@ impl Rel {
     pub fn has_keyed_clocks(&self) -> bool {
         match &self.kind {
             RelKind::Table(table) => !table.clock_keys.is_empty(),
-            RelKind::Calc { input, .. } | RelKind::Windowed { input, .. } | RelKind::Expand { input, .. } => {
-                input.has_keyed_clocks()
-            }
+            RelKind::Calc { input, .. }
+            | RelKind::Windowed { input, .. }
+            | RelKind::Clocked { input }
+            | RelKind::Expand { input, .. } => input.has_keyed_clocks(),
             RelKind::Lookup(lookup) => lookup.left.has_keyed_clocks(),
             RelKind::Unnest(unnest) => unnest.input.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
             RelKind::Aggregate(_)
             | RelKind::Group(_)
             | RelKind::Over(_)
+            | RelKind::Sort(_)
             | RelKind::Recognize(_)
             | RelKind::Join(_)
             | RelKind::Values(_) => false,
@@ -420,7 +444,15 @@ pub(crate) fn unbounded_state(rel: &Rel) -> Option<Unbounded> {
             ("ROW_NUMBER without a window", rank.place)
         }
         RelKind::Over(over) if !over.partition.is_empty() => ("OVER", over.place),
-        RelKind::Join(join) if join.versions => ("a table of versions", join.place),
+        RelKind::Join(join) if join.past == Some(Past::Version) => ("a table of versions", join.place),
+        RelKind::Join(join) if matches!(join.past, Some(Past::Row(_))) => {
+            let is_limited = matches!(join.past, Some(Past::Row(AsOf { most_ms: Some(_), .. })));
+            if is_limited || join.keys.is_empty() {
+                return None;
+            }
+            let remedy = "say how old the row may be: MATCH_CONDITION (a.ts >= b.ts AND a.ts - INTERVAL '1' HOUR <= b.ts)";
+            return Some(Unbounded { what: "an ASOF join", remedy, place: join.place });
+        }
         RelKind::Join(join) if join.bounds.is_none() => ("a join that no time limits", join.place),
         RelKind::Recognize(recognize) if recognize.is_unbounded() => {
             let remedy = "limit how long a match takes: PATTERN (…) WITHIN INTERVAL '1' MINUTE";

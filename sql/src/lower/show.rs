@@ -4,7 +4,7 @@ use arrow_schema::{FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
-use millstream_operators::{AggregateCall, ExpandSpec, WindowAssigner};
+use millstream_operators::{AggregateCall, ExpandSpec, SortKey, WindowAssigner};
 
 use super::columns::{as_column, as_path, substitute};
 
@@ -123,6 +123,11 @@ pub(super) fn call(call: &AggregateCall, name: &dyn Fn(usize) -> String) -> Stri
     let of = call.argument.map_or_else(|| "*".to_owned(), name);
     let filter = call.filter.map_or_else(String::new, |index| format!(" FILTER (WHERE {})", name(index)));
     format!("{}({distinct}{of}){filter}", call.kind.name())
+}
+
+/// A column that rows of `schema` are ordered by.
+pub(super) fn sort_key(key: &SortKey, schema: &Schema) -> String {
+    format!("{}{}", schema.field(key.column).name(), if key.descending { " DESC" } else { "" })
 }
 
 fn time(ms: i64) -> String {

@@ -28,7 +28,7 @@ use cursor::Cursor;
 
 pub(crate) use calls::{call, number, string};
 pub(crate) use text::Text;
-pub(crate) use tokens::{PARTITION_ARGUMENT, QUERY, WITHIN};
+pub(crate) use tokens::{ASOF_LEFT, PARTITION_ARGUMENT, QUERY, WITHIN};
 
 /// One statement of a text.
 #[derive(Debug)]

@@ -19,6 +19,9 @@ pub(crate) const WITHIN: &str = "__WITHIN";
 /// The name under which `(SELECT …) MATCH_RECOGNIZE` reaches the planner, `__QUERY((SELECT …)) MATCH_RECOGNIZE`.
 pub(crate) const QUERY: &str = "__QUERY";
 
+/// The name under which the condition of `ASOF LEFT JOIN` reaches the planner: `MATCH_CONDITION (__ASOF_LEFT(…))`.
+pub(crate) const ASOF_LEFT: &str = "__ASOF_LEFT";
+
 /// All tokens but blanks and comments.
 pub(super) fn tokenize(text: &Text<'_>, variables: &Variables) -> Result<Vec<TokenWithSpan>, SqlError> {
     let raw = Tokenizer::new(&Flink, text.as_str()).tokenize_with_location().map_err(|error| {
@@ -65,7 +68,45 @@ pub(super) fn split(tokens: &[TokenWithSpan]) -> impl Iterator<Item = &[TokenWit
 
 /// The tokens of a query in the grammar that sqlparser knows.
 pub(super) fn for_queries(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
-    with_partitions(&with_time_of_patterns(&with_queries_of_patterns(tokens)))
+    with_kinds_of_asof(&with_partitions(&with_time_of_patterns(&with_queries_of_patterns(tokens))))
+}
+
+/// Rewrites `ASOF LEFT JOIN t MATCH_CONDITION (…)` to `ASOF JOIN t MATCH_CONDITION (__ASOF_LEFT(…))`, because sqlparser knows
+/// one kind alone.
+fn with_kinds_of_asof(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let (mut at, mut is_left, mut ends) = (0, false, Vec::new());
+    while at < tokens.len() {
+        let place = |token| TokenWithSpan { token, span: tokens[at].span };
+        if ends.last() == Some(&at) {
+            ends.pop();
+            out.push(place(Token::RParen));
+        }
+        out.push(tokens[at].clone());
+        if is(tokens, at, Keyword::ASOF) {
+            is_left = is(tokens, at + 1, Keyword::LEFT);
+            let outer = is_left && is(tokens, at + 2, Keyword::OUTER);
+            at += usize::from(is_left || is(tokens, at + 1, Keyword::INNER)) + usize::from(outer);
+        } else if is_left && is(tokens, at, Keyword::MATCH_CONDITION) {
+            let mut depth = 0;
+            let end = tokens[at + 1..].iter().position(|token| {
+                depth += i32::from(token.token == Token::LParen) - i32::from(token.token == Token::RParen);
+                depth == 0
+            });
+            if let Some(end) = end.filter(|end| *end > 0) {
+                ends.push(at + 1 + end);
+                out.extend([
+                    tokens[at + 1].clone(),
+                    place(Token::make_word(ASOF_LEFT, None)),
+                    place(Token::LParen),
+                ]);
+                at += 1;
+            }
+            is_left = false;
+        }
+        at += 1;
+    }
+    out
 }
 
 /// Rewrites `(SELECT …) MATCH_RECOGNIZE` to `__QUERY((SELECT …)) MATCH_RECOGNIZE`, because sqlparser takes a pattern behind a

@@ -1,4 +1,4 @@
-//! What a query may not contain yet, found in its syntax, where the place is known: OVER, ORDER BY, subqueries that give a
+//! What a query may not contain yet, found in its syntax, where the place is known: OVER, subqueries that give a
 //! value, unknown functions. Each refusal says what to write instead.
 
 use std::ops::ControlFlow;
@@ -10,9 +10,9 @@ use super::context::Functions;
 use super::error::PlanError;
 use super::ranking::window_function;
 use super::recognize;
-use super::versions::misplaced;
+use super::versions::{check_asof, misplaced};
 use super::windows::is_window_function;
-use crate::parse::PARTITION_ARGUMENT;
+use crate::parse::{ASOF_LEFT, PARTITION_ARGUMENT};
 
 /// Walks `node` and refuses the first thing that cannot be planned.
 pub(super) fn check<V: Visit>(node: &V, functions: &Functions) -> Result<(), PlanError> {
@@ -46,16 +46,6 @@ impl Visitor for Check<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> Flow {
-        if let Some(order_by) = &query.order_by
-            && query.limit_clause.is_none()
-            && query.fetch.is_none()
-        {
-            return refuse(
-                "ORDER BY would have to wait for the end of the stream",
-                order_by.span(),
-                "leave it out: rows come in the order of their windows; or say how many: ORDER BY v DESC LIMIT 10",
-            );
-        }
         if query.fetch.is_some() {
             return refuse("FETCH is not supported", query.span(), "write LIMIT 10, which means the same");
         }
@@ -77,6 +67,11 @@ impl Visitor for Check<'_> {
         }
         if let Some((factor, error)) = misplaced(&select.from) {
             return ControlFlow::Break(PlanError { span: Some(factor.span()), ..error });
+        }
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if let Err(error) = check_asof(&join.join_operator) {
+                return ControlFlow::Break(error);
+            }
         }
         if let Some(qualify) = &select.qualify {
             return refuse("QUALIFY is not supported yet", qualify.span(), "leave it out");
@@ -190,8 +185,8 @@ impl Check<'_> {
                 "with OVER there are ROW_NUMBER, LAG, and the aggregates: SUM(x) OVER (PARTITION BY key ORDER BY ts)",
             );
         }
-        let internal =
-            ["DESCRIPTOR", PARTITION_ARGUMENT].contains(&name) || name.eq_ignore_ascii_case("descriptor");
+        let internal = ["DESCRIPTOR", PARTITION_ARGUMENT, ASOF_LEFT].contains(&name)
+            || name.eq_ignore_ascii_case("descriptor");
         if is_window_function(name) {
             // As table functions they are no expressions to the visitor's eye except as the argument of TABLE(…).
             return ControlFlow::Continue(());

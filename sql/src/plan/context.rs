@@ -142,8 +142,8 @@ impl ContextProvider for Context<'_> {
         if name == fields::NAME {
             return Some(Arc::new(fields::function()));
         }
-        if name == versions::NAME {
-            return Some(Arc::new(versions::function()));
+        if let Some(function) = versions::function(name) {
+            return Some(Arc::new(function));
         }
         self.functions.scalar(name).or_else(|| recognize::function(name).map(Arc::new))
     }

@@ -13,7 +13,7 @@ use sqlparser::tokenizer::Span;
 use super::context::Functions;
 use super::fields;
 use super::named_casts::{self, name_casts};
-use super::versions::{self, constraint_mut, take_version};
+use super::versions::{self, and, constraint_mut, plain_asof, take_version};
 use crate::parse::{call, number, string};
 
 /// Rewrites `node` in place.
@@ -55,14 +55,11 @@ impl VisitorMut for Rewrite<'_> {
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         name_columns(&mut select.projection);
         for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+            plain_asof(&mut join.join_operator);
             let Some(time) = take_version(&mut join.relation) else { continue };
             let span = time.span();
             if let Some(on) = constraint_mut(&mut join.join_operator) {
-                *on = Expr::BinaryOp {
-                    left: Box::new(Expr::Nested(Box::new(take(on)))),
-                    op: BinaryOperator::And,
-                    right: Box::new(call(versions::NAME, vec![time], span)),
-                };
+                *on = and(take(on), call(versions::VERSION, vec![time], span));
             }
         }
         super::unnest::gather(&mut select.from);
@@ -266,7 +263,8 @@ fn unit(field: &ast::DateTimeField) -> Expr {
     string(field.to_string().to_uppercase())
 }
 
-fn take(expr: &mut Expr) -> Expr {
+/// An expression out of its place.
+pub(super) fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::Value(Value::Null.into()))
 }
 

@@ -1,28 +1,95 @@
 //! `JOIN t FOR SYSTEM_TIME AS OF x`: DataFusion's planner would forget the version, so it travels as part of the condition,
-//! a call that lowering takes out again.
+//! a call that lowering takes out again. So does the MATCH_CONDITION of an ASOF join.
 
 use arrow_schema::DataType;
 use datafusion_common::{Result, not_impl_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use sqlparser::ast::{JoinConstraint, JoinOperator, TableFactor, TableVersion, TableWithJoins};
+use sqlparser::ast::{
+    self, FunctionArg, FunctionArgExpr, FunctionArguments, JoinConstraint, JoinOperator, Spanned,
+    TableFactor, TableVersion, TableWithJoins,
+};
 
 use super::error::PlanError;
+use super::rewrite::take;
+use crate::parse::ASOF_LEFT;
+use crate::parse::call;
 
-/// Name of the function.
-pub(super) const NAME: &str = "row_version";
+/// Names of the functions.
+pub(super) const VERSION: &str = "row_version";
+const AS_OF: &str = "as_of";
 
-/// The function.
-pub(super) fn function() -> ScalarUDF {
-    ScalarUDF::from(RowVersion { signature: Signature::any(1, Volatility::Immutable) })
+/// The function of that name.
+pub(super) fn function(name: &str) -> Option<ScalarUDF> {
+    let name = [VERSION, AS_OF].into_iter().find(|known| *known == name)?;
+    Some(ScalarUDF::from(OfJoin { name, signature: Signature::any(1, Volatility::Immutable) }))
 }
 
 /// The time of the version that a condition asks for.
 pub(crate) fn as_version(condition: &Expr) -> Option<&Expr> {
+    argument(condition, VERSION)
+}
+
+/// The MATCH_CONDITION that a condition is.
+pub(crate) fn as_match(condition: &Expr) -> Option<&Expr> {
+    argument(condition, AS_OF)
+}
+
+fn argument<'a>(condition: &'a Expr, name: &str) -> Option<&'a Expr> {
     match condition {
-        Expr::ScalarFunction(call) if call.func.name() == NAME => call.args.first(),
+        Expr::ScalarFunction(call) if call.func.name() == name => call.args.first(),
         _ => None,
+    }
+}
+
+/// `a ASOF [LEFT] JOIN b MATCH_CONDITION (…) ON …` as a join with one condition more.
+pub(super) fn plain_asof(operator: &mut JoinOperator) {
+    let JoinOperator::AsOf { match_condition, constraint } = operator else { return };
+    let left = asof_left(match_condition).map(take);
+    let is_left = left.is_some();
+    let condition = left.unwrap_or_else(|| take(match_condition));
+    let span = condition.span();
+    let matches = call(AS_OF, vec![condition], span);
+    let on = JoinConstraint::On(match std::mem::replace(constraint, JoinConstraint::None) {
+        JoinConstraint::On(on) => and(on, matches),
+        _ => matches,
+    });
+    *operator = if is_left { JoinOperator::LeftOuter(on) } else { JoinOperator::Inner(on) };
+}
+
+/// What stands in `__ASOF_LEFT(…)`.
+fn asof_left(condition: &mut ast::Expr) -> Option<&mut ast::Expr> {
+    let ast::Expr::Function(function) = condition else { return None };
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    match list.args.as_mut_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(condition))]
+            if function.name.to_string() == ASOF_LEFT =>
+        {
+            Some(condition)
+        }
+        _ => None,
+    }
+}
+
+/// Refuses what an ASOF join cannot be.
+pub(super) fn check_asof(operator: &JoinOperator) -> Result<(), PlanError> {
+    match operator {
+        JoinOperator::AsOf { constraint: JoinConstraint::On(_) | JoinConstraint::None, .. } => Ok(()),
+        JoinOperator::AsOf { match_condition, .. } => {
+            Err(PlanError::at("an ASOF join takes ON", match_condition.span())
+                .remedy("write a ASOF JOIN b MATCH_CONDITION (a.ts >= b.ts) ON a.key = b.key"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `one AND other`.
+pub(super) fn and(one: ast::Expr, other: ast::Expr) -> ast::Expr {
+    ast::Expr::BinaryOp {
+        left: Box::new(ast::Expr::Nested(Box::new(one))),
+        op: ast::BinaryOperator::And,
+        right: Box::new(other),
     }
 }
 
@@ -81,13 +148,14 @@ pub(super) fn take_version(factor: &mut TableFactor) -> Option<sqlparser::ast::E
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct RowVersion {
+struct OfJoin {
+    name: &'static str,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for RowVersion {
+impl ScalarUDFImpl for OfJoin {
     fn name(&self) -> &str {
-        NAME
+        self.name
     }
 
     fn signature(&self) -> &Signature {

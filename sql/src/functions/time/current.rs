@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_schema::{DataType, TimeUnit};
-use datafusion_common::Result;
+use datafusion_common::{Result, not_impl_err};
 use datafusion_expr::ScalarUDF;
 
 use super::columns::{collect, local_ms_type};
@@ -15,7 +15,7 @@ use super::formatter::Moment;
 use super::zone::Zone;
 use crate::functions::FunctionContext;
 use crate::functions::call::Call;
-use crate::functions::function::{Function, Subject};
+use crate::functions::function::{Function, Kind, Subject};
 
 pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
     let zone = Zone::of(context.time_zone);
@@ -29,6 +29,22 @@ pub(super) fn functions(context: &FunctionContext) -> Vec<Arc<ScalarUDF>> {
         Function::new(Subject::Time, name, usage, about, &[], returns, kernel).volatile()
     };
     vec![
+        // Lowering puts a column in its place (lower/clocked.rs).
+        Function::new(
+            Subject::Time,
+            "current_watermark",
+            "CURRENT_WATERMARK(time)",
+            "The watermark that the row comes under, of its own partition or device; NULL before the first.",
+            &[Kind::Any],
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            |_| not_impl_err!("a watermark is known to the stream alone"),
+        )
+        .returns(|given| match given.types {
+            [time @ DataType::Timestamp(TimeUnit::Millisecond, _)] => Some(time.clone()),
+            _ => None,
+        })
+        .volatile()
+        .build(),
         function(
             "current_timestamp",
             "CURRENT_TIMESTAMP",

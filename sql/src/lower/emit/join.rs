@@ -1,4 +1,4 @@
-//! Nodes of joins: regular, by interval of time, by window, and with a table as it was.
+//! Nodes of joins: regular, by interval of time, by window, with a table as it was, and with the last row before.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use arrow_schema::FieldRef;
 use datafusion_expr::Expr;
 use millstream_engine::Input;
 use millstream_engine::graph::OperatorFactory;
-use millstream_operators::{JoinSpec, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
+use millstream_operators::{AsOf, JoinSpec, RegularJoin, TemporalJoin, TimeBounds, TimedJoin};
 
 use super::super::columns::{as_column, column, substitute};
 use super::super::expression::compile;
 use super::super::need::{Need, join_needs};
-use super::super::rel::{Join, Rel};
+use super::super::rel::{Join, Past, Rel};
 use super::super::{changes, show};
 use super::{Emitter, Stream};
 use crate::plan::error::PlanError;
@@ -58,12 +58,20 @@ impl Emitter<'_> {
                 format!("{} = {}", left.schema.field(*one).name(), right.schema.field(*other).name())
             })
             .collect();
+        let apart = |least_ms: i64, most: String| {
+            let [left, right] = join.times;
+            let (left, right) = (join.left.fields[left].name(), join.right.fields[right].name());
+            format!("{left} - {right} from {least_ms}{most} ms")
+        };
         if let Some(TimeBounds::Interval { least_ms, most_ms }) = join.bounds {
-            on.push(format!(
-                "{} - {} from {least_ms} to {most_ms} ms",
-                join.left.fields[join.times[0]].name(),
-                join.right.fields[join.times[1]].name()
-            ));
+            on.push(apart(least_ms, format!(" to {most_ms}")));
+        }
+        let as_of = match join.past {
+            Some(Past::Row(as_of)) => Some(as_of),
+            _ => None,
+        };
+        if let Some(AsOf { least_ms, most_ms }) = as_of {
+            on.push(apart(least_ms, most_ms.map_or_else(String::new, |most| format!(" to {most}"))));
         }
         on.extend(residual.map(|residual| show::expression(&residual, &pair)));
         let what = format!("{:?} on {}", join.kind, on.join(" AND "));
@@ -80,11 +88,12 @@ impl Emitter<'_> {
         );
         let schema = spec.output_schema();
         let (kind, factory): (_, OperatorFactory) = match join.bounds {
-            None if join.versions => {
+            None if join.past.is_some() => {
                 let times = [left.at(join.times[0])?, right.at(join.times[1])?];
-                let make = move || TemporalJoin::new(&spec, times, Some(times[0]));
+                let make = move || TemporalJoin::new(&spec, times, Some(times[0]), as_of);
                 make()?;
-                ("temporal join", Arc::new(move || Ok(Box::new(make()?) as _)))
+                let kind = if as_of.is_some() { "asof join" } else { "temporal join" };
+                (kind, Arc::new(move || Ok(Box::new(make()?) as _)))
             }
             None => ("join", Arc::new(move || Ok(Box::new(RegularJoin::new(&spec)?) as _))),
             Some(bounds) => {
@@ -99,7 +108,7 @@ impl Emitter<'_> {
         self.graph.state_of(node, if has_computed_key { format!("{what}, by a computed key") } else { what });
         self.graph.keeps(node, keeps);
         columns.truncate(rel.fields.len());
-        let time = if join.versions { Some(left.at(join.times[0])?) } else { None };
+        let time = if join.past.is_some() { Some(left.at(join.times[0])?) } else { None };
         Ok(Stream { node, schema, columns, time, mode })
     }
 

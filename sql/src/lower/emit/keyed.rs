@@ -134,10 +134,7 @@ impl Emitter<'_> {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let sorted: Vec<String> = order
-            .iter()
-            .map(|key| format!("{}{}", names(&[key.column]), if key.descending { " DESC" } else { "" }))
-            .collect();
+        let sorted: Vec<String> = order.iter().map(|key| show::sort_key(key, &below.schema)).collect();
         let by = if partition.is_empty() { String::new() } else { format!(" by {}", names(&partition)) };
         let places = if from == to { from.to_string() } else { format!("{from} to {to}") };
         let order_shown = if sorted.is_empty() { "arrival".to_owned() } else { sorted.join(", ") };
