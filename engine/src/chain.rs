@@ -268,13 +268,15 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
             let mut written = Firing::Done;
             match &mut node.body {
                 Body::Source(source) => source.snapshot(&mut state)?,
-                Body::Operator(operator) => written = operator.begin_snapshot(&mut state)?,
+                Body::Operator(operator) if run.checkpoints.keeps_state() => {
+                    written = operator.begin_snapshot(&mut state)?;
+                }
                 Body::Sink(sink) => {
                     if sink.on_barrier(epoch, &mut state)? == Ready::NotYet {
                         return Ok(false);
                     }
                 }
-                Body::Exchange(_) => {}
+                Body::Operator(_) | Body::Exchange(_) => {}
             }
             hand_over(node, epoch, state, written, run)?;
             Some(Element::Barrier(epoch))
@@ -290,13 +292,13 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
             }
             match &mut node.body {
                 Body::Source(source) => source.snapshot(&mut state)?,
-                Body::Operator(operator) => {
+                Body::Operator(operator) if run.checkpoints.keeps_state() => {
                     let mut written = operator.begin_snapshot(&mut state)?;
                     while written == Firing::More {
                         written = operator.resume_snapshot(&mut state)?;
                     }
                 }
-                Body::Sink(_) | Body::Exchange(_) => {}
+                Body::Operator(_) | Body::Sink(_) | Body::Exchange(_) => {}
             }
             node.ended = true;
             run.checkpoints.retire(&operator, instance, state.finish())?;

@@ -150,6 +150,11 @@ impl Checkpoints {
         }
     }
 
+    /// True when operators' state can be restored.
+    pub fn keeps_state(&self) -> bool {
+        self.store.keeps_state()
+    }
+
     /// True while no more pieces should be added: the disk is behind. The workers are rung when it has caught up.
     pub fn is_full(&self) -> bool {
         self.store.is_full()

@@ -22,7 +22,7 @@ use crate::graph::Graph;
 use crate::keys::KEY_GROUPS;
 use crate::metrics::OperatorMetrics;
 use crate::park::Signal;
-use crate::state::{MemoryStateStore, StateStore};
+use crate::state::{NoStateStore, StateStore};
 
 /// How long a job that is suspended waits for sinks to commit its last epoch, which they can do after a restore too.
 const COMMIT_WAIT: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl Default for JobConfig {
             queue_bytes_max: 1 << 20,
             batch_rows_max: 4096,
             clock: SystemClock::shared(),
-            store: Arc::new(MemoryStateStore::default()),
+            store: Arc::new(NoStateStore::default()),
             restore: None,
             checkpoint_interval: None,
             io: IoRuntime::default(),

@@ -166,6 +166,12 @@ pub trait StateStore: Send + Sync {
     /// If the state of that epoch cannot be read.
     fn read(&self, epoch: Epoch, operator: &str, groups: &Range<KeyGroup>) -> Result<StateReader>;
 
+    /// False where nothing can be restored from it: operators do not write their state then, which may take as long as all
+    /// that came before, at the end of a bounded job as well.
+    fn keeps_state(&self) -> bool {
+        true
+    }
+
     /// Where the job may keep more on disk, next to the checkpoints and under the same lock; none where they are not on the
     /// machine's own disk.
     fn folder(&self) -> Option<&Path> {
@@ -201,7 +207,7 @@ pub trait StateStore: Send + Sync {
     }
 }
 
-/// Snapshots in memory: for tests, and for jobs that need none on disk.
+/// Snapshots in memory: for tests, and for programs that start a job again themselves.
 #[derive(Debug, Default)]
 pub struct MemoryStateStore {
     inner: Mutex<MemoryInner>,
@@ -239,6 +245,41 @@ impl StateStore for MemoryStateStore {
             .get(&epoch)
             .ok_or_else(|| Error::state(format!("there is no checkpoint {epoch} in memory")))?;
         Ok(StateReader::gather(operators.get(operator).into_iter().flatten(), groups))
+    }
+}
+
+/// For jobs that begin anew when they are started again: epochs are counted, for sinks that go by them, and nothing is kept.
+#[derive(Debug, Default)]
+pub struct NoStateStore {
+    latest: Mutex<Option<Epoch>>,
+}
+
+impl StateStore for NoStateStore {
+    fn put(
+        &self,
+        _epoch: Epoch,
+        _operator: &str,
+        _instance: usize,
+        _snapshot: InstanceSnapshot,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn complete(&self, epoch: Epoch) -> Result<()> {
+        *self.latest.lock() = Some(epoch);
+        Ok(())
+    }
+
+    fn latest(&self) -> Option<Epoch> {
+        *self.latest.lock()
+    }
+
+    fn read(&self, epoch: Epoch, _operator: &str, _groups: &Range<KeyGroup>) -> Result<StateReader> {
+        Err(Error::state(format!("there is no checkpoint {epoch}, because none are kept")))
+    }
+
+    fn keeps_state(&self) -> bool {
+        false
     }
 }
 
