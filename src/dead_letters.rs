@@ -116,6 +116,15 @@ impl DeadLetterFiles {
         &self.folder
     }
 
+    /// The table that `letter` is of; where letters do not say it, the only one that has any.
+    pub fn sender_of<'a>(&'a self, letter: &'a Letter) -> Option<&'a str> {
+        match (letter.source.as_deref(), self.senders.as_slice()) {
+            (Some(source), _) => Some(table_of(source)),
+            (None, [(only, _)]) => Some(&only.name),
+            (None, _) => None,
+        }
+    }
+
     /// The names of the tables whose letters go there.
     pub fn senders(&self) -> impl Iterator<Item = &str> {
         self.senders.iter().map(|(sender, _)| sender.name.as_str())
@@ -185,7 +194,7 @@ impl DeadLetterFiles {
     pub fn purge(&self, of: Option<&str>) -> Result<u64> {
         let mut count = 0;
         self.each(|letter| {
-            count += u64::from(is_of(letter.source.as_deref(), of));
+            count += u64::from(of.is_none() || self.sender_of(letter) == of);
             Ok(())
         })?;
         match of {
@@ -197,17 +206,15 @@ impl DeadLetterFiles {
     /// Sends letters of the tables of `codecs` again, leaves those of `purged` out, and writes all others anew, of the files
     /// that have any of the first two.
     fn rewrite(&self, codecs: &BTreeMap<String, Arc<dyn Codec>>, purged: Option<&str>) -> Result<Retried> {
-        let is_meant = |source: Option<&str>| match purged {
-            Some(purged) => is_of(source, Some(purged)),
-            None => {
-                source.is_some_and(|source| codecs.contains_key(table_of(source))) || self.is_only(codecs)
-            }
+        let is_meant = |letter: &Letter| match (self.sender_of(letter), purged) {
+            (sender, Some(_)) => sender == purged,
+            (sender, None) => sender.is_some_and(|sender| codecs.contains_key(sender)),
         };
         let mut files = Vec::new();
         for file in self.files()? {
             let mut is_found = false;
             self.read(&file, &mut |rows| {
-                is_found |= letters(&rows)?.iter().any(|letter| is_meant(letter.source.as_deref()));
+                is_found |= letters(&rows)?.iter().any(is_meant);
                 Ok(())
             })?;
             if is_found {
@@ -224,8 +231,7 @@ impl DeadLetterFiles {
             let sent = self.read(file, &mut |rows| {
                 let letters = letters(&rows)?;
                 for (place, letter) in letters.iter().enumerate() {
-                    let source = letter.source.as_deref();
-                    if !is_meant(source) {
+                    if !is_meant(letter) {
                         kept.push(rows.slice(place, 1))?;
                     } else if purged.is_none() {
                         self.send(&mut again, &rows, place, letter, &kept, &mut done)?;
@@ -245,11 +251,6 @@ impl DeadLetterFiles {
         Ok(done)
     }
 
-    /// True when there are no names in the letters, and one table is the only one that they can be of.
-    fn is_only(&self, codecs: &BTreeMap<String, Arc<dyn Codec>>) -> bool {
-        self.table.schema.index_of("source").is_err() && self.senders.len() == 1 && codecs.len() == 1
-    }
-
     /// Gathers a letter for its table's sink.
     fn send(
         &self,
@@ -260,9 +261,8 @@ impl DeadLetterFiles {
         kept: &Pusher,
         done: &mut Retried,
     ) -> Result<()> {
-        let only = again.keys().next().cloned().unwrap_or_default();
-        let name = letter.source.as_deref().map_or(only.as_str(), table_of);
-        let to = again.get_mut(name).ok_or_else(|| Error::internal("no sink for a letter"))?;
+        let sender = self.sender_of(letter).and_then(|sender| again.get_mut(sender));
+        let to = sender.ok_or_else(|| Error::internal("no sink for a letter"))?;
         let is_gathered = match &letter.payload {
             Some(payload) => to.decoder.push(payload, &self.skipping())?,
             None => false,
@@ -317,7 +317,8 @@ impl DeadLetterFiles {
             let (source, pusher) = MemorySource::channel(Arc::clone(&sender.schema), EXCHANGE_BYTES_MAX);
             let id = format!("letters of {}", sender.name);
             let node = graph.source(id, "", Arc::new(source), Arc::clone(&sender.schema));
-            let provider = self.registry.connector(sender)?.sink(sender)?;
+            let sender = by_hand(sender);
+            let provider = self.registry.connector(&sender)?.sink(&sender)?;
             let node = graph.sink(sender.name.clone(), provider.describe(), provider, Input::gather(node));
             inputs.push(graph.dead_letters(node, Arc::clone(&self.table.schema))?);
             again.insert(sender.name.clone(), Again { pusher, decoder, gathered: Vec::new() });
@@ -390,12 +391,23 @@ fn folder(table: &Table) -> Result<PathBuf> {
 
 /// The table of an operator: of several that write the same, others than the first have a number.
 fn table_of(operator: &str) -> &str {
-    operator.split_once('#').map_or(operator, |(table, _)| table)
+    match operator.rsplit_once('#') {
+        Some((table, number)) if number.parse::<usize>().is_ok() => table,
+        _ => operator,
+    }
 }
 
-/// Whether a letter of `source` is meant.
-fn is_of(source: Option<&str>, of: Option<&str>) -> bool {
-    of.is_none_or(|of| source.is_some_and(|source| table_of(source) == of))
+/// `sender` as it sends letters: beside a pipeline that may be running, and without state.
+fn by_hand(sender: &Table) -> Table {
+    let mut table = sender.clone();
+    // A broker has one connection a name, and would close the pipeline's.
+    if let Some(id) = sender.options.get("client-id") {
+        table.options.set("client-id", format!("{id}-letters"));
+    }
+    if sender.options.get("sink.delivery-guarantee").is_some() {
+        table.options.set("sink.delivery-guarantee", "at-least-once");
+    }
+    table
 }
 
 /// The rows of a table of dead letters.

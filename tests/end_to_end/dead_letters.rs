@@ -126,3 +126,32 @@ fn where_letters_cannot_be_seen_to_it_says_why() {
         assert!(ran.code == Some(code) && ran.err.contains(part), "{ran:?}");
     }
 }
+
+#[test]
+fn letters_that_name_no_table_are_those_of_the_only_one() {
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::refusing("\"n\":2}"));
+    let sql = format!(
+        "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'fields.n.kind' = 'sequence',
+           'fields.n.start' = '1', 'fields.n.end' = '3');
+         CREATE TABLE dead (payload BYTES) WITH ('connector' = 'filesystem', 'path' = '{}/dead/', 'format' = 'json');
+         CREATE TABLE alerts (n BIGINT) WITH ('connector' = 'webhook', 'url' = '{}', 'private-addresses' = 'allow',
+           'dead-letter' = 'dead');
+         INSERT INTO alerts SELECT n FROM numbers;",
+        folder.path().display(),
+        receiver.url
+    );
+    let sql = file(folder.path(), "alerts.sql", sql);
+    assert_eq!(run(&["run", &sql]).code, Some(0));
+    for _ in 0..2 {
+        let ran = run(&["dead-letters", "list", &sql, "alerts"]);
+        let lines = ran.rows();
+        assert!(lines.len() == 1 && lines[0]["source"] == "alerts" && lines[0]["letters"] == 1, "{ran:?}");
+        let ran = run(&["dead-letters", "retry", &sql]);
+        assert!(ran.code == Some(1) && ran.err.contains("1 refused again"), "{ran:?}");
+    }
+    assert_eq!(receiver.count(), 5);
+    let rows = run(&["dead-letters", "list", &sql, "--rows"]).rows();
+    assert_eq!(rows[0]["payload"], serde_json::json!({"n": 2}));
+    assert_eq!(run(&["dead-letters", "purge", &sql, "alerts", "--yes"]).code, Some(0));
+    assert!(run(&["dead-letters", "list", &sql]).out.is_empty());
+}

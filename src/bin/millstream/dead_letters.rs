@@ -54,15 +54,8 @@ fn chosen(of: &LettersOf) -> Result<Vec<DeadLetterFiles>, Failure> {
     Ok(all)
 }
 
-/// Of letters without a source, where only one table has any, all are that table's.
 fn is_meant(files: &DeadLetterFiles, letter: &Letter, table: Option<&String>) -> bool {
-    let Some(table) = table else { return true };
-    match &letter.source {
-        Some(source) => {
-            source == table || source.strip_prefix(table.as_str()).is_some_and(|rest| rest.starts_with('#'))
-        }
-        None => files.senders().count() == 1,
-    }
+    table.is_none_or(|table| files.sender_of(letter) == Some(table))
 }
 
 /// A letter as it is listed.
@@ -127,7 +120,7 @@ fn lines(chosen: &[DeadLetterFiles], table: Option<&String>) -> Result<Vec<Line>
             if !is_meant(files, letter, table) {
                 return Ok(());
             }
-            let source = letter.source.clone().unwrap_or_else(|| files.table().to_owned());
+            let source = files.sender_of(letter).unwrap_or_else(|| files.table()).to_owned();
             let line = lines.entry(source.clone()).or_insert_with(|| Line { source, ..Line::default() });
             line.letters += 1;
             if letter.error.is_some() {
