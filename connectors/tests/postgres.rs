@@ -124,7 +124,7 @@ impl Writer {
     /// Asks for everything to be delivered until it is, or the sink fails.
     fn finish(&mut self) -> Result<()> {
         let mut answer = Ok(());
-        wait_until("the end", || match self.sink.finish() {
+        wait_until("the end", || match self.sink.on_end(1, &mut StateWriter::default()) {
             Ok(ready) => ready == Ready::Yes,
             Err(error) => {
                 answer = Err(error);
@@ -279,7 +279,7 @@ fn a_server_that_goes_and_comes_back_gets_every_row() {
         writer.write(numbered(part * 1_000, (part + 1) * 1_000));
     }
     wait_until("the link down", || metrics.link() == Link::Down && metrics.retries.get() > 2);
-    assert_eq!(writer.sink.finish().unwrap(), Ready::NotYet);
+    assert_eq!(writer.sink.on_end(1, &mut StateWriter::default()).unwrap(), Ready::NotYet);
     server.start_again();
     writer.finish().unwrap();
     assert_eq!(server.ask("SELECT count(*), sum(id) FROM t"), format!("20000|{}", 19_999 * 10_000));

@@ -42,7 +42,7 @@ def readers(folder):
         "avro": (of.read_avro, ROWS),
         "cbor": (of.read_cbor, ROWS),
         "csv": (of.read_csv, flat),
-        "json": (lambda payload: [json.loads(payload, parse_float=number)], ROWS),
+        "json": (lambda payload: of.read_json(payload, number), ROWS),
         "msgpack": (of.read_msgpack, ROWS),
         "protobuf": (protobuf.read, [of.without_nulls(row) for row in ROWS]),
     }

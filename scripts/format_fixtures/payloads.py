@@ -4,6 +4,7 @@ a list of payloads, and one payload to its rows."""
 import csv
 import io
 import json
+from base64 import b64decode, b64encode
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -30,12 +31,19 @@ def text(column, value):
         case date() | time():
             return canonical(column, value)
         case bytes():
-            return value.hex()
+            return b64encode(value).decode()
     return value
 
 
 def write_json(rows):
     return [json.dumps({key: text(key, value) for key, value in row.items()}).encode() for row in rows]
+
+
+def read_json(payload, number):
+    row = json.loads(payload, parse_float=number)
+    if row.get("blob") is not None:
+        row["blob"] = b64decode(row["blob"], validate=True)
+    return [row]
 
 
 def write_csv(rows):

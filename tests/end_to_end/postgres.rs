@@ -78,7 +78,7 @@ fn rows_are_looked_up_in_a_table() {
     let of = |n: i64| rows.iter().filter(|row| row["n"] == n).cloned().collect::<Vec<_>>();
     let first = serde_json::json!({
         "n": 1, "id": 1, "site": "cellar", "state": "on", "at": "2026-01-01T08:00:00.25", "seen": "2026-01-01T07:00:00Z",
-        "price": 1.5, "raw": "00ff", "ok": true,
+        "price": 1.5, "raw": "AP8=", "ok": true,
     });
     assert_eq!(of(1), std::slice::from_ref(&first));
     assert_eq!(of(3_001)[0]["site"], first["site"]);

@@ -156,7 +156,8 @@ impl Inner {
 pub(super) fn as_json(name: &str, kind: &DataType) -> String {
     match kind {
         DataType::Utf8 => format!("t.{name}::text AS {name}"),
-        DataType::Binary => format!("encode(t.{name}, 'hex') AS {name}"),
+        // PostgreSQL breaks its lines.
+        DataType::Binary => format!("translate(encode(t.{name}, 'base64'), E'\\n', '') AS {name}"),
         DataType::Timestamp(_, Some(_)) => {
             format!("to_char(t.{name} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS {name}")
         }

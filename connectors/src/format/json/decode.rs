@@ -1,5 +1,5 @@
 //! JSON payloads to columns, with Flink's meaning: a missing field is NULL, an unknown field is ignored, a number in a
-//! STRING column is its text.
+//! STRING column is its text, BYTES are in base 64.
 //!
 //! Arrow's tape decoder takes the payloads of a batch in one go, as long as each is one object; otherwise payload by
 //! payload, an array of objects being as many rows. No input panics.
@@ -15,7 +15,7 @@ use arrow_select::concat::concat_batches;
 use millstream_engine::format::Payloads;
 use millstream_engine::{Decoded, Decoder, Error, Result};
 
-use super::decimals;
+use super::texts;
 
 /// Rows the tape decoder takes at a time; it reserves memory for as many.
 const ROWS_PER_PASS: usize = 4_096;
@@ -23,7 +23,7 @@ const ROWS_PER_PASS: usize = 4_096;
 /// Decodes JSON objects.
 pub(super) struct JsonDecoder {
     schema: SchemaRef,
-    /// What arrow-json reads: `schema` with text for its decimals.
+    /// What arrow-json reads: `schema` with text for its decimals and BYTES.
     read_schema: SchemaRef,
     fail_on_missing: bool,
     decoder: Option<TapeDecoder>,
@@ -45,7 +45,7 @@ impl Decoder for JsonDecoder {
 impl JsonDecoder {
     /// A decoder for the columns of `schema`.
     pub fn new(schema: SchemaRef, fail_on_missing: bool) -> Self {
-        let read_schema = decimals::as_text(&schema);
+        let read_schema = texts::as_text(&schema);
         Self { schema, read_schema, fail_on_missing, decoder: None }
     }
 
@@ -78,7 +78,7 @@ impl JsonDecoder {
         };
         // Only a decoder that got to here is clean.
         self.decoder = Some(decoder);
-        decimals::from_text(rows, &self.schema)
+        texts::from_text(rows, &self.schema)
     }
 
     fn builder(&self) -> ReaderBuilder {
@@ -277,6 +277,35 @@ mod tests {
         let (_, numbers, errors) = decode(schema(), [("json.fail-on-missing-field", "true")], &payloads);
         assert_eq!(numbers, vec![0, 2]);
         assert!(errors.len() == 1 && errors[0].contains("'n' is missing"), "{errors:?}");
+    }
+
+    #[test]
+    fn bytes_are_in_base_64_where_they_are_nested_too() {
+        let bytes = |name: &str| Field::new(name, DataType::Binary, true);
+        let schema = Arc::new(Schema::new(vec![
+            bytes("b"),
+            Field::new("r", DataType::Struct(vec![bytes("b")].into()), true),
+            Field::new("l", DataType::List(Arc::new(bytes("item"))), true),
+        ]));
+        let payloads: [&[u8]; 5] = [
+            br#"{"b":"AP8+","r":{"b":"Pw=="},"l":["","AA==",null]}"#,
+            br#"{"b":"00ff"}"#,
+            br#"{"b":"Pw"}"#,
+            br#"{"b":"no base"}"#,
+            br#"{"b":null,"r":{},"l":[]}"#,
+        ];
+        let (rows, numbers, errors) = decode(schema, [], &payloads);
+        // Four hexadecimal digits are three bytes, as in Flink.
+        assert_eq!(numbers, vec![0, 1, 4]);
+        let all: Vec<_> = rows.column(0).as_binary::<i32>().iter().collect();
+        assert_eq!(all, vec![Some(&[0, 255, 62][..]), Some(&[0xd3, 0x47, 0xdf]), None]);
+        assert_eq!(rows.column(1).as_struct().column(0).as_binary::<i32>().value(0), b"?");
+        let items = rows.column(2).as_list::<i32>().value(0);
+        assert_eq!(
+            items.as_binary::<i32>().iter().collect::<Vec<_>>(),
+            vec![Some(&b""[..]), Some(&[0]), None]
+        );
+        assert!(errors.len() == 2 && errors.iter().all(|error| error.contains("base 64")), "{errors:?}");
     }
 
     proptest! {

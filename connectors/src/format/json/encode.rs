@@ -1,5 +1,5 @@
 //! Columns to JSON objects, as Flink's JSON format writes them: keys in column order, nulls as `null`, timestamps in
-//! ISO-8601 with as many digits as needed.
+//! ISO-8601 with as many digits as needed, BYTES in base 64.
 //!
 //! The encoder writes into one buffer that is reused, and tells where each row ends, so that sinks send rows as slices
 //! of it. Column types are resolved once a batch; per row there is no allocation.
@@ -15,6 +15,8 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::{DataType, TimeUnit};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use millstream_engine::format::Encoded;
 use millstream_engine::{Batch, Encoder, Error, Result};
 
@@ -185,7 +187,16 @@ pub(crate) fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> R
             }
             out.push(b'}');
         }
-        // Times of day, binary and the like: as text.
+        DataType::Binary => {
+            let bytes = column.as_binary::<i32>().value(row);
+            let start = out.len() + 1;
+            out.resize(start + bytes.len().div_ceil(3) * 4, b'"');
+            out[start - 1] = b'"';
+            let length = STANDARD.encode_slice(bytes, &mut out[start..]).map_err(unwritable)?;
+            out.truncate(start + length);
+            out.push(b'"');
+        }
+        // Intervals and the like: as text.
         _ => write_text(out, &array_value_to_string(column, row)?),
     }
     Ok(())
@@ -293,8 +304,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{
-        Decimal128Array, Float64Array, Int32Array, StringArray, StructArray, TimestampMillisecondArray,
-        TimestampNanosecondArray,
+        BinaryArray, Decimal128Array, Float64Array, Int32Array, StringArray, StructArray,
+        TimestampMillisecondArray, TimestampNanosecondArray,
     };
     use arrow_schema::{Field, Fields, Schema};
     use millstream_engine::ChangeKind;
@@ -311,6 +322,7 @@ mod tests {
             ("z", Arc::new(TimestampMillisecondArray::from(vec![500, 120]).with_timezone("UTC"))),
             ("n", Arc::new(TimestampNanosecondArray::from(vec![1, 1_000_000_000]))),
             ("d", Arc::new(Decimal128Array::from(vec![-105, 5]).with_precision_and_scale(5, 2).unwrap())),
+            ("b", Arc::new(BinaryArray::from(vec![&[0, 255, 62][..], b"?"]))),
             ("r", Arc::new(row)),
         ];
         let fields: Vec<_> = columns
@@ -333,10 +345,10 @@ mod tests {
             text,
             concat!(
                 r#"{"op":"+I","s":"a\"\né","f":21.5,"t":"2026-01-01T00:00:10","z":"1970-01-01T00:00:00.5Z","#,
-                r#""n":"1970-01-01T00:00:00.000000001","d":-1.05,"r":{"i":1}}"#,
+                r#""n":"1970-01-01T00:00:00.000000001","d":-1.05,"b":"AP8+","r":{"i":1}}"#,
                 "\n",
                 r#"{"op":"-D","s":"","f":"NaN","t":"1969-12-31T23:59:59.999","z":"1970-01-01T00:00:00.12Z","#,
-                r#""n":"1970-01-01T00:00:01","d":0.05,"r":{"i":null}}"#,
+                r#""n":"1970-01-01T00:00:01","d":0.05,"b":"Pw==","r":{"i":null}}"#,
                 "\n"
             )
         );

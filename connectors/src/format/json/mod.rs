@@ -1,8 +1,8 @@
 //! The `json` format, with Flink's options and meaning: decode.rs reads, encode.rs writes.
 
-mod decimals;
 mod decode;
 mod encode;
+mod texts;
 
 pub(super) use encode::write_plain;
 #[cfg(feature = "webhook")]
@@ -43,7 +43,7 @@ impl Format for Json {
     }
 
     fn help(&self) -> &'static str {
-        "JSON: an object a row, or an array of objects."
+        "JSON: an object a row, or an array of objects. BYTES are in base 64."
     }
 
     fn options(&self) -> Vec<OptionSpec> {
