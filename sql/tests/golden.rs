@@ -138,7 +138,9 @@ fn every_case_gives_its_rows() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .filter(|path| only.as_ref().is_none_or(|only| only.split(' ').any(|part| path.to_string_lossy().contains(part))))
+        .filter(|path| {
+            only.as_ref().is_none_or(|only| only.split(' ').any(|part| path.to_string_lossy().contains(part)))
+        })
         .collect();
     cases.sort();
     assert!(!cases.is_empty());
