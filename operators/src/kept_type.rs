@@ -63,6 +63,11 @@ pub(crate) fn as_type(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         (_, DataType::Boolean) => column
             .as_primitive_opt::<Int64Type>()
             .map(|values| Arc::new(BooleanArray::from_unary(values, |value| value != 0)) as ArrayRef),
+        (DataType::Decimal128(_, scale), DataType::Float64) => {
+            let factor = 10_f64.powi(i32::from(*scale));
+            let values = column.as_primitive::<Decimal128Type>();
+            Some(Arc::new(values.unary::<_, Float64Type>(|units| units as f64 / factor)) as ArrayRef)
+        }
         (_, DataType::Float64) => column
             .as_primitive_opt::<Float32Type>()
             .map(|values| Arc::new(values.unary::<_, Float64Type>(f64::from)) as ArrayRef),

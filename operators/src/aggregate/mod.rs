@@ -156,9 +156,7 @@ impl AggregateCall {
             K::ListAgg(_) | K::ArrayAgg => Box::new(collected::Collected::new(&self.kind, argument, &out)?),
             K::Lag(rows) => Box::new(lag::Lag::new(*rows, &out)?),
             K::Custom(Custom(function)) => function.accumulator(argument)?,
-            K::StddevPop | K::StddevSamp | K::VarPop | K::VarSamp => {
-                Box::new(variance::Variance::new(self.kind.clone(), out))
-            }
+            K::StddevPop | K::StddevSamp | K::VarPop | K::VarSamp => variance::variance(&self.kind, out),
         };
         // A repeated value changes no extreme.
         let distinct = self.distinct && self.argument.is_some() && !matches!(self.kind, K::Min | K::Max);

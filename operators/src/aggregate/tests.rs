@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Float64Type, Int32Type, Int64Type};
-use arrow_array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, StringArray};
+use arrow_array::types::{Decimal128Type, Float64Type, Int8Type, Int32Type, Int64Type};
+use arrow_array::{
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int8Array, Int32Array, StringArray,
+};
 use arrow_schema::DataType;
 
 use super::*;
@@ -75,6 +77,19 @@ fn variances_are_null_where_they_are_not_defined() {
     assert_eq!(doubles(AggregateKind::VarSamp, values.clone()), vec![Some(4.0), None, None]);
     assert_eq!(doubles(AggregateKind::StddevSamp, values.clone()), vec![Some(2.0), None, None]);
     assert_eq!(doubles(AggregateKind::Avg, values), vec![Some(4.0), Some(5.0), None]);
+}
+
+#[test]
+fn variances_of_whole_numbers_truncate_and_wrap_in_their_type() {
+    let column: ArrayRef = Arc::new(Int8Array::from(vec![Some(4), Some(1), Some(4), Some(2), Some(4), None]));
+    let tiny = |kind| {
+        let array = run(kind, false, Arc::clone(&column), None);
+        array.as_primitive::<Int8Type>().iter().collect::<Vec<_>>()
+    };
+    // Of three times 4: 12² is 144, which is -112 in eight bits, and 48 + 112 / 3 is 85. Of 1 and 2: 5 - 9 / 2 is 1.
+    assert_eq!(tiny(AggregateKind::VarPop), [Some(28), Some(0), None]);
+    assert_eq!(tiny(AggregateKind::VarSamp), [Some(42), Some(1), None]);
+    assert_eq!(tiny(AggregateKind::StddevSamp), [Some(6), Some(1), None]);
 }
 
 #[test]

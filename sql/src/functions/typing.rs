@@ -8,10 +8,10 @@
 use arrow_schema::DataType;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRewriter};
 use datafusion_common::{DFSchema, Result, ScalarValue};
-use datafusion_expr::expr::{Case, Like, ScalarFunction};
+use datafusion_expr::expr::{Between, Case, InList, Like, ScalarFunction};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast, lit};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::cast::refused;
@@ -46,6 +46,14 @@ fn typed(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     expr.rewrite(&mut Typing { schema })
 }
 
+fn is_comparison(op: Operator) -> bool {
+    use Operator as O;
+    matches!(
+        op,
+        O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::IsDistinctFrom | O::IsNotDistinctFrom
+    )
+}
+
 struct Typing<'a> {
     schema: &'a DFSchema,
 }
@@ -72,8 +80,22 @@ impl TreeNodeRewriter for Typing<'_> {
                 };
                 match typed {
                     Some(typed) => return Ok(Transformed::yes(typed)),
+                    None if is_comparison(binary.op) => {
+                        let [left, right] = self.as_doubles([*binary.left, *binary.right])?;
+                        Expr::BinaryExpr(BinaryExpr::new(Box::new(left), binary.op, Box::new(right)))
+                    }
                     None => Expr::BinaryExpr(binary),
                 }
+            }
+            Expr::Between(Between { expr, negated, low, high }) => {
+                let [expr, low, high] = self.as_doubles([*expr, *low, *high])?;
+                Expr::Between(Between::new(Box::new(expr), negated, Box::new(low), Box::new(high)))
+            }
+            Expr::InList(InList { expr, list, negated }) => {
+                let all = std::iter::once(*expr).chain(list).collect::<Vec<_>>();
+                let mut all = self.as_doubles(all)?.into_iter();
+                let Some(expr) = all.next() else { return Err(PlanError::new("IN is of a value").into()) };
+                Expr::InList(InList::new(Box::new(expr), all.collect(), negated))
             }
             Expr::Like(like_expr) if !like_expr.case_insensitive => {
                 return self.pattern(like_expr, &like()).map(Transformed::yes);
@@ -85,6 +107,7 @@ impl TreeNodeRewriter for Typing<'_> {
                 Some(function) => return self.call(function, &call).map(Transformed::yes),
                 None => Expr::ScalarFunction(call),
             },
+            Expr::Case(case) => Expr::Case(self.branches(case)?),
             Expr::Cast(_) | Expr::TryCast(_) => {
                 self.check_cast(&expr)?;
                 expr
@@ -177,6 +200,34 @@ impl Typing<'_> {
         };
         let typed = self.call(definition, &call)?;
         Ok(if like.negated { Expr::Not(Box::new(typed)) } else { typed })
+    }
+
+    /// A CASE whose branches have Flink's type of all of them, if there is one.
+    fn branches(&self, mut case: Case) -> Result<Case> {
+        let branches = case.when_then_expr.iter().map(|(_, then)| then).chain(case.else_expr.as_ref());
+        let types = branches.map(|branch| self.type_of(branch)).collect::<Result<Vec<_>>>()?;
+        let common = types.iter().try_fold(DataType::Null, |common, kind| conditional::wider(&common, kind));
+        let Some(common) = common.filter(DataType::is_numeric) else { return Ok(case) };
+        let branches = case.when_then_expr.iter_mut().map(|(_, then)| then).chain(case.else_expr.as_mut());
+        for branch in branches {
+            let typed = self.as_type(std::mem::replace(branch.as_mut(), lit(false)), &common)?;
+            **branch = typed;
+        }
+        Ok(case)
+    }
+
+    /// What is compared, all as DOUBLE if some of it is a floating-point number and some a DECIMAL, which need not hold
+    /// the other's values.
+    fn as_doubles<T: AsMut<[Expr]>>(&self, mut compared: T) -> Result<T> {
+        let types = compared.as_mut().iter().map(|expr| self.type_of(expr)).collect::<Result<Vec<_>>>()?;
+        let is_mixed = types.iter().any(DataType::is_floating)
+            && types.iter().any(|kind| matches!(kind, DataType::Decimal128(..)));
+        if is_mixed && types.iter().all(|kind| kind.is_numeric() || kind.is_null()) {
+            for expr in compared.as_mut() {
+                *expr = self.as_type(std::mem::replace(expr, lit(false)), &DataType::Float64)?;
+            }
+        }
+        Ok(compared)
     }
 
     /// `ROW(a, b) = ROW(c, d)` as `a = c AND b = d`, which is NULL where a field is and the others are equal;

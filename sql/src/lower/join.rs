@@ -185,9 +185,14 @@ fn versioned(
     else {
         return Err(refuse("the table at the right has no event time", "declare WATERMARK FOR ts AS ts"));
     };
+    // What is said of a version alone decides whether it matches, and not which one is the latest.
+    let (of_version, conditions): (Vec<_>, Vec<_>) =
+        conditions.into_iter().partition(|condition| side_of(condition, width) == Some(1));
     let rel = joined(left, right, kind, conditions, false, fields, place)?;
     match rel.kind {
-        RelKind::Join(join) => {
+        RelKind::Join(mut join) => {
+            join.on.extend(of_version.iter().cloned());
+            join.residual.extend(of_version);
             let equal: Vec<usize> = join.keys.iter().filter_map(|(_, other)| as_column(other)).collect();
             if !key.iter().all(|column| equal.contains(column)) {
                 return Err(refuse(

@@ -1,10 +1,10 @@
 //! Flink's lexical rules for sqlparser: back ticks quote names, single quotes quote strings, names keep their case.
 
 use sqlparser::ast::Expr;
-use sqlparser::dialect::Dialect;
+use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::parser::{Parser, ParserError};
 
-use super::{casts, collections, json};
+use super::{between, casts, collections, json};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -54,5 +54,6 @@ impl Dialect for Flink {
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
         json::test(parser, expr)
+            .or_else(|| between::infix(parser, expr, self.prec_value(Precedence::Between)))
     }
 }

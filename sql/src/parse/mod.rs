@@ -4,6 +4,7 @@
 //! Invariant: every token keeps its place in the text the user wrote, so that errors of all later steps can point
 //! there. Statements go to the session (session.rs), which plans them in order.
 
+mod between;
 mod calls;
 mod casts;
 mod collections;

@@ -1,4 +1,5 @@
-//! Text as values. Blanks around numbers do not count; what is no value is an error in CAST and NULL in TRY_CAST.
+//! Text as values. Blanks around numbers, dates and clocks do not count, around timestamps they do. What is no value is an
+//! error in CAST and NULL in TRY_CAST.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use datafusion_common::{Result, exec_err};
 
 use super::Kernel;
 use super::numbers::decimal_in;
-use super::time::{build, instant};
+use super::time::{build, digits_of, instant};
 use millstream_engine::type_name;
 
 /// `None` where arrow does the same.
@@ -135,9 +136,12 @@ fn times(texts: &StringArray, to: &DataType, try_cast: bool, zone: Tz) -> Result
     let read = |text: &str| match to {
         DataType::Date32 => date(text).map(|date| date.and_time(NaiveTime::MIN)),
         DataType::Time32(_) => Some(NaiveDate::default().and_time(clock(trimmed(text))?)),
-        DataType::Timestamp(_, local) => {
-            let time = timestamp(trimmed(text))?;
-            if local.is_some() { instant(time, zone) } else { Some(time) }
+        DataType::Timestamp(unit, local) => {
+            let time = timestamp(text)?;
+            let time = if local.is_some() { instant(time, zone)? } else { time };
+            // Nanoseconds reach from 1677 to 2262.
+            let fits = digits_of(*unit) < 9 || time.and_utc().timestamp_nanos_opt().is_some();
+            fits.then_some(time)
         }
         _ => None,
     };

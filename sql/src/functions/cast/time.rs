@@ -178,10 +178,12 @@ pub(super) fn kernel(from: &DataType, to: &DataType, zone: Tz) -> Option<Kernel>
                 _ => Some(time),
             }
         });
-        // Flink cuts towards 1970: the last second of 1969 is of January 1st.
+        // Flink cuts a TIMESTAMP towards 1970: the last second of 1969 is of January 1st. An instant it does not.
         let cut = |time: NaiveDateTime| {
-            let is_early =
-                to == DataType::Date32 && time < NaiveDateTime::default() && time.time() != NaiveTime::MIN;
+            let is_early = to == DataType::Date32
+                && !takes_instant
+                && time < NaiveDateTime::default()
+                && time.time() != NaiveTime::MIN;
             if is_early { time.checked_add_signed(Duration::days(1)) } else { Some(time) }
         };
         let converted = converted.map(|time: Option<NaiveDateTime>| time.and_then(cut));

@@ -1,6 +1,7 @@
 //! Functions of strings. A character is a Unicode code point everywhere, as in Flink's own string type.
 
 mod encoding;
+mod extract;
 mod map;
 mod pattern;
 mod pieces;
@@ -23,6 +24,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         search::functions(),
         pieces::functions(),
         pattern::functions(),
+        extract::functions(),
         encoding::functions(),
         url::functions(),
         map::functions(),

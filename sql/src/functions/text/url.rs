@@ -1,4 +1,4 @@
-//! PARSE_URL: parts of a URL, cut as Java's URL class cuts them.
+//! PARSE_URL: parts of a URL, cut as Java's URL class cuts them. URL_ENCODE and URL_DECODE: text as in an HTML form.
 
 use std::sync::Arc;
 
@@ -27,7 +27,67 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         })
         .optional(&[Text])
         .build(),
+        Function::new(
+            Subject::Text,
+            "url_encode",
+            "URL_ENCODE(string)",
+            "The string as in an HTML form: UTF-8 with `%20` for what is special and `+` for a blank.",
+            &[Text],
+            DataType::Utf8,
+            |call| {
+                let texts = call.texts(0)?;
+                call.text(|row, out| Ok(texts.get(row).map(|text| encode(text, out)).is_some()))
+            },
+        )
+        .build(),
+        Function::new(
+            Subject::Text,
+            "url_decode",
+            "URL_DECODE(string)",
+            "The string that URL_ENCODE makes this of; NULL if a `%` is not followed by two hexadecimal digits.",
+            &[Text],
+            DataType::Utf8,
+            |call| {
+                let texts = call.texts(0)?;
+                let mut bytes = Vec::new();
+                call.text(|row, out| Ok(texts.get(row).and_then(|text| decode(text, &mut bytes, out)).is_some()))
+            },
+        )
+        .build(),
     ]
+}
+
+fn encode(text: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => out.push(byte.into()),
+            b' ' => out.push('+'),
+            _ => {
+                out.push('%');
+                out.push(HEX[usize::from(byte >> 4)].into());
+                out.push(HEX[usize::from(byte & 15)].into());
+            }
+        }
+    }
+}
+
+/// `bytes` is room to work in. What is no UTF-8 becomes U+FFFD, as in Java.
+fn decode(text: &str, bytes: &mut Vec<u8>, out: &mut String) -> Option<()> {
+    bytes.clear();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            other => other,
+        });
+    }
+    out.push_str(&String::from_utf8_lossy(bytes));
+    Some(())
 }
 
 /// The pieces of a URL.

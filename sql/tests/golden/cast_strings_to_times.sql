@@ -1,0 +1,2 @@
+CREATE TABLE c (id INT, s STRING) WITH ('connector' = 'filesystem', 'path' = '${DATA}/texts.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, s, CAST(TRY_CAST(s AS DATE) AS STRING) AS a, CAST(TRY_CAST(s AS TIME) AS STRING) AS b, CAST(TRY_CAST(s AS TIMESTAMP(3)) AS STRING) AS c, CAST(TRY_CAST(s AS TIMESTAMP(9)) AS STRING) AS e FROM c WHERE id NOT IN (33, 34) AND id >= 30;

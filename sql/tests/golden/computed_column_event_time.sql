@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, v INT, ts STRING, rt AS TO_TIMESTAMP(ts, 'yyyy-MM-dd''T''HH:mm:ss.SSS'), WATERMARK FOR rt AS rt - INTERVAL '2' SECOND) WITH ('connector' = 'filesystem', 'path' = '${DATA}/disorder.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT window_start, COUNT(*) AS n, SUM(v) AS total FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(rt), INTERVAL '10' SECOND)) GROUP BY window_start, window_end;

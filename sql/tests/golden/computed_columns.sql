@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, v INT, device STRING, double_v AS v * 2, label AS UPPER(device) || '-' || CAST(id AS STRING), is_high AS v > 5, ts TIMESTAMP(3), late_ts AS ts - INTERVAL '1' HOUR, WATERMARK FOR ts AS ts) WITH ('connector' = 'filesystem', 'path' = '${DATA}/in_order.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, double_v, label, is_high, late_ts FROM t WHERE is_high OR double_v = 2;

@@ -1,0 +1,4 @@
+CREATE TABLE t (id INT, k STRING, ti TINYINT, si SMALLINT, i INT, bi BIGINT, f FLOAT, d DOUBLE, m4 DECIMAL(4, 1), m DECIMAL(20, 5), m38 DECIMAL(38, 10), s STRING, vc VARCHAR(4),
+  b BOOLEAN, dt DATE, tm TIME, t3 TIMESTAMP(3), t6 TIMESTAMP(6), t9 TIMESTAMP(9), lz TIMESTAMP_LTZ(3), ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/types.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, m4 * m4 AS p, m4 * m AS q, m * m AS r, m38 * m4 AS t, m4 * ti AS u, TYPEOF(m4 * m4) AS tp, TYPEOF(m4 * m) AS tq, TYPEOF(m * m) AS tr, TYPEOF(m38 * m4) AS tt, TYPEOF(m4 * ti) AS tu, TYPEOF(m38 * m38) AS tv FROM t;

@@ -1,0 +1,4 @@
+-- The first by time, though it came last.
+CREATE TABLE t (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/late.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT device, id, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY device ORDER BY ts ASC) AS rn FROM t) WHERE rn = 1;

@@ -1,0 +1,4 @@
+CREATE TABLE t (id INT, k STRING, ti TINYINT, si SMALLINT, i INT, bi BIGINT, f FLOAT, d DOUBLE, m4 DECIMAL(4, 1), m DECIMAL(20, 5), m38 DECIMAL(38, 10), s STRING, vc VARCHAR(4),
+  b BOOLEAN, dt DATE, tm TIME, t3 TIMESTAMP(3), t6 TIMESTAMP(6), t9 TIMESTAMP(9), lz TIMESTAMP_LTZ(3), ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/types.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, TYPEOF(ti + ti) AS a, TYPEOF(ti + si) AS b, TYPEOF(si * i) AS c, TYPEOF(i + bi) AS e, TYPEOF(bi + f) AS g, TYPEOF(i / si) AS h, TYPEOF(ti + 1) AS l, TYPEOF(f + f) AS m, TYPEOF(i + d) AS o FROM t WHERE id = 0;

@@ -1,0 +1,4 @@
+CREATE TABLE t (id INT, k STRING, ti TINYINT, si SMALLINT, i INT, bi BIGINT, f FLOAT, d DOUBLE, m4 DECIMAL(4, 1), m DECIMAL(20, 5), m38 DECIMAL(38, 10), s STRING, vc VARCHAR(4),
+  b BOOLEAN, dt DATE, tm TIME, t3 TIMESTAMP(3), t6 TIMESTAMP(6), t9 TIMESTAMP(9), lz TIMESTAMP_LTZ(3), ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/types.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, UPPER(s) AS a, LOWER(s) AS b, CHAR_LENGTH(s) AS c, TRIM(s) AS e, LTRIM(s) AS g, RTRIM(s) AS h, SUBSTRING(s FROM 2) AS l, SUBSTRING(s FROM 1 FOR 2) AS m, s || vc AS n, CONCAT(s, vc, 'x') AS o, CONCAT_WS('-', s, vc, k) AS p, REPLACE(s, 'b', 'xx') AS q, POSITION('b' IN s) AS r, LPAD(vc, 5, '*') AS u, RPAD(vc, 5, 'ab') AS v, REVERSE(s) AS w, INITCAP(s) AS y FROM t;

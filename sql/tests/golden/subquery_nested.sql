@@ -1,0 +1,3 @@
+CREATE TABLE t (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/duplicates.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT device, n FROM (SELECT device, COUNT(*) AS n FROM (SELECT * FROM (SELECT device, v FROM t WHERE v > 1) WHERE v < 9) GROUP BY device) WHERE n > 1;

@@ -1,0 +1,5 @@
+CREATE TABLE t (id INT, k STRING, ti TINYINT, si SMALLINT, i INT, bi BIGINT, f FLOAT, d DOUBLE, m4 DECIMAL(4, 1), m DECIMAL(20, 5), m38 DECIMAL(38, 10), s STRING, vc VARCHAR(4),
+  b BOOLEAN, dt DATE, tm TIME, t3 TIMESTAMP(3), t6 TIMESTAMP(6), t9 TIMESTAMP(9), lz TIMESTAMP_LTZ(3), ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/types.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT k, MIN(ti) AS ti, MIN(si) AS si, MIN(i) AS i, MIN(bi) AS bi, MIN(f) AS f, MIN(d) AS d, MIN(m4) AS m4, MIN(m) AS m, MIN(m38) AS m38, MIN(s) AS s, MIN(vc) AS vc, MIN(b) AS b,
+  MIN(dt) AS dt, MIN(tm) AS tm, MIN(t3) AS t3, CAST(MIN(t6) AS STRING) AS t6 FROM t GROUP BY k;
