@@ -33,8 +33,11 @@ const NAMES: &[(&str, AggregateKind)] = &[
     ("approx_count_distinct", AggregateKind::ApproxCountDistinct),
 ];
 
-/// Those whose second argument says which values are asked for, for both kinds of which there is a function.
-const PERCENTILES: &[(&str, fn(Fractions) -> AggregateKind)] =
+/// The aggregate that is asked for values of some ranks.
+type OfFractions = fn(Fractions) -> AggregateKind;
+
+/// Those whose second argument says which values are asked for.
+const PERCENTILES: &[(&str, OfFractions)] =
     &[("percentile", AggregateKind::Percentile), ("approx_percentile", AggregateKind::ApproxPercentile)];
 
 /// Functions that say by which grouping set a row is.
