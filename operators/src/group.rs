@@ -1,7 +1,8 @@
 //! `GROUP BY` without a window, and `SELECT DISTINCT`: one row a key that changes as rows come and go.
 //!
 //! A batch is answered at once: each key it touches gives the change from what was last said of it to what holds now,
-//! nothing if that is the same. So under load many changes of a key become one, and at rest every row shows. Rows that
+//! nothing if that is the same. So under load many changes of a key become one, and at rest every row shows; with a
+//! mini-batch (mini_batch.rs) those of several batches do, and what was last said of a key is kept until then. Rows that
 //! the input takes back are taken out of the aggregates; a key without rows is deleted and its state forgotten.
 //!
 //! With a time to live, a key that was not written for that long (wall clock) is forgotten without a word, and its next
@@ -13,9 +14,10 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, BooleanArray, Int64Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_select::concat::concat;
 use arrow_select::interleave::interleave;
 use bytes::Bytes;
 use millstream_engine::batch::record_batch;
@@ -25,6 +27,7 @@ use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
 use crate::aggregate::{Accumulator, AggregateCall, merge_states, to_input};
 use crate::frozen::KeyedSnapshot;
 use crate::keyed::{Keyed, next_forgetting_ms, own_rows, state_rows};
+use crate::mini_batch::{Held, MiniBatch};
 
 /// An aggregation without a window.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub struct GroupSpec {
     pub before: bool,
     /// How long a key lives that is not written, in ms.
     pub ttl_ms: Option<i64>,
+    /// How long changes are held back, if they are.
+    pub mini_batch: Option<MiniBatch>,
 }
 
 impl GroupSpec {
@@ -74,6 +79,36 @@ impl GroupSpec {
     }
 }
 
+/// The keys that have been touched since the last answer.
+#[derive(Default)]
+struct Touched {
+    /// Those that were there, and by batch the results they had.
+    known: Vec<u32>,
+    before: Vec<Vec<ArrayRef>>,
+    /// Those that were not.
+    new: Vec<u32>,
+}
+
+impl Touched {
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.new.is_empty()
+    }
+
+    /// The results that the known keys had.
+    fn before(&self) -> Result<Vec<ArrayRef>> {
+        match self.before.as_slice() {
+            [] => Ok(Vec::new()),
+            [one] => Ok(one.clone()),
+            several => (0..several[0].len())
+                .map(|column| {
+                    let parts: Vec<&dyn Array> = several.iter().map(|part| part[column].as_ref()).collect();
+                    Ok(concat(&parts)?)
+                })
+                .collect(),
+        }
+    }
+}
+
 /// See the module's page.
 pub struct Group {
     spec: GroupSpec,
@@ -83,9 +118,14 @@ pub struct Group {
     rows: Vec<i64>,
     /// By key: when it was last written, by the wall clock.
     written_ms: Vec<i64>,
-    /// By key: the batch that touched it last, so that each is listed once.
+    /// By key: the answer that it was last listed for, so that each is listed once.
     touched_in: Vec<u64>,
-    batches: u64,
+    /// Which answer is being gathered, from 1.
+    answers: u64,
+    touched: Touched,
+    held: Held,
+    /// When keys are to be forgotten.
+    forget_at_ms: i64,
     live: usize,
     output: SchemaRef,
     snapshot: KeyedSnapshot,
@@ -109,7 +149,10 @@ impl Group {
             rows: Vec::new(),
             written_ms: Vec::new(),
             touched_in: Vec::new(),
-            batches: 0,
+            answers: 1,
+            touched: Touched::default(),
+            held: Held::new(spec.mini_batch.filter(|_| !spec.is_insert_only())),
+            forget_at_ms: i64::MAX,
             live: 0,
             output,
             snapshot: KeyedSnapshot::default(),
@@ -126,16 +169,16 @@ impl Group {
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(keys));
     }
 
-    /// The keys of the batch numbered last, each once, in order; those that were there first are told apart.
-    fn touched(&mut self, now_ms: i64) -> (Vec<u32>, Vec<u32>) {
-        self.batches += 1;
-        let (mut known, mut new) = (Vec::new(), Vec::new());
+    /// Lists the keys of the batch numbered last, each once, in order; those that are there with what they show.
+    fn touch(&mut self, now_ms: i64) -> Result<()> {
+        let first = self.touched.known.len();
         for number in &self.keys.numbers {
             let key = *number as usize;
-            if self.touched_in[key] == self.batches {
+            if self.touched_in[key] == self.answers {
+                self.written_ms[key] = now_ms;
                 continue;
             }
-            self.touched_in[key] = self.batches;
+            self.touched_in[key] = self.answers;
             let expired =
                 self.spec.ttl_ms.is_some_and(|ttl| now_ms.saturating_sub(self.written_ms[key]) >= ttl);
             if self.rows[key] > 0 && expired {
@@ -144,9 +187,14 @@ impl Group {
                 self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key));
             }
             self.written_ms[key] = now_ms;
-            if self.rows[key] > 0 { known.push(*number) } else { new.push(*number) }
+            let is_there = self.rows[key] > 0;
+            if is_there { self.touched.known.push(*number) } else { self.touched.new.push(*number) }
         }
-        (known, new)
+        if self.touched.known.len() > first {
+            let before = self.results(&self.touched.known[first..])?;
+            self.touched.before.push(before);
+        }
+        Ok(())
     }
 
     fn add(&mut self, batch: &Batch) -> Result<()> {
@@ -191,6 +239,23 @@ impl Group {
 
     fn results(&self, keys: &[u32]) -> Result<Vec<ArrayRef>> {
         self.accumulators.iter().map(|accumulator| accumulator.evaluate(keys)).collect()
+    }
+
+    /// Says what has changed since the last answer.
+    fn answer(&mut self, out: &mut Output<'_>) -> Result<()> {
+        self.held.clear();
+        if self.touched.is_empty() {
+            return Ok(());
+        }
+        self.answers += 1;
+        let touched = std::mem::take(&mut self.touched);
+        let before = if touched.known.is_empty() { self.results(&[])? } else { touched.before()? };
+        let changes = self.changes(&touched.known, &touched.new, &before)?;
+        self.compact()?;
+        match changes {
+            Some(batch) => out.emit(batch),
+            None => Ok(()),
+        }
     }
 
     /// What has changed: `known` keys had the results `before`, `new` ones were not there.
@@ -251,7 +316,7 @@ impl Group {
 
     /// Renumbers the keys that are left, when most are gone.
     fn compact(&mut self) -> Result<()> {
-        if self.snapshot.is_open() || !self.keys.is_stale(self.live) {
+        if self.snapshot.is_open() || !self.touched.is_empty() || !self.keys.is_stale(self.live) {
             return Ok(());
         }
         let live: Vec<u32> = self.live_keys().collect();
@@ -301,7 +366,6 @@ impl Group {
 }
 
 fn row_passes(filter: &BooleanArray, row: usize) -> bool {
-    use arrow_array::Array;
     filter.is_valid(row) && filter.value(row)
 }
 
@@ -314,22 +378,41 @@ impl Operator for Group {
             self.claim(&numbers)?;
             self.keys.numbers = numbers;
         }
-        let (known, new) = self.touched(out.now_ms());
-        let before = self.results(&known)?;
+        let now_ms = out.now_ms();
+        self.touch(now_ms)?;
         self.add(&batch)?;
-        let changes = self.changes(&known, &new, &before)?;
         if let Some(ttl) = self.spec.ttl_ms {
-            out.set_timer(out.now_ms().saturating_add(ttl));
+            self.forget_at_ms = self.forget_at_ms.min(now_ms.saturating_add(ttl));
+            out.set_timer(self.forget_at_ms);
         }
-        self.compact()?;
-        match changes {
-            Some(batch) => out.emit(batch),
-            None => Ok(()),
+        if self.held.add(batch.num_rows(), out) {
+            self.answer(out)?;
         }
+        Ok(())
+    }
+
+    fn on_barrier(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        self.answer(out)?;
+        Ok(Firing::Done)
+    }
+
+    fn on_end(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        self.answer(out)?;
+        Ok(Firing::Done)
     }
 
     fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        if self.held.is_due(now_ms) {
+            self.answer(out)?;
+        }
+        self.held.set_timer(out);
         let Some(ttl) = self.spec.ttl_ms else { return Ok(Firing::Done) };
+        if now_ms < self.forget_at_ms {
+            out.set_timer(self.forget_at_ms);
+            return Ok(Firing::Done);
+        }
+        self.answer(out)?;
+        self.forget_at_ms = i64::MAX;
         let mut oldest_ms = i64::MAX;
         let mut old = Vec::new();
         for key in self.live_keys() {
@@ -347,7 +430,8 @@ impl Operator for Group {
             self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset(key as usize));
         }
         if self.live > 0 {
-            out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
+            self.forget_at_ms = next_forgetting_ms(oldest_ms, now_ms, ttl);
+            out.set_timer(self.forget_at_ms);
         }
         self.compact()?;
         Ok(Firing::Done)
@@ -378,6 +462,8 @@ impl Operator for Group {
                 self.written_ms[*key as usize] = written.value(row);
             }
             self.live += rows.num_rows();
+            // What was restored is looked at once the job runs.
+            self.forget_at_ms = i64::MIN;
             merge_states(&mut self.accumulators, &self.keys.numbers, &rest[2..])?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Columns in the type that state is kept in, and back: small integers, dates and times as 64-bit integers, FLOAT as
+//! Columns in the type that state is kept in, and back: small integers, dates and times as 64-bit integers, numbers as
 //! DOUBLE, every kind of string as one.
 //!
 //! Only what keys and aggregates need, so that a library build does without Arrow's casts and all they parse with.
@@ -63,10 +63,15 @@ pub(crate) fn as_type(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         (_, DataType::Boolean) => column
             .as_primitive_opt::<Int64Type>()
             .map(|values| Arc::new(BooleanArray::from_unary(values, |value| value != 0)) as ArrayRef),
+        (from, DataType::Float64) if from.is_integer() => {
+            let wide = as_type(column, &DataType::Int64)?;
+            Some(Arc::new(wide.as_primitive::<Int64Type>().unary::<_, Float64Type>(|value| value as f64))
+                as ArrayRef)
+        }
         (DataType::Decimal128(_, scale), DataType::Float64) => {
-            let factor = 10_f64.powi(i32::from(*scale));
+            let units = 10_f64.powi(i32::from(*scale));
             let values = column.as_primitive::<Decimal128Type>();
-            Some(Arc::new(values.unary::<_, Float64Type>(|units| units as f64 / factor)) as ArrayRef)
+            Some(Arc::new(values.unary::<_, Float64Type>(|value| value as f64 / units)) as ArrayRef)
         }
         (_, DataType::Float64) => column
             .as_primitive_opt::<Float32Type>()

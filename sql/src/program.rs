@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use chrono_tz::Tz;
 use millstream_engine::{ClockRef, Graph, SinkProvider, SourceProvider, SystemClock, Table};
-use millstream_operators::AggregateFunction;
+use millstream_operators::{AggregateFunction, MiniBatch};
 
 use crate::functions::ScalarFunction;
 
@@ -107,6 +107,8 @@ pub struct Settings {
     pub state_ttl_ms: Option<i64>,
     /// `execution.checkpointing.interval`, in ms.
     pub checkpoint_interval_ms: Option<i64>,
+    /// `table.exec.mini-batch.*`: how long changes are held back, if they are.
+    pub mini_batch: Option<MiniBatch>,
 }
 
 impl Default for Settings {
@@ -118,6 +120,7 @@ impl Default for Settings {
             idle_timeout_ms: None,
             state_ttl_ms: None,
             checkpoint_interval_ms: None,
+            mini_batch: None,
         }
     }
 }

@@ -3,10 +3,18 @@
 use std::collections::BTreeMap;
 
 use millstream_engine::suggest::did_you_mean;
+use millstream_operators::MiniBatch;
 
 use crate::error::SqlError;
 use crate::parse::{Name, Text};
 use crate::program::Settings;
+
+/// The settings of mini-batches.
+const ENABLED: &str = "table.exec.mini-batch.enabled";
+const LATENCY: &str = "table.exec.mini-batch.allow-latency";
+const SIZE: &str = "table.exec.mini-batch.size";
+/// What is held back at most, where it is not said.
+const MINI_BATCH_ROWS: usize = 5_000;
 
 /// What `SET` sets, with what that is.
 pub const SETTINGS: &[(&str, &str)] = &[
@@ -22,6 +30,12 @@ pub const SETTINGS: &[(&str, &str)] = &[
         "how long state of a key is kept that is not written, such as 1 d; 0 keeps it for ever",
     ),
     ("table.exec.source.idle-timeout", "scan.watermark.idle-timeout of tables that do not say"),
+    (
+        ENABLED,
+        "GROUP BY without a window and Top-N hold changes back for a while, so that many of a key become one: true or false",
+    ),
+    (LATENCY, "for how long, such as 2 s"),
+    (SIZE, "until how many rows have come; 5000 if not set"),
 ];
 
 /// Flink's keys that files written for Flink carry, and that make no difference here.
@@ -33,9 +47,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "pipeline.auto-watermark-interval",
     "pipeline.object-reuse",
     "table.dml-sync",
-    "table.exec.mini-batch.enabled",
-    "table.exec.mini-batch.allow-latency",
-    "table.exec.mini-batch.size",
     "table.exec.sink.not-null-enforcer",
     "table.optimizer.agg-phase-strategy",
     "table.optimizer.distinct-agg.split.enabled",
@@ -47,20 +58,52 @@ pub(crate) fn read<'a>(
     sets: impl Iterator<Item = (&'a Name, &'a str)>,
     over: &BTreeMap<String, String>,
 ) -> Result<Settings, SqlError> {
-    let mut settings = Settings::default();
+    let (mut settings, mut batches) = (Settings::default(), MiniBatches::default());
     for (key, value) in sets {
-        apply(&mut settings, &key.text, value).map_err(|(message, remedy)| {
+        apply(&mut settings, &mut batches, &key.text, value).map_err(|(message, remedy)| {
             SqlError::at(message, text.as_str(), key.range.clone()).remedy(remedy)
         })?;
+        if key.text == ENABLED {
+            batches.place = Some(key.range.clone());
+        }
     }
     for (key, value) in over {
-        apply(&mut settings, key, value)
+        apply(&mut settings, &mut batches, key, value)
             .map_err(|(message, remedy)| SqlError::new(message).remedy(remedy))?;
+    }
+    if batches.enabled {
+        let rows_max = batches.rows_max.unwrap_or(MINI_BATCH_ROWS);
+        let Some(latency_ms) = batches.latency_ms else {
+            let message = format!("'{ENABLED}' needs '{LATENCY}'");
+            let error = match batches.place {
+                Some(place) => SqlError::at(message, text.as_str(), place),
+                None => SqlError::new(message),
+            };
+            return Err(
+                error.remedy(format!("say for how long changes may be held back: SET '{LATENCY}' = '2 s'"))
+            );
+        };
+        settings.mini_batch = Some(MiniBatch { latency_ms, rows_max });
     }
     Ok(settings)
 }
 
-fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String, String)> {
+/// The settings of mini-batches, each by itself.
+#[derive(Default)]
+struct MiniBatches {
+    enabled: bool,
+    latency_ms: Option<i64>,
+    rows_max: Option<usize>,
+    /// Where they are switched on.
+    place: Option<std::ops::Range<usize>>,
+}
+
+fn apply(
+    settings: &mut Settings,
+    batches: &mut MiniBatches,
+    key: &str,
+    value: &str,
+) -> Result<(), (String, String)> {
     let wrong = |wanted: &str| (format!("'{value}' is no value for '{key}'"), format!("give {wanted}"));
     match key {
         "pipeline.name" => settings.pipeline_name = Some(value.to_owned()),
@@ -84,6 +127,18 @@ fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<(), (String,
         "table.exec.source.idle-timeout" => {
             let timeout_ms = millstream_engine::options::parse_duration_ms(value);
             settings.idle_timeout_ms = Some(timeout_ms.ok_or_else(|| wrong("a duration, such as 30 s"))?);
+        }
+        ENABLED => {
+            let enabled = value.to_ascii_lowercase().parse().ok();
+            batches.enabled = enabled.ok_or_else(|| wrong("true or false"))?;
+        }
+        LATENCY => {
+            let latency_ms = millstream_engine::options::parse_duration_ms(value).filter(|ms| *ms > 0);
+            batches.latency_ms = Some(latency_ms.ok_or_else(|| wrong("a duration, such as 2 s"))?);
+        }
+        SIZE => {
+            let rows_max = value.parse().ok().filter(|rows| *rows > 0);
+            batches.rows_max = Some(rows_max.ok_or_else(|| wrong("a number of rows, such as 5000"))?);
         }
         _ if WITHOUT_EFFECT.contains(&key) => {
             tracing::debug!(key, "this setting of Flink's makes no difference here");

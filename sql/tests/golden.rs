@@ -97,11 +97,22 @@ fn is_explanation(text: &str) -> bool {
 
 /// The rows of a text as it gives them.
 fn run_as_they_come(text: &str, workers: usize, batch_rows_max: usize) -> Result<Vec<String>, String> {
+    run_with(text, workers, batch_rows_max, &[])
+}
+
+/// The rows of a text with settings, as it gives them.
+fn run_with(
+    text: &str,
+    workers: usize,
+    batch_rows_max: usize,
+    settings: &[(&str, &str)],
+) -> Result<Vec<String>, String> {
     let written: Arc<Mutex<Vec<u8>>> = Arc::default();
     let writer = Arc::clone(&written);
     let data = folder().join("data").display().to_string();
     let options = CompileOptions {
         workers,
+        settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         variables: Arc::new(move |name| (name == "DATA").then(|| data.clone())),
         results: Some(Arc::new(move |_| {
             Arc::new(JsonLines { writer: Arc::clone(&writer) as _, prefix: String::new() })
@@ -237,4 +248,38 @@ fn answers_depend_on_neither_workers_nor_batches() {
     }
     assert!(compared > 0);
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// What mini-batches hold back comes to the same tables, in fewer changes: every case whose rows are updated.
+#[test]
+fn mini_batches_come_to_the_same_tables() {
+    let (mut compared, mut changes, mut held, mut wrong) = (0, 0, 0, Vec::new());
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if path.extension().is_none_or(|extension| extension != "sql") || is_explanation(&text) {
+            continue;
+        }
+        let updates = |rows: &[String]| rows.iter().any(|row| row.starts_with("{\"op\":"));
+        let Ok(plain) = run_with(&text, 1, 1, &[]) else { continue };
+        if !updates(&plain) {
+            continue;
+        }
+        compared += 1;
+        changes += plain.len();
+        for (workers, batch_rows, size) in [(1, 1, "5"), (2, 7, "1000000")] {
+            let settings = [
+                ("table.exec.mini-batch.enabled", "true"),
+                ("table.exec.mini-batch.allow-latency", "1 h"),
+                ("table.exec.mini-batch.size", size),
+            ];
+            let found = run_with(&text, workers, batch_rows, &settings).unwrap();
+            held += if workers == 2 { found.len() } else { 0 };
+            if folded(&found) != folded(&plain) {
+                wrong.push(format!("{} at {workers} workers: {found:#?}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(compared > 0 && 2 * held < changes, "{compared} cases, {changes} changes, {held} held back");
 }

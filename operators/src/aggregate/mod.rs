@@ -9,14 +9,18 @@ mod collected;
 mod count;
 mod custom;
 mod distinct;
+mod hyperloglog;
 mod lag;
 mod lists;
+mod percentile;
 mod pick;
+mod sketch;
 mod sum;
 mod values;
 mod variance;
 
 pub use custom::{AggregateFunction, Custom, GroupState, PerGroup};
+pub use percentile::Fractions;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -55,6 +59,12 @@ pub enum AggregateKind {
     ListAgg(Cow<'static, str>),
     /// `ARRAY_AGG(x)`: all, in the order they came.
     ArrayAgg,
+    /// `PERCENTILE(x, p)`: the value at a fraction of the way, in proportion between two.
+    Percentile(Fractions),
+    /// `APPROX_PERCENTILE(x, p)`: the same to within a hundredth, in bounded memory.
+    ApproxPercentile(Fractions),
+    /// `APPROX_COUNT_DISTINCT(x)`: how many different values, about.
+    ApproxCountDistinct,
     /// `LAG(x, n)`: the value of so many rows before; with OVER only.
     Lag(usize),
     /// A function of the program's own.
@@ -78,6 +88,9 @@ impl AggregateKind {
             Self::LastValue => "LAST_VALUE",
             Self::ListAgg(_) => "LISTAGG",
             Self::ArrayAgg => "ARRAY_AGG",
+            Self::Percentile(_) => "PERCENTILE",
+            Self::ApproxPercentile(_) => "APPROX_PERCENTILE",
+            Self::ApproxCountDistinct => "APPROX_COUNT_DISTINCT",
             Self::Lag(_) => "LAG",
             Self::Custom(Custom(function)) => function.name(),
         }
@@ -97,7 +110,10 @@ impl AggregateKind {
             .remedy("CAST the argument to a number"))
         };
         Ok(match self {
-            Self::Count => DataType::Int64,
+            Self::Count | Self::ApproxCountDistinct => DataType::Int64,
+            Self::Percentile(fractions) | Self::ApproxPercentile(fractions) if argument.is_numeric() => {
+                fractions.output_type()
+            }
             Self::ListAgg(_) if matches!(argument, DataType::Utf8 | DataType::Utf8View) => argument.clone(),
             Self::ListAgg(_) => {
                 return Err(Error::config(format!(
@@ -154,12 +170,18 @@ impl AggregateCall {
             K::Avg => sum::avg(argument, &out)?,
             K::Min | K::Max | K::FirstValue | K::LastValue => pick::pick(&self.kind, &out)?,
             K::ListAgg(_) | K::ArrayAgg => Box::new(collected::Collected::new(&self.kind, argument, &out)?),
+            K::Percentile(fractions) => Box::new(percentile::Percentile::<percentile::Exact>::new(fractions)),
+            K::ApproxPercentile(fractions) => {
+                Box::new(percentile::Percentile::<sketch::Sketch>::new(fractions))
+            }
+            K::ApproxCountDistinct => Box::new(hyperloglog::ApproxDistinct::new(argument)?),
             K::Lag(rows) => Box::new(lag::Lag::new(*rows, &out)?),
             K::Custom(Custom(function)) => function.accumulator(argument)?,
             K::StddevPop | K::StddevSamp | K::VarPop | K::VarSamp => variance::variance(&self.kind, out),
         };
-        // A repeated value changes no extreme.
-        let distinct = self.distinct && self.argument.is_some() && !matches!(self.kind, K::Min | K::Max);
+        // A repeated value changes no extreme, and no count of different ones.
+        let repeats = !matches!(self.kind, K::Min | K::Max | K::ApproxCountDistinct);
+        let distinct = self.distinct && self.argument.is_some() && repeats;
         Ok(if distinct { Box::new(distinct::Distinct::new(plain, argument)?) } else { plain })
     }
 

@@ -121,3 +121,33 @@ fn decimals_round_half_up_and_overflow_to_null() {
     // 0.05 / 3 and 0.04 / 3 at six digits.
     assert_eq!(mean.as_primitive::<Decimal128Type>().values()[..2], [16_667, 13_333]);
 }
+
+#[test]
+fn percentiles_and_approximate_counts_merge_and_keep_null_groups_apart() {
+    let at = |fraction: f64| Fractions::new(&[fraction], false).unwrap();
+    let values = vec![Some(1.0), Some(8.0), None, Some(2.0), Some(5.0), Some(6.0), Some(3.0), None];
+    let exact = doubles(AggregateKind::Percentile(at(0.25)), values.clone());
+    assert_eq!(exact, vec![Some(2.0), Some(4.0), None]);
+    let once = run(
+        AggregateKind::Percentile(at(0.5)),
+        true,
+        Arc::new(Int32Array::from(vec![1, 1, 1, 1, 9, 1])),
+        None,
+    );
+    assert_eq!(once.as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(5.0), Some(1.0), None]);
+    let near = doubles(AggregateKind::ApproxPercentile(at(0.5)), values);
+    assert!((near[0].unwrap() - 3.0).abs() <= 0.03 && (near[1].unwrap() - 6.0).abs() <= 0.06, "{near:?}");
+    assert_eq!(near[2], None);
+    let list = AggregateKind::Percentile(Fractions::new(&[1.0, 0.0], true).unwrap());
+    let lists = run(list, false, Arc::new(Float64Array::from(vec![2.0, 1.0, 4.0])), None);
+    let first = lists.as_list::<i32>().value(0);
+    assert_eq!(first.as_primitive::<Float64Type>().values(), &[4.0, 2.0]);
+    assert!(lists.is_null(2));
+    let column: ArrayRef =
+        Arc::new(StringArray::from(vec![Some("a"), Some("b"), Some("a"), None, Some("c")]));
+    let counts = run(AggregateKind::ApproxCountDistinct, false, Arc::clone(&column), None);
+    assert_eq!(counts.as_primitive::<Int64Type>().values(), &[2, 1, 0]);
+    let filter = BooleanArray::from(vec![true, false, true, true, false]);
+    let counts = run(AggregateKind::ApproxCountDistinct, true, column, Some(filter));
+    assert_eq!(counts.as_primitive::<Int64Type>().values(), &[1, 0, 0]);
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use arrow_array::{Array, RecordBatch, UInt32Array};
-use millstream_engine::harness::OperatorHarness;
+use millstream_engine::harness::{Emitted, OperatorHarness};
 use millstream_engine::keys::{hash_u64, key_group, key_group_range, owner};
 use proptest::prelude::*;
 
@@ -38,7 +38,15 @@ fn spec(updates: bool) -> GroupSpec {
     if updates {
         aggregates.push(call(K::LastValue, false));
     }
-    GroupSpec { input: input(), keys: vec![0], aggregates, updates, before: true, ttl_ms: None }
+    GroupSpec {
+        input: input(),
+        keys: vec![0],
+        aggregates,
+        updates,
+        before: true,
+        ttl_ms: None,
+        mini_batch: None,
+    }
 }
 
 /// A row, and whether it is taken back.
@@ -129,8 +137,10 @@ proptest! {
         before in prop::sample::select(vec![1_usize, 2, 3]),
         after in prop::sample::select(vec![1_usize, 2]),
         restart_at in 0_usize..150,
+        held in prop::option::of(1_usize..60),
     ) {
-        let spec = spec(updates);
+        let mini_batch = held.map(|rows_max| MiniBatch { latency_ms: 10, rows_max });
+        let spec = GroupSpec { mini_batch, ..spec(updates) };
         let mut instances: Vec<_> =
             (0..before).map(|at| instance(&spec, at, before, &StateReader::default())).collect();
         let mut folded = Folded::default();
@@ -138,8 +148,12 @@ proptest! {
         for chunk in rows.chunks(batch_rows) {
             if !restarted && done >= restart_at {
                 restarted = true;
-                let snapshots: Vec<_> =
-                    instances.iter_mut().map(|one| one.snapshot().unwrap().1).collect();
+                let mut snapshots = Vec::new();
+                for one in &mut instances {
+                    let (emitted, state) = one.snapshot().unwrap();
+                    folded.apply(&emitted);
+                    snapshots.push(state);
+                }
                 let groups = |at: usize| -> Range<u16> { key_group_range(at, after) };
                 instances = (0..after)
                     .map(|at| instance(&spec, at, after, &OperatorHarness::gather(&snapshots, groups(at))))
@@ -153,7 +167,13 @@ proptest! {
                 if !part.is_empty() {
                     folded.apply(&one.batch(part).unwrap());
                 }
+                if done % 3 == 0 {
+                    folded.apply(&one.advance(4).unwrap());
+                }
             }
+        }
+        for one in &mut instances {
+            folded.apply(&one.end().unwrap());
         }
         prop_assert_eq!(folded, oracle(&rows, updates));
     }
@@ -254,4 +274,39 @@ proptest! {
         let decode = |bytes: &[u8]| millstream_engine::state::decode_rows(bytes).unwrap();
         assert_as_at_the_barrier(&make, &earlier, &events(&later), decode);
     }
+}
+
+/// Changes wait for the time or the number of a mini-batch, and many of a key are one then.
+#[test]
+fn a_mini_batch_says_what_many_changes_came_to() {
+    let mini_batch = Some(MiniBatch { latency_ms: 100, rows_max: 6 });
+    let spec = GroupSpec { mini_batch, ttl_ms: Some(1_000), ..spec(true) };
+    let mut harness = OperatorHarness::new(Box::new(Group::new(&spec).unwrap())).unwrap();
+    let kinds = |emitted: &[Emitted]| {
+        let of = |item: &Emitted| match item {
+            Emitted::Rows(batch) => batch.changes.iter().flat_map(|kinds| kinds.iter().copied()).collect(),
+            _ => Vec::new(),
+        };
+        emitted.iter().flat_map(of).map(ChangeKind::short_name).collect::<Vec<_>>().join(" ")
+    };
+    let row = |key: i64, value: i64, back: bool| batch(&[(key, Some(value), back)], true);
+    assert!(harness.batch(row(1, 5, false)).unwrap().is_empty());
+    harness.advance(60).unwrap();
+    assert!(harness.batch(row(1, 7, false)).unwrap().is_empty());
+    assert!(harness.batch(row(2, 1, false)).unwrap().is_empty());
+    assert!(harness.batch(row(2, 1, true)).unwrap().is_empty());
+    // The first has waited for a hundred; the key that came and went was never there.
+    assert_eq!(kinds(&harness.advance(40).unwrap()), "+I");
+    assert!(harness.advance(500).unwrap().is_empty());
+    for value in 0..5 {
+        assert!(harness.batch(row(1, value, false)).unwrap().is_empty());
+    }
+    assert_eq!(kinds(&harness.batch(row(3, 0, false)).unwrap()), "-U +U +I");
+    // Nothing is held back behind a barrier.
+    harness.batch(row(1, 9, false)).unwrap();
+    assert_eq!(kinds(&harness.snapshot().unwrap().0), "-U +U");
+    harness.batch(row(1, 9, true)).unwrap();
+    assert_eq!(kinds(&harness.end().unwrap()), "-U +U");
+    harness.advance(2_000).unwrap();
+    assert!(harness.snapshot().unwrap().1.is_empty());
 }

@@ -1,7 +1,7 @@
 //! Top-N and deduplication: the first rows of each partition by an order, as `ROW_NUMBER() … <= n` says it.
 //!
-//! [`TopN`] keeps them while rows come and go, and tells what has changed after each batch: which rows entered and left,
-//! or, where the row's number is asked for, what each place holds now. Over rows that stay only the first n are kept; over
+//! [`TopN`] keeps them while rows come and go, and tells what has changed after each batch or mini-batch: which rows
+//! entered and left, or, where the row's number is asked for, what each place holds now. Over rows that stay only the first n are kept; over
 //! rows that are taken back all are. [`WindowTopN`] (window.rs) answers once for each window, when it closes.
 //! Deduplication is the first row alone, by time; where the last is kept, the newest of equal times wins, as in Flink
 //! (RowTimeDeduplicateFunction). Flink: RetractableTopNFunction, AppendOnlyTopNFunction.
@@ -19,6 +19,7 @@ use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, Firing, Operator, Output, Result};
 
 use crate::keyed::next_forgetting_ms;
+use crate::mini_batch::{Held, MiniBatch};
 
 use lists::{List, Lists};
 pub use window::WindowTopN;
@@ -67,6 +68,8 @@ pub struct TopSpec {
     pub before: bool,
     /// How long a partition lives that is not written, in ms.
     pub ttl_ms: Option<i64>,
+    /// How long changes are held back, if they are.
+    pub mini_batch: Option<MiniBatch>,
 }
 
 impl TopSpec {
@@ -83,9 +86,15 @@ pub struct TopN {
     spec: TopSpec,
     output: SchemaRef,
     lists: Lists,
-    /// By partition: the batch that touched it last.
+    /// By partition: the answer that it was last listed for.
     touched_in: Vec<u64>,
-    batches: u64,
+    /// Which answer is being gathered, from 1.
+    answers: u64,
+    /// The partitions that have been touched since the last one, and what they showed.
+    touched: Vec<(u32, List)>,
+    held: Held,
+    /// When partitions are to be forgotten.
+    forget_at_ms: i64,
 }
 
 /// Changes on their way out.
@@ -114,26 +123,47 @@ impl TopN {
             output: spec.output_schema(),
             lists: Lists::new(spec)?,
             touched_in: Vec::new(),
-            batches: 0,
+            answers: 1,
+            touched: Vec::new(),
+            held: Held::new(spec.mini_batch.filter(|_| !spec.is_insert_only)),
+            forget_at_ms: i64::MAX,
             spec: spec.clone(),
         })
     }
 
-    /// What is shown of the partitions that a batch touches, each once.
-    fn touched(&mut self, keys: &[u32], now_ms: i64) -> Vec<(u32, List)> {
-        self.batches += 1;
+    /// Lists the partitions that a batch touches, each once, with what is shown of them.
+    fn touch(&mut self, keys: &[u32], now_ms: i64) {
         self.touched_in.resize(self.lists.partitions() as usize, 0);
-        let mut touched = Vec::new();
         for key in keys {
-            if std::mem::replace(&mut self.touched_in[*key as usize], self.batches) == self.batches {
+            if std::mem::replace(&mut self.touched_in[*key as usize], self.answers) == self.answers {
                 continue;
             }
             if let Some(ttl) = self.spec.ttl_ms {
                 self.lists.expire_key(*key, now_ms, ttl);
             }
-            touched.push((*key, List::from_slice(self.lists.shown(*key))));
+            self.touched.push((*key, List::from_slice(self.lists.shown(*key))));
         }
-        touched
+    }
+
+    /// Says what has changed since the last answer.
+    fn answer(&mut self, out: &mut Output<'_>) -> Result<()> {
+        self.held.clear();
+        self.answers += 1;
+        let mut changes = Changes::default();
+        for (key, old) in std::mem::take(&mut self.touched) {
+            self.changes_of(&old, self.lists.shown(key), &mut changes);
+        }
+        if !changes.slots.is_empty() {
+            let mut batch = batch_of(&self.spec, &self.output, &self.lists, &changes.slots, changes.numbers)?;
+            batch.changes = (!self.spec.is_insert_only).then(|| changes.kinds.into());
+            out.emit(batch)?;
+        }
+        let partitions = self.lists.partitions();
+        self.lists.release()?;
+        if self.lists.partitions() < partitions {
+            self.touched_in.clear();
+        }
+        Ok(())
     }
 
     fn changes_of(&self, old: &[u32], new: &[u32], changes: &mut Changes) {
@@ -184,35 +214,43 @@ impl Operator for TopN {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let now_ms = out.now_ms();
         let keys = self.lists.number(&batch.rows)?;
-        let touched = self.touched(&keys, now_ms);
+        self.touch(&keys, now_ms);
         self.lists.apply(&batch, &keys, now_ms)?;
-        let mut changes = Changes::default();
-        for (key, old) in &touched {
-            self.changes_of(old, self.lists.shown(*key), &mut changes);
-        }
         if let Some(ttl) = self.spec.ttl_ms {
-            out.set_timer(now_ms.saturating_add(ttl));
+            self.forget_at_ms = self.forget_at_ms.min(now_ms.saturating_add(ttl));
+            out.set_timer(self.forget_at_ms);
         }
-        if !changes.slots.is_empty() {
-            let mut batch = batch_of(&self.spec, &self.output, &self.lists, &changes.slots, changes.numbers)?;
-            batch.changes = (!self.spec.is_insert_only).then(|| changes.kinds.into());
-            out.emit(batch)?;
-        }
-        let partitions = self.lists.partitions();
-        self.lists.release()?;
-        if self.lists.partitions() < partitions {
-            self.touched_in.clear();
+        if self.held.add(batch.num_rows(), out) {
+            self.answer(out)?;
         }
         Ok(())
     }
 
+    fn on_barrier(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        self.answer(out)?;
+        Ok(Firing::Done)
+    }
+
+    fn on_end(&mut self, out: &mut Output<'_>) -> Result<Firing> {
+        self.answer(out)?;
+        Ok(Firing::Done)
+    }
+
     fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
-        if let Some(ttl) = self.spec.ttl_ms
-            && let Some(oldest_ms) = self.lists.expire(now_ms, ttl)?
-        {
-            out.set_timer(next_forgetting_ms(oldest_ms, now_ms, ttl));
+        if self.held.is_due(now_ms) {
+            self.answer(out)?;
         }
-        self.touched_in.clear();
+        self.held.set_timer(out);
+        let Some(ttl) = self.spec.ttl_ms else { return Ok(Firing::Done) };
+        if now_ms >= self.forget_at_ms {
+            self.answer(out)?;
+            let oldest_ms = self.lists.expire(now_ms, ttl)?;
+            self.forget_at_ms = oldest_ms.map_or(i64::MAX, |oldest| next_forgetting_ms(oldest, now_ms, ttl));
+            self.touched_in.clear();
+        }
+        if self.forget_at_ms < i64::MAX {
+            out.set_timer(self.forget_at_ms);
+        }
         Ok(Firing::Done)
     }
 
@@ -226,6 +264,8 @@ impl Operator for TopN {
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
+        // What was restored is looked at once the job runs.
+        self.forget_at_ms = i64::MIN;
         self.lists.restore(state)
     }
 

@@ -93,6 +93,7 @@ proptest! {
         descending in any::<bool>(),
         newest_first in any::<bool>(),
         restart_at in 0_usize..120,
+        held in prop::option::of(1_usize..40),
     ) {
         let spec = TopSpec {
             input: input(),
@@ -106,6 +107,7 @@ proptest! {
             is_insert_only: false,
             before: true,
             ttl_ms: None,
+            mini_batch: held.map(|rows_max| MiniBatch { latency_ms: 10, rows_max }),
         };
         let mut harness = OperatorHarness::new(Box::new(TopN::new(&spec).unwrap())).unwrap();
         let mut folded = Folded::default();
@@ -113,13 +115,19 @@ proptest! {
         for chunk in rows.chunks(batch_rows) {
             if !restarted && done >= restart_at {
                 restarted = true;
-                let state = OperatorHarness::gather_all(&[harness.snapshot().unwrap().1]);
+                let (emitted, state) = harness.snapshot().unwrap();
+                folded.apply(&emitted);
+                let state = OperatorHarness::gather_all(&[state]);
                 let operator = Box::new(TopN::new(&spec).unwrap());
                 harness = OperatorHarness::instance_of(operator, 0, 1, &state).unwrap();
             }
             done += chunk.len();
             folded.apply(&harness.batch(batch(chunk, updates)).unwrap());
+            if done % 3 == 0 {
+                folded.apply(&harness.advance(4).unwrap());
+            }
         }
+        folded.apply(&harness.end().unwrap());
         prop_assert_eq!(folded, oracle(&rows, &spec));
     }
 }
@@ -146,6 +154,7 @@ proptest! {
             is_insert_only: false,
             before: true,
             ttl_ms,
+            mini_batch: None,
         };
         let make = || Box::new(TopN::new(&spec).unwrap()) as Box<dyn Operator>;
         let events: Vec<Event> = rows
@@ -173,6 +182,7 @@ fn the_first_to_arrive_needs_no_changes() {
         is_insert_only: true,
         before: true,
         ttl_ms: Some(1_000),
+        mini_batch: Some(MiniBatch { latency_ms: 10, rows_max: 100 }),
     };
     let mut harness = OperatorHarness::new(Box::new(TopN::new(&spec).unwrap())).unwrap();
     let first = harness.batch(batch(&[(1, Some(1), 1, false), (1, Some(0), 2, false)], false)).unwrap();

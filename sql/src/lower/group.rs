@@ -83,7 +83,11 @@ fn grouped_by(
     for call in &calls {
         let argument = call.argument.map_or(DataType::Int64, |index| input.fields[index].data_type().clone());
         if input.updates() {
-            call.accumulator_taking_back(&argument)?;
+            call.accumulator_taking_back(&argument).map_err(|error| {
+                let mut error = PlanError::from(error);
+                error.span = error.span.or(place);
+                error
+            })?;
         }
         fields.push(Arc::new(Field::new(&call.name, call.kind.output_type(&argument)?, true)));
     }

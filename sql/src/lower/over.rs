@@ -15,7 +15,7 @@ use super::columns::column;
 use super::rank::{Pool, whole};
 use super::rel::{Attribute, Over, Rel, RelKind};
 use super::show;
-use super::window::unaliased;
+use super::window::{settled, unaliased};
 use crate::functions::FunctionContext;
 use crate::plan::aggregates::kind_of;
 use crate::plan::error::PlanError;
@@ -121,7 +121,9 @@ pub(super) fn over(
             AggregateKind::Lag(_) => &params.args[..1],
             _ => &params.args[..],
         };
-        let argument = match bind(arguments)?.as_slice() {
+        let mut arguments = bind(arguments)?;
+        let kind = settled(kind, &mut arguments)?;
+        let argument = match arguments.as_slice() {
             [] => None,
             [Expr::Literal(value, _)] if !value.is_null() && kind == AggregateKind::Count => None,
             [argument] => Some(pool.index_of(argument)?),

@@ -4,7 +4,7 @@ use arrow_schema::{FieldRef, Schema};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::Expr;
-use millstream_operators::{AggregateCall, ExpandSpec, SortKey, WindowAssigner};
+use millstream_operators::{AggregateCall, AggregateKind, ExpandSpec, SortKey, WindowAssigner};
 
 use super::columns::{as_column, as_path, substitute};
 
@@ -122,6 +122,10 @@ pub(super) fn call(call: &AggregateCall, name: &dyn Fn(usize) -> String) -> Stri
     let distinct = if call.distinct { "DISTINCT " } else { "" };
     let of = call.argument.map_or_else(|| "*".to_owned(), name);
     let filter = call.filter.map_or_else(String::new, |index| format!(" FILTER (WHERE {})", name(index)));
+    let of = match &call.kind {
+        AggregateKind::Percentile(at) | AggregateKind::ApproxPercentile(at) => format!("{of}, {at}"),
+        _ => of,
+    };
     format!("{}({distinct}{of}){filter}", call.kind.name())
 }
 

@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 
+use arrow_array::Array;
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use datafusion_common::ScalarValue;
 use datafusion_expr::expr::AggregateFunction;
-use datafusion_expr::{Expr, cast};
+use datafusion_expr::{ColumnarValue, Expr, cast};
+use millstream_operators::aggregate::Fractions;
 use millstream_operators::window::TimeMode;
 use millstream_operators::{AggregateCall, AggregateKind, WindowAssigner};
 
 use super::build::{bind_all, span_of};
 use super::columns::{as_column, column, indexed, paths_in, substitute, type_of, with_flink_casts};
+use super::expression::constant;
 use super::grouping::Grouping;
 use super::rel::{Aggregate, Attribute, Rel, RelKind};
 use super::show;
@@ -381,19 +384,7 @@ pub(super) fn call(
             .remedy("FIRST_VALUE and LAST_VALUE go by the order of arrival"));
     }
     let mut arguments = bind_all(&function.params.args, &plan.input, input, functions)?;
-    let kind = match (kind, arguments.as_slice()) {
-        (AggregateKind::ListAgg(_), [_, Expr::Literal(ScalarValue::Utf8(Some(separator)), _)]) => {
-            let separator = separator.clone();
-            arguments.truncate(1);
-            AggregateKind::ListAgg(separator.into())
-        }
-        (AggregateKind::ListAgg(_), [_, _]) => {
-            return Err(
-                PlanError::new("the separator of LISTAGG is no text").remedy("write LISTAGG(name, '; ')")
-            );
-        }
-        (kind, _) => kind,
-    };
+    let kind = settled(kind, &mut arguments)?;
     let argument = match arguments.as_slice() {
         // COUNT(1) and COUNT(*) count rows.
         [Expr::Literal(value, _)] if !value.is_null() && kind == AggregateKind::Count => None,
@@ -413,6 +404,52 @@ pub(super) fn call(
         }
     };
     Ok(AggregateCall { kind, argument, filter, distinct: function.params.distinct, name: String::new() })
+}
+
+/// The aggregate with what its arguments behind the first say; the first is left.
+pub(super) fn settled(kind: AggregateKind, arguments: &mut Vec<Expr>) -> Result<AggregateKind, PlanError> {
+    let kind = match (kind, arguments.as_slice()) {
+        (AggregateKind::ListAgg(_), [_, Expr::Literal(ScalarValue::Utf8(Some(separator)), _)]) => {
+            AggregateKind::ListAgg(separator.clone().into())
+        }
+        (AggregateKind::ListAgg(_), [_, _]) => {
+            return Err(
+                PlanError::new("the separator of LISTAGG is no text").remedy("write LISTAGG(name, '; ')")
+            );
+        }
+        (AggregateKind::Percentile(_), [_, fraction]) => AggregateKind::Percentile(fractions(fraction)?),
+        (AggregateKind::ApproxPercentile(_), [_, fraction]) => {
+            AggregateKind::ApproxPercentile(fractions(fraction)?)
+        }
+        (kind, _) => return Ok(kind),
+    };
+    arguments.truncate(1);
+    Ok(kind)
+}
+
+/// The fractions of a percentile: a number of the text, or a list of them.
+fn fractions(expr: &Expr) -> Result<Fractions, PlanError> {
+    let wrong = || {
+        PlanError::new("the fraction of a percentile is a number of the text")
+            .remedy("write PERCENTILE(v, 0.95)")
+    };
+    let mut paths = Vec::new();
+    paths_in(expr, &mut paths);
+    if !paths.is_empty() {
+        return Err(wrong());
+    }
+    let value = match constant(expr)? {
+        ColumnarValue::Scalar(value) => value,
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0)?,
+    };
+    let number = |value: &ScalarValue| match value.cast_to(&DataType::Float64) {
+        Ok(ScalarValue::Float64(Some(number))) => Ok(number),
+        _ => Err(wrong()),
+    };
+    let ScalarValue::List(list) = &value else { return Ok(Fractions::new(&[number(&value)?], false)?) };
+    let items = list.values();
+    let numbers = (0..items.len()).map(|at| number(&ScalarValue::try_from_array(items, at)?));
+    Ok(Fractions::new(&numbers.collect::<Result<Vec<_>, PlanError>>()?, true)?)
 }
 
 /// Sessions belong to a key: what PARTITION BY names is what GROUP BY has to name.

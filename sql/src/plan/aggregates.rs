@@ -4,11 +4,11 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
 use datafusion_common::{Result, not_impl_err, plan_err};
 use datafusion_expr::function::AccumulatorArgs;
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
-use millstream_operators::aggregate::Custom;
+use millstream_operators::aggregate::{Custom, Fractions};
 use millstream_operators::{AggregateFunction, AggregateKind};
 
 use super::error::PlanError;
@@ -30,7 +30,15 @@ const NAMES: &[(&str, AggregateKind)] = &[
     ("last_value", AggregateKind::LastValue),
     ("listagg", AggregateKind::ListAgg(Cow::Borrowed(","))),
     ("array_agg", AggregateKind::ArrayAgg),
+    ("approx_count_distinct", AggregateKind::ApproxCountDistinct),
 ];
+
+/// The aggregate that is asked for values of some ranks.
+type OfFractions = fn(Fractions) -> AggregateKind;
+
+/// Those whose second argument says which values are asked for.
+const PERCENTILES: &[(&str, OfFractions)] =
+    &[("percentile", AggregateKind::Percentile), ("approx_percentile", AggregateKind::ApproxPercentile)];
 
 /// Functions that say by which grouping set a row is.
 const GROUPING: [&str; 2] = ["grouping", "grouping_id"];
@@ -41,7 +49,12 @@ pub(super) fn aggregates() -> impl Iterator<Item = (&'static str, Arc<AggregateU
         let signature = Signature::variadic_any(Volatility::Immutable);
         (*name, Arc::new(AggregateUDF::from(Grouping { name, signature })))
     });
-    NAMES.iter().map(|(name, kind)| (*name, planned(name, kind.clone()))).chain(grouping)
+    // Until its call is lowered, a percentile is the median.
+    let median = Fractions::new(&[0.5], false).ok();
+    let percentiles = PERCENTILES
+        .iter()
+        .filter_map(move |(name, kind)| Some((*name, planned(name, kind(median.clone()?)))));
+    NAMES.iter().map(|(name, kind)| (*name, planned(name, kind.clone()))).chain(percentiles).chain(grouping)
 }
 
 /// True for GROUPING and GROUPING_ID, which are no aggregates but stand where those do.
@@ -105,11 +118,27 @@ impl AggregateUDFImpl for Planned {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        let is_percentile =
+            matches!(self.kind, AggregateKind::Percentile(_) | AggregateKind::ApproxPercentile(_));
         match arguments {
+            [argument, fraction] if is_percentile => {
+                self.kind.output_type(argument).map_err(PlanError::from)?;
+                let is_list = matches!(fraction, DataType::List(_));
+                let item = Arc::new(Field::new("item", DataType::Float64, true));
+                Ok(if is_list { DataType::List(item) } else { DataType::Float64 })
+            }
             [argument, _] if matches!(self.kind, AggregateKind::ListAgg(_)) => {
                 self.kind.output_type(argument).map_err(|error| PlanError::from(error).into())
             }
-            [argument] => self.kind.output_type(argument).map_err(|error| PlanError::from(error).into()),
+            [argument] if !is_percentile => {
+                self.kind.output_type(argument).map_err(|error| PlanError::from(error).into())
+            }
+            _ if is_percentile => {
+                let name = self.kind.name();
+                Err(PlanError::new(format!("'{name}' takes a number and a fraction"))
+                    .remedy(format!("write {name}(v, 0.95); how often a value counts cannot be said here"))
+                    .into())
+            }
             _ => plan_err!("'{}' takes one argument, found {}", self.kind.name(), arguments.len()),
         }
     }

@@ -116,9 +116,11 @@ impl Visitor for Check<'_> {
             TableFactor::UNNEST { .. } => {
                 refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name")
             }
-            TableFactor::Derived { lateral: true, .. } => {
-                refuse("LATERAL is not supported yet", factor.span(), "join the two tables by a key")
-            }
+            TableFactor::Function { lateral: true, .. } => refuse(
+                "functions of Flink's that give tables cannot be loaded here",
+                factor.span(),
+                "take lists apart with CROSS JOIN UNNEST(list), or write LATERAL (SELECT … FROM t WHERE t.k = a.k ORDER BY x LIMIT 3)",
+            ),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -178,6 +180,14 @@ impl Check<'_> {
         if call.over.is_some() {
             if window_function(name).is_some() || self.functions.is_aggregate(name) {
                 return ControlFlow::Continue(());
+            }
+            if name.eq_ignore_ascii_case("lead") {
+                return refuse(
+                    "LEAD reads rows that have not come yet",
+                    span,
+                    "look back from the later row: LAG(v) OVER (PARTITION BY key ORDER BY ts); or match both: MATCH_RECOGNIZE with \
+                     PATTERN (a b)",
+                );
             }
             return refuse(
                 format!("{name}(…) OVER is not supported"),

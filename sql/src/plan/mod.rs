@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod fields;
 mod group_windows;
 mod intervals;
+mod lateral;
 mod literals;
 pub(crate) mod named_casts;
 pub(crate) mod ranking;
@@ -102,12 +103,13 @@ fn retype(expr: Expr) -> datafusion_common::Result<Transformed<Expr>> {
     literals::int_literals(expr)?.transform_data(temporal::expression)
 }
 
-/// `IN (SELECT …)`, `EXISTS (SELECT …)` and subqueries that give a value as joins.
+/// `IN (SELECT …)`, `EXISTS (SELECT …)`, subqueries that give a value and LATERAL ones as joins.
 fn without_subqueries(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
     let mut options = ConfigOptions::new();
     // There is no operator here that waits for a value and then goes on.
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let config = OptimizerContext::new_with_config_options(Arc::new(options));
+    let plan = lateral::without_laterals(plan, &config)?;
     let (predicates, values) = (DecorrelatePredicateSubquery::new(), ScalarSubqueryToJoin::new());
     let plan = plan.transform_down(|plan| predicates.rewrite(plan, &config)).data()?;
     plan.transform_down(|plan| values.rewrite(plan, &config)).data()

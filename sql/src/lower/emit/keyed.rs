@@ -7,7 +7,7 @@ use millstream_engine::Input;
 use millstream_engine::graph::OperatorFactory;
 use millstream_operators::window::TimeMode;
 use millstream_operators::{
-    self as operators, AggregateCall, GroupSpec, OverSpec, SortKey, TopN, TopSpec, WindowTopN,
+    self as operators, AggregateCall, GroupSpec, MiniBatch, OverSpec, SortKey, TopN, TopSpec, WindowTopN,
 };
 
 use super::super::columns::{as_column, column};
@@ -32,6 +32,7 @@ impl Emitter<'_> {
             is_insert_only: false,
             before: false,
             ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+            mini_batch: None,
         };
         let names: Vec<&str> = keys.iter().map(|key| stream.schema.field(*key).name().as_str()).collect();
         let what = format!("by {}", names.join(", "));
@@ -43,6 +44,16 @@ impl Emitter<'_> {
         self.graph.state_of(node, what);
         self.graph.keeps(node, show::all_typed(&stream.schema));
         Ok(Stream { node, mode, ..stream })
+    }
+
+    /// How EXPLAIN shows a mini-batch.
+    fn held_back(&self, updates: bool) -> String {
+        match self.settings.mini_batch.filter(|_| updates) {
+            None => String::new(),
+            Some(MiniBatch { latency_ms, rows_max }) => {
+                format!(" held back for {latency_ms} ms or {rows_max} rows")
+            }
+        }
     }
 
     pub(super) fn group(
@@ -70,6 +81,7 @@ impl Emitter<'_> {
             updates: group.input.updates(),
             before,
             ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+            mini_batch: self.settings.mini_batch,
         };
         let schema = spec.output_schema()?;
         let by: Vec<&str> = spec.keys.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
@@ -85,7 +97,7 @@ impl Emitter<'_> {
             Input::keyed(below.node, spec.keys.clone())
         };
         let mode = changes::mode(rel.updates(), before);
-        let detail = format!("{what}{mode}");
+        let detail = format!("{what}{mode}{}", self.held_back(rel.updates()));
         let arguments = spec.aggregates.iter().flat_map(|call| [call.argument, call.filter]).flatten();
         let kept: Vec<usize> = spec.keys.iter().copied().chain(arguments).collect();
         let keeps = format!(
@@ -152,6 +164,7 @@ impl Emitter<'_> {
             is_insert_only: !rel.updates(),
             before,
             ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
+            mini_batch: self.settings.mini_batch,
             partition,
         };
         let input = if spec.partition.is_empty() {
@@ -171,7 +184,8 @@ impl Emitter<'_> {
             None => ("rank", Arc::new(move || Ok(Box::new(TopN::new(&spec)?) as _))),
         };
         let mode = changes::mode(rel.updates(), before);
-        let node = self.graph.operator("rank", kind, format!("{what}{mode}"), vec![input], factory);
+        let held = self.held_back(rel.updates());
+        let node = self.graph.operator("rank", kind, format!("{what}{mode}{held}"), vec![input], factory);
         self.graph.state_of(node, what);
         self.graph.keeps(node, keeps);
         let time = below.time.filter(|_| !rel.updates());
