@@ -62,6 +62,8 @@
 
 #![deny(missing_docs)]
 
+#[cfg(feature = "sql")]
+pub mod dead_letters;
 mod pipeline;
 
 pub use millstream_connectors as connectors;

@@ -1,8 +1,8 @@
-//! The worker's end of a task that delivers what a sink hands over: postgres and webhook.
+//! A task that delivers what comes through an outlet: postgres, webhook, and kafka behind its outbox.
 //!
 //! Invariants: the task leaves why it failed before what it holds goes, so a drained outlet with no failure means that
 //! everything was seen to; the first failure stays; the task ends with its sink. Items come from the sink's `write`, or
-//! from its outbox, and go to the task's own file (postgres/delivery.rs, webhook/dispatch.rs).
+//! from its outbox (way.rs), and go to the task's own file (postgres/delivery.rs, webhook/dispatch.rs, kafka/forward.rs).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -80,39 +80,5 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// The worker's end of a delivery task that it hands items itself.
-pub(crate) struct Delivery<T> {
-    pub outlet: OutletSender<T>,
-    running: Running,
-}
-
-impl<T: Send + 'static> Delivery<T> {
-    /// Starts `task`, which leaves its failures in `failure`, behind an outlet of `outlet_bytes_max`.
-    pub fn start(
-        what: &'static str,
-        outlet_bytes_max: usize,
-        failure: Failure,
-        context: &InstanceContext,
-        task: impl DeliveryTask<T>,
-    ) -> Result<Self> {
-        let room = Arc::clone(&context.waker);
-        let (running, outlet) = Running::start(what, outlet_bytes_max, room, failure, context, task)?;
-        Ok(Self { outlet, running })
-    }
-
-    /// What ended the task, if it has ended.
-    pub fn check(&self) -> Result<()> {
-        self.running.check()
-    }
-
-    /// True when everything handed over is delivered or with the dead letters.
-    pub fn is_drained(&self) -> Result<bool> {
-        // In this order: what a dying task drops looks drained, but its failure is left before.
-        let is_drained = self.outlet.is_drained();
-        self.check()?;
-        Ok(is_drained)
     }
 }

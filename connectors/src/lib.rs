@@ -6,7 +6,7 @@
 pub mod blackhole;
 #[cfg(feature = "text")]
 pub mod datagen;
-#[cfg(any(feature = "postgres", feature = "webhook"))]
+#[cfg(any(feature = "kafka", feature = "postgres", feature = "webhook"))]
 mod delivery;
 #[cfg(feature = "text")]
 pub mod filesystem;
@@ -35,6 +35,8 @@ pub mod print;
 pub mod rest_lookup;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(any(feature = "postgres", feature = "webhook"))]
+mod way;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

@@ -47,7 +47,7 @@ pub(crate) fn assemble(
     control: &Arc<Control>,
     dead_letters: &Arc<DeadLetters>,
 ) -> Result<Assembly> {
-    let plan = StagePlan::new(graph, config.workers);
+    let plan = StagePlan::new(graph, config.workers, config.store.folder().is_some());
     let instances = plan.parallelism.iter().sum();
     let first = config.restore.unwrap_or(0);
     let checkpoints = Checkpoints::new(Arc::clone(&config.store), instances, first, signals.to_vec());

@@ -215,7 +215,13 @@ impl Gate {
         let live = self.channels.iter().filter(|channel| !channel.ended);
         match live.clone().filter(|channel| !channel.idle).map(|channel| channel.watermark_ms).min() {
             Some(time_ms) => self.emit_watermark(time_ms, ingested_ns),
-            None if !self.idle && live.count() > 0 => {
+            None if !self.idle && live.clone().count() > 0 => {
+                // Of channels that fell idle together, those that never had a row hold back nothing.
+                let heard =
+                    live.map(|channel| channel.watermark_ms).filter(|time_ms| *time_ms > WATERMARK_MIN_MS);
+                if let Some(time_ms) = heard.min() {
+                    self.emit_watermark(time_ms, ingested_ns);
+                }
                 self.idle = true;
                 self.push(0, Element::Idle, self.merged_ms);
             }
@@ -318,6 +324,16 @@ mod tests {
         assert_eq!(drain(&mut gate), "[7]@5");
         send(&mut tx[1], [watermark(12)]);
         assert_eq!(drain(&mut gate), "w12");
+    }
+
+    #[test]
+    fn a_channel_without_rows_holds_nothing_back_when_all_fall_idle() {
+        let (mut tx, mut gate) = gate(3, 0);
+        send(&mut tx[0], [watermark(10), Element::Idle]);
+        send(&mut tx[1], [watermark(12), Element::Idle]);
+        assert_eq!(drain(&mut gate), "");
+        send(&mut tx[2], [Element::Idle]);
+        assert_eq!(drain(&mut gate), "w10 idle");
     }
 
     #[test]

@@ -185,6 +185,12 @@ impl Graph {
         })
     }
 
+    /// The ids of its sources.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        let sources = self.nodes.iter().filter(|node| matches!(node.body, NodeBody::Source { .. }));
+        sources.map(|node| node.id.as_str())
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Fields, Schema, SchemaRef};
+use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::format::{Codec, Format, Formats};
@@ -166,6 +167,22 @@ pub trait Connector: Send + Sync {
     fn sink(&self, _table: &Table) -> Result<Arc<dyn SinkProvider>> {
         Err(Error::config(format!("connector '{}' can be read from, not written to", self.name())))
     }
+
+    /// The format of what its sink has put among the dead letters of `table`, by which each becomes a row again, with all
+    /// columns that were written.
+    ///
+    /// # Errors
+    /// If they do not hold all of a row, or one that was refused must not be written later.
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        Err(Error::config(format!("dead letters of connector '{}' cannot be sent again", self.name()))
+            .at(table.options.owner())
+            .remedy("look at them with dead-letters list --rows, and write them by a query of your own"))
+    }
+
+    /// The rows of what its sinks have put into an outbox, for people; none if it is nothing of theirs.
+    fn outbox_rows(&self, _record: &Bytes) -> Option<Vec<Bytes>> {
+        None
+    }
 }
 
 /// Makes the instances of one source.
@@ -202,6 +219,12 @@ pub trait SinkProvider: Send + Sync {
     /// How many instances may write, given as many workers.
     fn parallelism(&self, workers: usize) -> usize {
         workers.min(1)
+    }
+
+    /// Whether its rows go into an outbox where the job keeps state on disk. One instance then has them all: a key's rows
+    /// stay in order over runs with other numbers of workers, because all that wait are in one log.
+    fn has_outbox(&self) -> bool {
+        false
     }
 
     /// Whether the sink is to be told how far event time has come ([`Sink::on_watermark`]), where a table has it.

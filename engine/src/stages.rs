@@ -28,12 +28,13 @@ pub(crate) struct Stage {
 }
 
 impl StagePlan {
-    pub fn new(graph: &Graph, workers: usize) -> Self {
+    /// `is_durable`: the job keeps state on disk, so that sinks may have outboxes.
+    pub fn new(graph: &Graph, workers: usize, is_durable: bool) -> Self {
         let mut parallelism: Vec<usize> = Vec::with_capacity(graph.nodes.len());
         let mut stage_of: Vec<usize> = Vec::with_capacity(graph.nodes.len());
         let mut stages: Vec<Stage> = Vec::new();
         for (index, node) in graph.nodes.iter().enumerate() {
-            let instances = instances(node, &parallelism, workers);
+            let instances = instances(node, &parallelism, workers, is_durable);
             parallelism.push(instances);
             match chained_to(node, instances, &parallelism) {
                 Some(above) => {
@@ -65,7 +66,7 @@ impl StagePlan {
     }
 }
 
-fn instances(node: &GraphNode, parallelism: &[usize], workers: usize) -> usize {
+fn instances(node: &GraphNode, parallelism: &[usize], workers: usize, is_durable: bool) -> usize {
     let above = node.inputs.iter().map(|input| match input.exchange {
         Exchange::Forward => parallelism[input.from.0],
         Exchange::Keyed(_) | Exchange::Rebalance => workers,
@@ -74,6 +75,7 @@ fn instances(node: &GraphNode, parallelism: &[usize], workers: usize) -> usize {
     let wanted = above.max().unwrap_or(workers);
     match &node.body {
         NodeBody::Source { provider, .. } => provider.parallelism(workers).clamp(1, workers),
+        NodeBody::Sink { provider } if is_durable && provider.has_outbox() => 1,
         NodeBody::Sink { provider } => {
             let wanted = node.parallelism.unwrap_or(wanted).min(workers);
             wanted.min(provider.parallelism(workers)).max(1)
@@ -90,9 +92,10 @@ fn chained_to(node: &GraphNode, instances: usize, parallelism: &[usize]) -> Opti
     (same && (input.exchange == Exchange::Forward || instances == 1)).then_some(from)
 }
 
-/// The graph as text: stages with their instances, operators indented below what they read from, exchanges and keys.
+/// The graph as text: stages with their instances, operators indented below what they read from, exchanges and keys; as
+/// a job without state on disk runs it.
 pub fn explain(graph: &Graph, workers: usize) -> String {
-    let plan = StagePlan::new(graph, workers);
+    let plan = StagePlan::new(graph, workers, false);
     let mut text = String::new();
     for (number, stage) in plan.stages.iter().enumerate() {
         let plural = if stage.parallelism == 1 { "" } else { "s" };

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod over;
 pub mod project;
 pub mod recognize;
+mod row_format;
 mod row_store;
 mod row_text;
 pub mod top;

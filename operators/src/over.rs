@@ -380,7 +380,7 @@ impl Operator for Over {
         }
         if self.spec.time == TimeMode::Processing {
             for (row, key) in keys.iter().enumerate() {
-                self.wait(*key, now_ms, encoded.row(row).data());
+                self.wait(*key, now_ms, encoded.row(row));
             }
             self.time_ms = now_ms;
             while self.answer(out)? == Firing::More {}
@@ -392,7 +392,7 @@ impl Operator for Over {
         for (row, time_ms) in times.iter().enumerate() {
             late[row] = self.is_late(keys[row], *time_ms, clock_of(&batch, row, out));
             if !late[row] {
-                self.wait(keys[row], *time_ms, encoded.row(row).data());
+                self.wait(keys[row], *time_ms, encoded.row(row));
             }
         }
         let count = late.iter().filter(|late| **late).count();
@@ -473,7 +473,7 @@ impl Operator for Over {
                 let keys = self.number(&columns)?;
                 let encoded = self.rows.encode(columns.columns())?;
                 for (row, key) in keys.iter().enumerate() {
-                    let bytes = encoded.row(row).data();
+                    let bytes = encoded.row(row);
                     if waits.value(row) == 1 {
                         self.wait(*key, times.value(row), bytes);
                     } else {

@@ -1,4 +1,4 @@
-//! Rows kept in state: row-encoded bytes in blocks, by number.
+//! Rows kept in state: their bytes (row_format.rs) in blocks, by number.
 //!
 //! A row is copied once, on insertion, without an allocation of its own; its number stays valid until it is removed,
 //! and is then given to another. Blocks never grow or move, for copying a state of gigabytes into a larger buffer costs as
@@ -6,9 +6,10 @@
 //! moved together. Rows come from an operator's input and leave as columns again. Equal rows are equal bytes.
 
 use arrow_array::ArrayRef;
-use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::DataType;
 use millstream_engine::Result;
+
+use crate::row_format::{EncodedRows, RowFormat};
 
 /// State below this is not worth moving together.
 const COMPACT_BYTES_MIN: usize = 1 << 16;
@@ -18,7 +19,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// See the module's page.
 #[derive(Debug)]
 pub(crate) struct RowStore {
-    converter: RowConverter,
+    format: RowFormat,
     blocks: Vec<Block>,
     /// Blocks without bytes, to be used again.
     empty_blocks: Vec<u32>,
@@ -59,9 +60,8 @@ impl RowStore {
     /// # Errors
     /// If a type cannot be kept.
     pub fn new(types: impl IntoIterator<Item = DataType>) -> Result<Self> {
-        let converter = RowConverter::new(types.into_iter().map(SortField::new).collect())?;
         Ok(Self {
-            converter,
+            format: RowFormat::new(types)?,
             blocks: vec![Block::default()],
             empty_blocks: Vec::new(),
             current: 0,
@@ -76,8 +76,8 @@ impl RowStore {
     ///
     /// # Errors
     /// If the columns are of other types.
-    pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        Ok(self.converter.convert_columns(columns)?)
+    pub fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
+        self.format.encode(columns)
     }
 
     /// Keeps an encoded row, and answers its number.
@@ -153,8 +153,7 @@ impl RowStore {
     /// # Errors
     /// If the stored rows cannot be decoded, which would be a defect.
     pub fn columns(&self, slots: impl Iterator<Item = u32>) -> Result<Vec<ArrayRef>> {
-        let parser = self.converter.parser();
-        Ok(self.converter.convert_rows(slots.map(|slot| parser.parse(self.get(slot))))?)
+        self.format.decode(slots.map(|slot| self.get(slot)))
     }
 
     /// The block that takes `len` more bytes.
@@ -212,7 +211,7 @@ mod tests {
         let mut slots = Vec::new();
         for n in 0..2_000 {
             let rows = store.encode(&columns(n)).unwrap();
-            slots.push(store.insert(rows.row(0).as_ref()));
+            slots.push(store.insert(rows.row(0)));
             if n % 10 != 0 {
                 store.remove(slots.pop().unwrap());
             }

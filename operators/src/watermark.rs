@@ -16,7 +16,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, BooleanArray, Int64Array, PrimitiveArray};
 use millstream_engine::dead_letter::{OnError, RowErrors};
-use millstream_engine::element::WATERMARK_MAX_MS;
+use millstream_engine::element::{WATERMARK_MAX_MS, WATERMARK_MIN_MS};
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, InstanceContext, Operator, Output, Result};
 
@@ -333,6 +333,11 @@ impl Operator for WatermarkAssigner {
             }
             _ => {
                 self.idle = true;
+                // Clocks that fell idle together have not seen each other go. What never had a row holds back nothing.
+                let heard = self.clocks.watermark_ms.iter().filter(|time_ms| **time_ms > WATERMARK_MIN_MS);
+                if let Some(time_ms) = heard.min() {
+                    out.watermark(*time_ms)?;
+                }
                 out.idle()?;
             }
         }

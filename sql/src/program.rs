@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use chrono_tz::Tz;
-use millstream_engine::{ClockRef, Graph, SinkProvider, SourceProvider, SystemClock};
+use millstream_engine::{ClockRef, Graph, SinkProvider, SourceProvider, SystemClock, Table};
 use millstream_operators::AggregateFunction;
 
 use crate::functions::ScalarFunction;
@@ -134,4 +134,8 @@ pub struct Program {
     pub inserts: usize,
     /// How many bare `SELECT`s there are.
     pub queries: usize,
+    /// The tables that the text declares, as their connectors see them when they are written.
+    pub tables: Vec<Table>,
+    /// The names of those that `INSERT INTO` writes.
+    pub written: Vec<String>,
 }

@@ -318,7 +318,12 @@ impl Session<'_> {
     fn finish(self) -> Result<Program, SqlError> {
         let mut graph = Graph::planned();
         let whole = self.lowered.first().map_or(0..0, |(_, range)| range.clone());
-        let (statements, _): (Vec<_>, Vec<_>) = self.lowered.into_iter().unzip();
+        let (statements, _): (Vec<Lowered>, Vec<_>) = self.lowered.into_iter().unzip();
+        let written = statements.iter().filter_map(|statement| match &statement.target {
+            Target::Table(entry) => Some(entry.name.clone()),
+            Target::Result(..) => None,
+        });
+        let written = written.collect();
         let workers = self.settings.workers.unwrap_or(self.options.workers).max(1);
         emit(&statements, &mut graph, self.registry, &self.entries, workers, &self.settings)
             .map_err(|error| place(error, &self.definitions, self.text, &whole))?;
@@ -328,6 +333,8 @@ impl Session<'_> {
             explanations: self.explanations,
             inserts: self.inserts,
             queries: self.queries,
+            tables: self.entries.iter().filter_map(|entry| entry.as_written()).collect(),
+            written,
         })
     }
 

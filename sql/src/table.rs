@@ -305,24 +305,30 @@ impl TableEntry {
 
     /// Writes the table; its columns are those that can be written.
     pub fn sink(&self, registry: &Registry) -> millstream_engine::Result<Arc<dyn SinkProvider>> {
-        match &self.provided {
-            None => {
-                let mut table = self.table.clone();
-                table.schema = self.sink_schema();
-                let position = |key: &usize| self.written.iter().position(|column| column == key);
-                table.primary_key = table.primary_key.iter().filter_map(position).collect();
-                let metadata = table.metadata.iter();
-                table.metadata =
-                    metadata.filter_map(|(column, key)| Some((position(column)?, key.clone()))).collect();
-                registry.connector(&table)?.sink(&table)
-            }
-            Some(given) => given.sink.clone().ok_or_else(|| {
-                millstream_engine::Error::config(format!(
-                    "the table '{}' can be read from, not written to",
-                    self.name
-                ))
-            }),
+        if let Some(table) = self.as_written() {
+            return registry.connector(&table)?.sink(&table);
         }
+        self.provided.as_ref().and_then(|given| given.sink.clone()).ok_or_else(|| {
+            millstream_engine::Error::config(format!(
+                "the table '{}' can be read from, not written to",
+                self.name
+            ))
+        })
+    }
+
+    /// The table with the columns that can be written; none for one that the program gives.
+    pub fn as_written(&self) -> Option<Table> {
+        if self.provided.is_some() {
+            return None;
+        }
+        let mut table = self.table.clone();
+        table.schema = self.sink_schema();
+        let position = |key: &usize| self.written.iter().position(|column| column == key);
+        table.primary_key = table.primary_key.iter().filter_map(position).collect();
+        let metadata = table.metadata.iter();
+        table.metadata =
+            metadata.filter_map(|(column, key)| Some((position(column)?, key.clone()))).collect();
+        Some(table)
     }
 
     /// `'sink.parallelism'`: how many instances are to write the table.

@@ -19,6 +19,15 @@ pub struct Kafka {
     process: Option<Child>,
 }
 
+/// What a node listens on beside its first address.
+pub struct Listener<'a> {
+    pub name: &'a str,
+    pub protocol: &'a str,
+    pub address: SocketAddr,
+    /// Where clients are told that it is.
+    pub advertised: SocketAddr,
+}
+
 /// `java` with Kafka's jars.
 fn java(class: &str) -> Command {
     let jars = std::env::var("MILLSTREAM_KAFKA").expect("MILLSTREAM_KAFKA names the folder of Kafka's jars");
@@ -33,23 +42,23 @@ impl Kafka {
         Self::start_with([].into_iter(), "", &[])
     }
 
-    /// One that also has these (name, protocol, address) to listen on, more in its configuration, and what more its
-    /// storage is formatted with.
+    /// One that also has these to listen on, more in its configuration, and what more its storage is formatted with.
     pub fn start_with<'a>(
-        listeners: impl Iterator<Item = (&'a str, &'a str, SocketAddr)>,
+        listeners: impl Iterator<Item = Listener<'a>>,
         more: &str,
         formatted_with: &[&str],
     ) -> Self {
-        let (mut names, mut protocols) = (String::new(), String::new());
-        for (name, protocol, address) in listeners {
+        let (mut names, mut told, mut protocols) = (String::new(), String::new(), String::new());
+        for Listener { name, protocol, address, advertised } in listeners {
             names += &format!(",{name}://{address}");
+            told += &format!(",{name}://{advertised}");
             protocols += &format!(",{name}:{protocol}");
         }
         let (folder, address, controller) = (tempfile::tempdir().unwrap(), free_address(), free_address());
         let config = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
              listeners=PLAINTEXT://{address},CONTROLLER://{controller}{names}\n\
-             advertised.listeners=PLAINTEXT://{address}{names}\n\
+             advertised.listeners=PLAINTEXT://{address}{told}\n\
              controller.listener.names=CONTROLLER\n\
              listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}\n\
              log.dirs={}\noffsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
-use crate::kafka::Kafka;
+use crate::kafka::{Kafka, Listener};
 use crate::support::{command, free_address, run, wait_until};
 
 #[path = "../../connectors/tests/mosquitto/certificates.rs"]
@@ -52,8 +52,9 @@ impl Secure {
             at("plant.pem"),
         );
         let (certificates, passwords) = (free_address(), free_address());
-        let listeners =
-            [("CERTIFICATES", "SSL", certificates), ("PASSWORDS", "SASL_SSL", passwords)].into_iter();
+        let listeners = [("CERTIFICATES", "SSL", certificates), ("PASSWORDS", "SASL_SSL", passwords)]
+            .into_iter()
+            .map(|(name, protocol, address)| Listener { name, protocol, address, advertised: address });
         let user = ["--add-scram", "SCRAM-SHA-256=[name=gateway,password=hunter3]"];
         let kafka = Kafka::start_with(listeners, &more, &user);
         kafka.topic(&["--create", "--topic", "from", "--partitions", "2"]);

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod command;
+mod dead_letters;
 mod docs;
 mod durable;
 mod examples;
@@ -25,6 +26,9 @@ mod layering;
 mod mosquitto;
 mod nexmark;
 mod outbox;
+#[cfg(feature = "kafka")]
+mod outbox_kafka;
+mod outbox_mqtt;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod promises;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use millstream::engine::{Clock, SystemClock};
 
-use crate::support::{Receiver, command, ended, free_address, get, signal, wait_until};
+use crate::support::{Receiver, command, ended, free_address, get, run, signal, wait_until};
 
 /// Starts a query with its state in `folder`.
 fn start(sql: &str, folder: &Path, more: &[&str]) -> Child {
@@ -169,6 +169,68 @@ fn stopped_while_the_receiver_is_away_the_next_run_sends_what_waits() {
     });
     signal(&child, "TERM");
     assert_eq!(ended(child).code, Some(0));
+}
+
+/// Killed in an outage: what waits is listed, row by row, and taken away; the next run sends what comes behind it.
+#[test]
+fn what_waits_is_listed_and_taken_away_while_no_pipeline_runs() {
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+    let sql = format!(
+        "SET 'execution.checkpointing.interval' = '50 ms';
+         CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '500',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '100000000');
+         CREATE TABLE alerts (n BIGINT) WITH ('connector' = 'webhook', 'url' = 'http://{address}/hook',
+           'private-addresses' = 'allow', 'retry.backoff.max' = '200 ms');
+         INSERT INTO alerts SELECT n FROM numbers;"
+    );
+    let state = folder.path().join("state").display().to_string();
+    let outbox = |arguments: &[&str]| run(&[&["outbox"], arguments, &["--state", &state]].concat());
+    let ran = outbox(&["list"]);
+    assert!(ran.code == Some(3) && ran.err.contains("is no state folder"), "{ran:?}");
+    let mut child = start(&sql, folder.path(), &[]);
+    let checkpoints = || {
+        let names = std::fs::read_dir(&state).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter_map(|name| name.strip_prefix("checkpoint-")?.parse::<u64>().ok()).max().unwrap_or(0)
+    };
+    wait_until("some checkpoints", || checkpoints() > 10);
+    let ran = outbox(&["list"]);
+    assert!(ran.code == Some(1) && ran.err.contains("a pipeline runs with the state folder"), "{ran:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = outbox(&["list", "alerts"]);
+    let line = &ran.rows()[0];
+    let waiting = line["waiting"].as_i64().unwrap();
+    assert!(
+        waiting > 100 && line["oldest_seconds"].as_i64().is_some() && line["table"] == "alerts",
+        "{ran:?}"
+    );
+    let requests = outbox(&["list", "--rows"]).rows();
+    let listed: Vec<i64> = requests.iter().map(|request| request["rows"][0]["n"].as_i64().unwrap()).collect();
+    assert_eq!(listed, (1..=waiting).collect::<Vec<_>>());
+    assert!(requests.iter().all(|request| request["title"].as_str().unwrap().starts_with("msg_")));
+    let ran = outbox(&["list", "alert"]);
+    assert!(ran.code == Some(2) && ran.err.contains("did you mean 'alerts'?"), "{ran:?}");
+    let ran = outbox(&["purge"]);
+    assert!(ran.code == Some(2) && ran.err.contains("--yes"), "{ran:?}");
+    assert_eq!(outbox(&["list"]).rows()[0]["waiting"], waiting);
+    let ran = outbox(&["purge", "--yes"]);
+    assert!(ran.code == Some(0) && ran.err.contains("were taken away"), "{ran:?}");
+    let ran = outbox(&["purge", "--yes"]);
+    assert!(ran.code == Some(0) && ran.err.contains("nothing waits"), "{ran:?}");
+    let receiver = Receiver::start_on(address);
+    let child = start(&sql, folder.path(), &[]);
+    wait_until("what comes now", || receiver.count() > 300);
+    signal(&child, "TERM");
+    assert_eq!(ended(child).code, Some(0));
+    let arrived: BTreeSet<i64> = receiver.requests().iter().map(|request| number(&request.body)).collect();
+    let first = *arrived.first().unwrap();
+    assert_eq!(
+        first,
+        waiting + 1,
+        "of what was taken away nothing is sent, of what was behind it everything"
+    );
+    assert!((first..first + 300).all(|n| arrived.contains(&n)));
 }
 
 /// How fast an outage's backlog goes out, and in how much memory: 1,000 rows a second for OUTAGE_SECONDS.

@@ -1,6 +1,8 @@
 //! Whole pipelines into a real PostgreSQL, and lookups in one. Ignored without being asked for; scripts/test installs it, and asks.
 
-use crate::support::{command, ended, file};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::{command, ended, file, lines, wait_until};
 
 #[path = "../../connectors/tests/postgres/server.rs"]
 mod server;
@@ -84,4 +86,60 @@ fn rows_are_looked_up_in_a_table() {
     sites.sort();
     assert_eq!(sites, ["roof", "roof \"two\""]);
     assert!(of(0)[0]["site"].is_null() && of(2_500)[0]["id"].is_null());
+}
+
+#[test]
+#[ignore = "needs PostgreSQL; scripts/test runs it"]
+fn killed_while_the_server_comes_and_goes_every_row_arrives_in_order() {
+    const LAST: i64 = 6_000;
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    server.ask("CREATE TABLE out (seq bigserial, device bigint, n bigint)");
+    server.ask("CREATE TABLE newest (device bigint PRIMARY KEY, n bigint)");
+    let (kept, state) = (folder.path().join("kept.json"), folder.path().join("state").display().to_string());
+    let url = format!("'url' = 'postgresql://postgres:hunter2@127.0.0.1:{}/postgres'", server.port);
+    let sql = format!(
+        "SET 'execution.checkpointing.interval' = '100 ms';
+         CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '800',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{LAST}');
+         CREATE TABLE kept (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');
+         CREATE TABLE out (device BIGINT, n BIGINT)
+         WITH ('connector' = 'postgres', {url}, 'table-name' = 'out', 'reconnect.backoff.max' = '200 ms');
+         CREATE TABLE newest (device BIGINT, n BIGINT, PRIMARY KEY (device) NOT ENFORCED)
+         WITH ('connector' = 'postgres', {url}, 'table-name' = 'newest', 'reconnect.backoff.max' = '200 ms');
+         INSERT INTO kept SELECT n FROM numbers;
+         INSERT INTO out SELECT MOD(n, 10), n FROM numbers;
+         INSERT INTO newest SELECT MOD(n, 10), n FROM numbers;",
+        kept.display()
+    );
+    let start = || command(&["sql", &sql, "--state", &state]).spawn().unwrap();
+    for round in 1..=3 {
+        let (before, mut child) = (lines(&kept), start());
+        wait_until("more rows", || lines(&kept) > before + 200 || child.try_wait().unwrap().is_some());
+        // Away when it is killed, back before or after the next start; the rows of the other sink go on.
+        server.stop();
+        let before = lines(&kept);
+        wait_until("more rows", || lines(&kept) > before + 300 || child.try_wait().unwrap().is_some());
+        if round == 2 {
+            server.start_again();
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+        if round != 2 {
+            server.start_again();
+        }
+    }
+    let ran = ended(start());
+    assert!(ran.code == Some(0) && !ran.err.contains("dead letter"), "{ran:?}");
+    let (mut seen, mut newest) = (BTreeSet::new(), BTreeMap::<i64, i64>::new());
+    for n in server.ask("SELECT n FROM out ORDER BY seq").lines().map(|n| n.parse::<i64>().unwrap()) {
+        if seen.insert(n) {
+            let before = newest.insert(n % 10, n);
+            assert!(before.is_none_or(|before| before < n), "{n} came behind {before:?}");
+        }
+    }
+    assert_eq!(seen, (1..=LAST).collect());
+    assert_eq!(lines(&kept), LAST as usize);
+    let last = server.ask("SELECT n FROM newest ORDER BY n");
+    let expected: Vec<String> = (LAST - 9..=LAST).map(|n| n.to_string()).collect();
+    assert_eq!(last, expected.join("\n"));
 }

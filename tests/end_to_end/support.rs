@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use millstream::engine::{Clock, SystemClock};
 
 /// How a run of the command ended.
 #[derive(Debug)]
@@ -56,15 +59,18 @@ pub fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
+/// Long enough for a busy machine.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+
 /// Waits until `done`, or panics saying what was awaited.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
-        if done() {
-            return;
-        }
+    let clock = SystemClock::default();
+    let start_ns = clock.monotonic_ns();
+    while !done() {
+        let waited = Duration::from_nanos(clock.monotonic_ns() - start_ns);
+        assert!(waited < WAIT_MAX, "waited {WAIT_MAX:?} for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("waited 30 s for {what}");
 }
 
 /// Writes `text` as a file of `folder`, and gives its path.
@@ -72,6 +78,11 @@ pub fn file(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
     path.display().to_string()
+}
+
+/// How many lines a file has by now.
+pub fn lines(file: &Path) -> usize {
+    std::fs::read_to_string(file).unwrap_or_default().lines().count()
 }
 
 /// A port nobody listens on.
@@ -185,6 +196,58 @@ pub fn get(address: &str, path: &str) -> Option<(String, String)> {
     stream.read_to_string(&mut text).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     Some((head.lines().next()?.to_owned(), body.to_owned()))
+}
+
+/// The value of a gauge or counter `name` of the operator `of`.
+pub fn metric(http: &str, name: &str, of: &str) -> Option<f64> {
+    let (_, text) = get(http, "/metrics")?;
+    let (name, of) = (format!("{name}{{"), format!("\"{of}\""));
+    text.lines().find(|line| line.starts_with(&name) && line.contains(&of))?.rsplit(' ').next()?.parse().ok()
+}
+
+/// A line between two addresses, which can be cut: connections break, and new ones come to nothing.
+pub struct Relay {
+    is_cut: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    /// Who connects to `from` is connected to `to`.
+    pub fn start(from: SocketAddr, to: SocketAddr) -> Self {
+        let listener = TcpListener::bind(from).unwrap();
+        let own = Self { is_cut: Arc::default(), streams: Arc::default() };
+        let (is_cut, streams) = (Arc::clone(&own.is_cut), Arc::clone(&own.streams));
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let mut streams = streams.lock().unwrap();
+                if is_cut.load(Ordering::Acquire) {
+                    continue;
+                }
+                let Ok(far) = TcpStream::connect(to) else { continue };
+                let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                streams.extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+                for (mut from, mut to) in [(near, far_too), (far, near_too)] {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+            }
+        });
+        own
+    }
+
+    pub fn cut(&self) {
+        let mut streams = self.streams.lock().unwrap();
+        self.is_cut.store(true, Ordering::Release);
+        for stream in streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub fn mend(&self) {
+        self.is_cut.store(false, Ordering::Release);
+    }
 }
 
 /// A publisher of MQTT 3.1.1 that knows nothing of our client: every message is QoS 1, and acknowledged when

@@ -16,13 +16,14 @@ use rdkafka::producer::{Producer, ThreadedProducer};
 
 use millstream_engine::element::Epoch;
 use millstream_engine::keys::hash_bytes;
+use millstream_engine::outbox::{self, Outbox};
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, InstanceContext, Ready, Result, Sink, failpoint};
 
 use super::committer::{Committer, Former, Shared};
 use super::flight::Quiet;
 use super::messages::Messages;
-use super::output::{OpenOutput, Output, Owner};
+use super::output::{Message, OpenOutput, Output, Owner};
 use super::prepare::{Ask, Preparation};
 use super::sink::partitions;
 use super::transaction::Surroundings;
@@ -183,7 +184,8 @@ impl Sink for ExactlyOnceSink {
         let running =
             self.running.as_mut().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
         let context = &running.context;
-        for blob in state.blobs() {
+        outbox::leave(context, state)?;
+        for blob in state.blobs().filter(|blob| !Outbox::is_snapshot(blob)) {
             let (owner, is_known, output) = Output::read(blob)?;
             if owner.instance as usize % context.parallelism != context.instance {
                 continue;
@@ -202,12 +204,9 @@ impl Sink for ExactlyOnceSink {
         self.running()?;
         let Self { writing, messages, running, .. } = self;
         let Some(running) = running else { return Ok(()) };
-        let partition = if writing.is_fixed {
-            (running.context.instance % running.preparation.partitions().max(1)) as i32
-        } else {
-            -1
-        };
-        messages.each(&batch, |key, payload| running.open.push(partition, key, payload))?;
+        let partitions = running.preparation.partitions().max(1);
+        let partition = writing.is_fixed.then_some((running.context.instance % partitions) as i32);
+        messages.each(&batch, |key, payload| running.open.push(&Message { partition, key, payload }))?;
         let held = self.held_bytes() as u64;
         if let Some(running) = &self.running {
             running.context.metrics.queue_bytes.store(held, Ordering::Relaxed);

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a message counts until it is acknowledged or with the dead letters; a failure is stored before its bytes
 //! are taken off, so a sink that finds nothing in flight and no failure has delivered all. Only what the brokers refuse
-//! for good is a bad row; what else is not delivered in 'properties.delivery.timeout.ms' fails the job.
+//! for good is a bad row, and what has waited longer than its outbox keeps it; what else is not delivered in
+//! 'properties.delivery.timeout.ms' fails the job. Bytes of an outbox's records are its outlet's (consignment.rs).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +17,11 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::metrics::OperatorMetrics;
+use millstream_engine::outbox::expired;
 use millstream_engine::park::Signal;
-use millstream_engine::{Error, InstanceContext, Result};
+use millstream_engine::{ClockRef, Error, InstanceContext, Result};
 
+use super::consignment::Consignment;
 use super::watch::Watch;
 use super::writing::Writing;
 
@@ -30,6 +33,7 @@ pub(super) struct Flight {
     pub errors: RowErrors,
     metrics: Arc<OperatorMetrics>,
     pub watch: Arc<Watch>,
+    clock: ClockRef,
     table: String,
     failure: Mutex<Option<Error>>,
 }
@@ -51,29 +55,33 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
+    type DeliveryOpaque = Arc<Consignment>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, bytes: usize) {
-        match result {
-            Ok(_) => self.0.watch.up(),
-            Err((error, message)) => {
-                let code = error.rdkafka_error_code();
-                let text = format!("Kafka refused the message: {error}");
-                if code.is_some_and(is_about_the_row) {
-                    if let Err(error) =
-                        self.0.errors.reject(message.payload().unwrap_or_default(), Error::data(text))
-                    {
-                        self.0.fail(error);
-                    }
-                } else {
-                    self.0.fail(
-                        Error::unavailable(text)
-                            .remedy("raise 'properties.delivery.timeout.ms', or leave it out"),
-                    );
-                }
+    fn delivery(&self, result: &DeliveryResult<'_>, consignment: Arc<Consignment>) {
+        let (error, message) = match result {
+            Ok(_) => {
+                self.0.watch.up();
+                return consignment.settle();
             }
+            Err(failed) => failed,
+        };
+        let code = error.rdkafka_error_code();
+        let waited_ms = consignment.expired_ms(self.0.clock.now_ms());
+        let why = match (code, waited_ms) {
+            (Some(code), _) if is_about_the_row(code) => {
+                Error::data(format!("Kafka refused the message: {error}"))
+            }
+            (Some(RDKafkaErrorCode::MessageTimedOut), Some(waited_ms)) => expired(waited_ms),
+            _ => {
+                return self.0.fail(
+                    Error::unavailable(format!("a message was not delivered: {error}"))
+                        .remedy("raise 'properties.delivery.timeout.ms', or leave it out"),
+                );
+            }
+        };
+        if let Err(error) = consignment.refuse(message.payload(), why, &self.0.errors) {
+            self.0.fail(error);
         }
-        self.0.done(bytes);
     }
 }
 
@@ -123,6 +131,7 @@ impl Flight {
             errors: context.row_errors(writing.on_error),
             metrics: Arc::clone(&context.metrics),
             watch,
+            clock: Arc::clone(&context.clock),
             table: writing.table.clone(),
             failure: Mutex::new(None),
         })

@@ -10,8 +10,10 @@
 //! protocol, and hands chunks of one partition (chunk.rs) through an inlet bounded in bytes to source.rs, on the worker,
 //! which has rows.rs and keys.rs decode them and keeps the positions. Batches carry their partition's number, so that the
 //! watermark has a clock for each.
-//! Writing: sink.rs, on the worker, gives encoded rows to an idempotent producer and counts bytes until the brokers have
-//! acknowledged them (flight.rs). With 'sink.delivery-guarantee' = 'exactly-once', exactly_once.rs gathers a checkpoint's
+//! Writing: sink.rs, on the worker, gives encoded rows to an idempotent producer (producer.rs) and counts bytes until the
+//! brokers have acknowledged them (flight.rs, consignment.rs). With state on disk they go into an outbox (stored.rs), out of
+//! which forward.rs gives them to the producer: a barrier waits for the disk, and what a kill has left there is sent by the
+//! next run. With 'sink.delivery-guarantee' = 'exactly-once', exactly_once.rs gathers a checkpoint's
 //! messages (output.rs), which a thread (committer.rs) writes in one transaction (transaction.rs). messages.rs encodes for both.
 //! Options are in options.rs and become settings.rs and topics.rs (reading), writing.rs, and columns.rs (both);
 //! properties.rs translates 'properties.*', prepare.rs waits for schemas, watch.rs keeps the link's state. Brokers that
@@ -20,20 +22,24 @@
 mod chunk;
 mod columns;
 mod committer;
+mod consignment;
 mod discover;
 mod exactly_once;
 mod fetch;
 mod flight;
+mod forward;
 mod keys;
 mod messages;
 mod options;
 mod output;
 mod prepare;
+mod producer;
 mod properties;
 mod rows;
 mod settings;
 mod sink;
 mod source;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -44,18 +50,24 @@ mod writing;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 
 use millstream_engine::options::OptionSpec;
+use millstream_engine::outbox::OUTBOX_OPTIONS;
 use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
-use millstream_engine::{Error, Result, Sink, Source};
+use millstream_engine::{Codec, Error, Result, Sink, Source};
 
 use crate::format::PAYLOAD_OPTIONS;
 
+use columns::Columns;
 use exactly_once::ExactlyOnceSink;
 use settings::{Reading, Stop};
 use sink::KafkaSink;
 use source::KafkaSource;
 use writing::Writing;
+
+/// Its name, which its records in an outbox have, those of `upsert-kafka` too.
+const KAFKA: &str = "kafka";
 
 /// `'connector' = 'kafka'`.
 #[derive(Debug)]
@@ -63,7 +75,7 @@ pub struct Kafka;
 
 impl Connector for Kafka {
     fn name(&self) -> &'static str {
-        "kafka"
+        KAFKA
     }
 
     fn help(&self) -> &'static str {
@@ -71,11 +83,25 @@ impl Connector for Kafka {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [options::OPTIONS, PAYLOAD_OPTIONS].concat()
+        [options::OPTIONS, OUTBOX_OPTIONS, PAYLOAD_OPTIONS].concat()
     }
 
     fn metadata(&self) -> Vec<MetadataSpec> {
         rows::metadata()
+    }
+
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        let columns = Columns::of_options(table)?;
+        if !columns.is_key_in_value && !columns.key.is_empty() {
+            return Err(Error::config("its dead letters are payloads, which do not have the key's columns")
+                .at(table.options.owner())
+                .remedy("'value.fields-include' = 'ALL' would have them"));
+        }
+        columns.value_codec(table)
+    }
+
+    fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {
+        stored::rows(record)
     }
 
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
@@ -153,6 +179,10 @@ impl SinkProvider for SinkSide {
         workers
     }
 
+    fn has_outbox(&self) -> bool {
+        self.writing.outbox.is_some()
+    }
+
     fn accepts_updates(&self) -> bool {
         self.writing.is_upsert
     }
@@ -161,12 +191,12 @@ impl SinkProvider for SinkSide {
         self.writing.columns.key.clone()
     }
 
-    fn create(&self, instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
+    fn create(&self, _instance: usize, _parallelism: usize) -> Result<Box<dyn Sink>> {
         let writing = Arc::clone(&self.writing);
         if writing.transactional_id_prefix.is_some() {
             return Ok(Box::new(ExactlyOnceSink::new(writing)?));
         }
-        Ok(Box::new(KafkaSink::new(writing, instance)?))
+        Ok(Box::new(KafkaSink::new(writing)?))
     }
 
     fn describe(&self) -> String {

@@ -2,6 +2,7 @@
 
 use millstream_engine::dead_letter::ON_ERROR_OPTION;
 use millstream_engine::options::OptionSpec;
+use millstream_engine::outbox::OUTBOX_OPTIONS;
 
 /// What a Kafka table takes beside the payload's options.
 pub(super) const OPTIONS: &[OptionSpec] = &[
@@ -91,7 +92,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "outlet.max-bytes",
         "size",
         "4 mb",
-        "Bytes an instance has written and Kafka has not acknowledged; 64 mb for 'exactly-once', where reaching it starts a checkpoint.",
+        "Bytes that are on their way to Kafka, each instance's; 64 mb for 'exactly-once', where reaching it starts a checkpoint.",
     ),
     OptionSpec::new(
         "sink.partitioner",
@@ -103,7 +104,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "sink.delivery-guarantee",
         "exactly-once | at-least-once | none",
         "at-least-once",
-        "Whether a checkpoint waits for Kafka; 'exactly-once' writes each checkpoint's rows in one transaction and needs --state.",
+        "Whether a checkpoint waits until rows are with Kafka, or in the outbox; 'exactly-once' writes each checkpoint's rows in one transaction and needs --state.",
     ),
     OptionSpec::new(
         "sink.transactional-id-prefix",
@@ -122,5 +123,5 @@ pub(super) fn of_upsert() -> Vec<OptionSpec> {
             key.starts_with("scan.") || key == "fetch.max-buffered-bytes" || key == "inlet.max-bytes";
         !is_of_sources && !matches!(key, "topic-pattern" | "key.fields" | "sink.partitioner")
     };
-    OPTIONS.iter().filter(is_taken).cloned().collect()
+    OPTIONS.iter().filter(is_taken).chain(OUTBOX_OPTIONS).cloned().collect()
 }

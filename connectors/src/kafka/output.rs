@@ -59,15 +59,8 @@ impl OpenOutput {
     ///
     /// # Errors
     /// If it is of more than 2 GB.
-    pub fn push(&mut self, partition: i32, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<()> {
-        self.bytes.extend(partition.to_le_bytes());
-        for part in [key, payload] {
-            let length = part.map_or(Ok(-1), |part| i32::try_from(part.len()));
-            let length = length.map_err(|_| Error::data("a message of more than 2 GB"))?;
-            self.bytes.extend(length.to_le_bytes());
-            self.bytes.extend(part.unwrap_or_default());
-        }
-        Ok(())
+    pub fn push(&mut self, message: &Message<'_>) -> Result<()> {
+        message.write(&mut self.bytes)
     }
 
     /// Ends it at the barrier of `epoch`.
@@ -93,6 +86,37 @@ pub(super) struct Message<'a> {
     pub partition: Option<i32>,
     pub key: Option<&'a [u8]>,
     pub payload: Option<&'a [u8]>,
+}
+
+impl<'a> Message<'a> {
+    /// Adds it to `bytes`.
+    ///
+    /// # Errors
+    /// If it is of more than 2 GB.
+    pub fn write(&self, bytes: &mut Vec<u8>) -> Result<()> {
+        bytes.extend(self.partition.unwrap_or(-1).to_le_bytes());
+        for part in [self.key, self.payload] {
+            let length = part.map_or(Ok(-1), |part| i32::try_from(part.len()));
+            let length = length.map_err(|_| Error::data("a message of more than 2 GB"))?;
+            bytes.extend(length.to_le_bytes());
+            bytes.extend(part.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Those that [`Message::write`] made `bytes` of, in order; an error is the last.
+    pub fn each(mut bytes: &'a [u8]) -> impl Iterator<Item = Result<Self>> {
+        std::iter::from_fn(move || {
+            if bytes.is_empty() {
+                return None;
+            }
+            let message = next_message(&mut bytes);
+            if message.is_err() {
+                bytes = &[];
+            }
+            Some(message)
+        })
+    }
 }
 
 impl Output {
@@ -126,17 +150,7 @@ impl Output {
 
     /// Its messages, in order.
     pub fn messages(&self) -> impl Iterator<Item = Result<Message<'_>>> {
-        let mut rest = self.bytes.get(self.messages_at..).unwrap_or_default();
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let message = next_message(&mut rest);
-            if message.is_err() {
-                rest = &[];
-            }
-            Some(message)
-        })
+        Message::each(self.bytes.get(self.messages_at..).unwrap_or_default())
     }
 }
 
@@ -171,8 +185,8 @@ mod tests {
         let owner = Owner { id: "prefix-sums-1".to_owned(), lineage: 7, instance: 1 };
         let mut open = OpenOutput::new(&owner);
         assert!(open.is_empty());
-        open.push(-1, Some(b"k"), Some(b"payload")).unwrap();
-        open.push(3, None, None).unwrap();
+        open.push(&Message { partition: None, key: Some(b"k"), payload: Some(b"payload") }).unwrap();
+        open.push(&Message { partition: Some(3), key: None, payload: None }).unwrap();
         (owner, open.close(42, true))
     }
 

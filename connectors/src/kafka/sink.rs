@@ -1,9 +1,11 @@
-//! The worker's side of writing: rows become messages of librdkafka's idempotent producer.
+//! The worker's side of writing at least once: rows become messages, which go to librdkafka's idempotent producer, or with
+//! state on disk into an outbox.
 //!
-//! Invariants: every row written is in one message. Its bytes count as in flight (flight.rs) until the brokers have
-//! acknowledged it, or it is with the dead letters; at 'outlet.max-bytes' the sink is not ready. A barrier and the end
-//! wait until nothing is in flight, so there is no state, but that of a checkpoint which was to be delivered exactly once
-//! (exactly_once.rs), whose messages are written again. What is away is waited for, by librdkafka, in order, for ever
+//! Invariants: every row written is in one message. Straight, its bytes count as in flight (flight.rs) until the brokers have
+//! acknowledged it, or it is with the dead letters; at 'outlet.max-bytes' the sink is not ready, and a barrier and the end
+//! wait until nothing is in flight. Through an outbox, which has one instance, they wait for the disk, and the sink is not
+//! ready at 'outbox.max-bytes'; the state is the outbox's. A checkpoint that was to be delivered exactly once
+//! (exactly_once.rs) has messages, which are written again. What is away is waited for, in order, for ever
 //! or for as long as 'properties.delivery.timeout.ms' says, and then fails the job: a row is never lost unsaid.
 
 use std::sync::Arc;
@@ -14,37 +16,67 @@ use rdkafka::client::Client;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::MetadataTopic;
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
 use millstream_engine::element::Epoch;
+use millstream_engine::outbox::{self, Outbox};
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, InstanceContext, Ready, Result, Sink};
 
-use super::flight::{Flight, Reports, is_about_the_row};
+use crate::delivery::{self, Failure};
+
+use super::KAFKA;
+use super::consignment::Consignment;
+use super::flight::Flight;
+use super::forward::Forwarder;
 use super::messages::Messages;
-use super::output::Output;
-use super::prepare::{Ask, Preparation};
+use super::output::{Message, Output};
+use super::prepare::Preparation;
+use super::producer::Producer;
+use super::stored::OpenRecord;
 use super::watch::Watch;
 use super::writing::Writing;
 
-/// What a message costs in librdkafka beside its key and payload, about.
-const MESSAGE_BYTES: usize = 128;
 /// How long one question to the brokers may take.
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// One instance of a Kafka sink.
 pub(super) struct KafkaSink {
     writing: Arc<Writing>,
-    instance: usize,
-    parallelism: usize,
     messages: Messages,
     running: Option<Running>,
 }
 
 struct Running {
-    producer: Arc<ThreadedProducer<Reports>>,
+    way: Way,
     flight: Arc<Flight>,
     preparation: Preparation,
+    context: InstanceContext,
+}
+
+/// How messages come to the producer.
+enum Way {
+    Straight(Arc<Producer>),
+    // The outbox is dropped first: its pump holds the task's outlet.
+    Outbox(Box<Behind>, delivery::Running),
+}
+
+/// What stands in front of the task.
+struct Behind {
+    outbox: Outbox,
+    record: OpenRecord,
+    /// What a checkpoint has of a sink that delivered exactly once, until the outbox can take it.
+    restored: Vec<Output>,
+}
+
+impl Behind {
+    /// Puts in what was restored.
+    fn take_over(&mut self, topic: &str) -> Result<()> {
+        for output in std::mem::take(&mut self.restored) {
+            output.messages().try_for_each(|message| self.record.push(&message?, &mut self.outbox, topic))?;
+            self.record.close(&mut self.outbox, topic);
+        }
+        Ok(())
+    }
 }
 
 impl KafkaSink {
@@ -52,131 +84,173 @@ impl KafkaSink {
     ///
     /// # Errors
     /// If a format cannot encode the columns.
-    pub fn new(writing: Arc<Writing>, instance: usize) -> Result<Self> {
+    pub fn new(writing: Arc<Writing>) -> Result<Self> {
         let messages = Messages::new(Arc::clone(&writing))?;
-        Ok(Self { writing, instance, parallelism: 1, messages, running: None })
+        Ok(Self { writing, messages, running: None })
     }
 
-    fn flight(&self) -> Result<&Arc<Flight>> {
+    fn running(&mut self) -> Result<&mut Running> {
         let running =
-            self.running.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
+            self.running.as_mut().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
         running.flight.check()?;
-        Ok(&running.flight)
-    }
-
-    fn drained(&self) -> Result<Ready> {
-        let is_drained = self.flight()?.is_empty();
-        // A failure is stored before its bytes are taken off, so this second look finds it.
-        self.flight()?;
-        Ok(if is_drained { Ready::Yes } else { Ready::NotYet })
+        Ok(running)
     }
 }
 
 impl Running {
-    /// Gives librdkafka a message.
-    fn send(
-        &self,
-        writing: &Writing,
-        partition: Option<i32>,
-        key: Option<&[u8]>,
-        payload: Option<&[u8]>,
-    ) -> Result<()> {
-        let bytes = payload.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len) + MESSAGE_BYTES;
-        let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&writing.topic, bytes);
-        (record.payload, record.key, record.partition) = (payload, key, partition);
-        self.flight.add(bytes);
-        if let Err((error, _)) = self.producer.send(record) {
-            self.flight.done(bytes);
-            let text = format!("Kafka's producer refused the message: {error}");
-            if !error.rdkafka_error_code().is_some_and(is_about_the_row) {
-                return Err(Error::unavailable(text).at(&writing.table));
-            }
-            self.flight.errors.reject(payload.unwrap_or_default(), Error::data(text))?;
-        }
-        Ok(())
+    fn drained(&self) -> Result<Ready> {
+        let is_drained = self.flight.is_empty();
+        // A failure is stored before its bytes are taken off, so this look finds it.
+        self.flight.check()?;
+        Ok(if is_drained { Ready::Yes } else { Ready::NotYet })
     }
 }
 
 impl Sink for KafkaSink {
     fn open(&mut self, context: &InstanceContext) -> Result<()> {
-        self.parallelism = context.parallelism;
         let writing = &self.writing;
         let watch = Watch::new(&writing.table, &writing.properties.brokers, &writing.told, context);
         let flight = Flight::new(writing, watch, context);
-        let mut config = ClientConfig::new();
-        config
-            .set("linger.ms", "5")
-            // For ever: a gateway may be longer without its brokers than any timeout.
-            .set("message.timeout.ms", "0")
-            // As Java's clients, so that a key has the same partition whoever writes it; in turn without one.
-            .set("partitioner", "murmur2_random");
-        writing.properties.producer().for_each(|(key, value)| {
-            config.set(key, value);
-        });
-        config
-            .set("enable.idempotence", "true")
-            // The outlet is the limit, so that librdkafka never refuses a message for lack of room.
-            .set("queue.buffering.max.messages", "0")
-            .set("queue.buffering.max.kbytes", "2147483647");
-        let producer: ThreadedProducer<Reports> =
-            config.create_with_context(Reports(Arc::clone(&flight))).map_err(|error| {
-                Error::config(format!("Kafka's producer does not start: {error}")).at(&writing.table)
-            })?;
-        let producer = Arc::new(producer);
-        let (asked, topic) = (Arc::clone(&producer), writing.topic.clone());
-        let ask: Ask = Arc::new(move || partitions(asked.client(), &topic));
+        let outbox = Outbox::of(context, KAFKA, writing.outbox)?;
+        let producer = Arc::new(Producer::start(writing, &flight, outbox.is_some())?);
         let failing = Arc::clone(&flight);
         let fail = move |error| failing.fail(error);
-        let preparation =
-            Preparation::start(writing.formats(), (ask, writing.is_fixed), context, &flight.watch, fail)?;
-        self.running = Some(Running { producer, flight, preparation });
+        // The one instance behind an outbox writes to the first partition, however many there are.
+        let is_counting = writing.is_fixed && outbox.is_none();
+        let preparation = Preparation::start(
+            writing.formats(),
+            (producer.ask(), is_counting),
+            context,
+            &flight.watch,
+            fail,
+        )?;
+        let way = match outbox {
+            None => Way::Straight(producer),
+            Some(mut outbox) => {
+                let outlet_bytes_max = writing.outlet_bytes_max;
+                let (task, outlet) = delivery::Running::start(
+                    "a Kafka sink",
+                    outlet_bytes_max,
+                    outbox.signal(),
+                    Failure::default(),
+                    context,
+                    Forwarder { producer },
+                )?;
+                outbox.send_into(outlet, outlet_bytes_max);
+                let behind = Behind { outbox, record: OpenRecord::default(), restored: Vec::new() };
+                Way::Outbox(Box::new(behind), task)
+            }
+        };
+        self.running = Some(Running { way, flight, preparation, context: context.clone() });
         Ok(())
     }
 
     fn write(&mut self, batch: Batch) -> Result<()> {
-        let Self { writing, instance, messages, running, .. } = self;
-        let Some(running) = running else {
+        let Self { writing, messages, running, .. } = self;
+        let Some(Running { way, flight, preparation, context }) = running else {
             return Err(Error::internal("the Kafka sink was not opened"));
         };
-        running.flight.check()?;
-        let partitions = running.preparation.partitions().max(1);
-        let partition = writing.is_fixed.then_some((*instance % partitions) as i32);
-        messages.each(&batch, |key, payload| running.send(writing, partition, key, payload))?;
-        running.flight.show();
-        Ok(())
-    }
-
-    fn restore(&mut self, state: &StateReader) -> Result<()> {
-        let Some(running) = &self.running else { return Ok(()) };
-        for blob in state.blobs() {
-            let (owner, _, output) = Output::read(blob)?;
-            if owner.instance as usize % self.parallelism == self.instance {
-                for message in output.messages() {
-                    let message = message?;
-                    running.send(&self.writing, message.partition, message.key, message.payload)?;
-                }
+        flight.check()?;
+        let partitions = preparation.partitions().max(1);
+        let partition = writing.is_fixed.then_some((context.instance % partitions) as i32);
+        match way {
+            Way::Straight(producer) => {
+                let consignment = Consignment::straight(flight);
+                messages.each(&batch, |key, payload| {
+                    producer.send(&Message { partition, key, payload }, &consignment)
+                })?;
+                flight.show();
+            }
+            Way::Outbox(behind, task) => {
+                task.check()?;
+                let Behind { outbox, record, .. } = behind.as_mut();
+                messages.each(&batch, |key, payload| {
+                    record.push(&Message { partition, key, payload }, outbox, &writing.topic)
+                })?;
+                record.close(outbox, &writing.topic);
             }
         }
         Ok(())
     }
 
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        let Some(Running { way, flight, context, .. }) = &mut self.running else { return Ok(()) };
+        let mut outputs = Vec::new();
+        for blob in state.blobs().filter(|blob| !Outbox::is_snapshot(blob)) {
+            let (owner, _, output) = Output::read(blob)?;
+            if owner.instance as usize % context.parallelism == context.instance {
+                outputs.push(output);
+            }
+        }
+        match way {
+            Way::Straight(producer) => {
+                outbox::leave(context, state)?;
+                let consignment = Consignment::straight(flight);
+                for output in outputs {
+                    output.messages().try_for_each(|message| producer.send(&message?, &consignment))?;
+                }
+                Ok(())
+            }
+            Way::Outbox(behind, _) => {
+                behind.restored = outputs;
+                behind.outbox.restore(state)
+            }
+        }
+    }
+
     fn is_ready(&self) -> bool {
         // After a failure the next write, which reports it, is not kept out.
-        self.running.as_ref().is_some_and(|Running { flight, preparation, .. }| {
-            (preparation.is_done() && flight.has_room()) || flight.has_failed()
+        self.running.as_ref().is_some_and(|Running { way, flight, preparation, .. }| {
+            let has_room = match way {
+                Way::Straight(_) => flight.has_room(),
+                Way::Outbox(behind, _) => behind.outbox.has_room(),
+            };
+            (preparation.is_done() && has_room) || flight.has_failed()
         })
     }
 
+    fn wants_checkpoint(&self) -> bool {
+        let way = self.running.as_ref().map(|running| &running.way);
+        matches!(way, Some(Way::Outbox(behind, _)) if behind.outbox.wants_checkpoint())
+    }
+
+    fn attend(&mut self) -> Result<()> {
+        let Some(Running { way: Way::Outbox(behind, task), flight, .. }) = &mut self.running else {
+            return Ok(());
+        };
+        flight.check()?;
+        task.check()?;
+        behind.outbox.attend(&flight.errors)?;
+        behind.take_over(&self.writing.topic)
+    }
+
     fn on_quiet(&mut self) -> Result<()> {
-        self.flight().map(|_| ())
+        self.running().map(|_| ())
     }
 
-    fn on_barrier(&mut self, _epoch: Epoch, _state: &mut StateWriter) -> Result<Ready> {
-        if self.writing.waits { self.drained() } else { self.flight().map(|_| Ready::Yes) }
+    fn on_barrier(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        let waits = self.writing.waits;
+        let running = self.running()?;
+        match &mut running.way {
+            Way::Straight(_) if waits => running.drained(),
+            Way::Straight(_) => Ok(Ready::Yes),
+            Way::Outbox(behind, _) => behind.outbox.on_barrier(epoch, state, &running.flight.errors),
+        }
     }
 
-    fn finish(&mut self) -> Result<Ready> {
-        self.drained()
+    fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
+        match &mut self.running()?.way {
+            Way::Straight(_) => Ok(()),
+            Way::Outbox(behind, _) => behind.outbox.on_checkpoint_complete(epoch),
+        }
+    }
+
+    fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        let running = self.running()?;
+        match &mut running.way {
+            Way::Straight(_) => running.drained(),
+            Way::Outbox(behind, _) => behind.outbox.on_end(epoch, state, &running.flight.errors),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use millstream_engine::dead_letter::OnError;
+use millstream_engine::outbox::OutboxSettings;
 use millstream_engine::registry::Table;
 use millstream_engine::{Codec, Error, Result};
 
@@ -36,6 +37,8 @@ pub(super) struct Writing {
     /// How long the brokers leave a transaction open.
     pub transaction_timeout: Duration,
     pub outlet_bytes_max: usize,
+    /// Where a barrier waits for the disk, if the state is there.
+    pub outbox: Option<OutboxSettings>,
     pub on_error: OnError,
     pub told: Told,
 }
@@ -90,6 +93,16 @@ impl Writing {
                 "leave out 'key.fields' or 'sink.partitioner'",
             );
         }
+        let outbox = if waits && !is_exact {
+            OutboxSettings::read(options)?
+        } else {
+            let because = "an epoch that is delivered exactly once is in the checkpoint, and for 'none' nothing is kept";
+            OutboxSettings::refuse(options, "'sink.delivery-guarantee' = 'at-least-once'", because)?;
+            None
+        };
+        if is_upsert {
+            OutboxSettings::expect_order(outbox.as_ref(), options)?;
+        }
         let properties = Properties::read(options)?;
         super::sink::check(options.owner(), properties.producer())?;
         let timeout_ms = options
@@ -113,6 +126,7 @@ impl Writing {
                 .size_bytes("outlet.max-bytes")?
                 .unwrap_or(if is_exact { 64 << 20 } else { 4 << 20 })
                 .max(1),
+            outbox,
             on_error: on_error(options)?,
             told: Told::default(),
         })

@@ -14,7 +14,8 @@
 //! through an inlet bounded in bytes to source.rs, on the worker, which decodes them together and fills the columns that
 //! come from the topic and the properties (pattern.rs, columns.rs). Writing: sink.rs, on the worker, makes each row a
 //! message with a topic (topic.rs) and properties (headers.rs) out of its columns; an outlet bounded in bytes carries
-//! them to publish.rs, which keeps them (flight.rs) until the broker has acknowledged them. options.rs declares the
+//! them to publish.rs, which keeps them (waiting.rs, flight.rs) until the broker has acknowledged them. At QoS 1 with state on disk they
+//! go into an outbox (handover.rs, stored.rs), which fills the outlet. options.rs declares the
 //! options, settings.rs reads them, client_id.rs has the session's name, answers.rs and refusal.rs the words for what
 //! a broker and TLS have against us.
 //!
@@ -31,7 +32,8 @@
 //!   empty payload, which is how a retained message is deleted, is counted as skipped.
 //!
 //! What one can rely on when writing at QoS 1: a row is delivered when the broker has acknowledged it; a barrier, or the
-//! end, waits for that. After a reconnect what was not acknowledged is sent again, in order. A row whose topic would be
+//! end, waits for that; with an outbox a barrier waits for the disk only, and what a kill has left there is sent by the next
+//! run, first or last as 'outbox.order' says. Messages of a topic stay in order. After a reconnect what was not acknowledged is sent again, in order. A row whose topic would be
 //! NULL, empty or hold a wildcard, that the broker refuses with a reason, or that is over its limits, goes where
 //! 'on-error' says. Columns used in the topic stay in the payload; metadata columns that are not VIRTUAL become
 //! properties and leave it. The will ('will.topic') is what the broker publishes when the connection breaks or the job
@@ -59,6 +61,7 @@ mod client_id;
 mod columns;
 mod connection;
 mod flight;
+mod handover;
 mod headers;
 mod journaled;
 mod options;
@@ -75,19 +78,23 @@ mod refusal;
 mod settings;
 mod sink;
 mod source;
+mod stored;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod waiting;
 mod websocket;
 
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
+use bytes::Bytes;
 
-use millstream_engine::options::OptionSpec;
+use millstream_engine::options::{OptionSpec, Options};
+use millstream_engine::outbox::{OUTBOX_OPTIONS, OutboxSettings};
 use millstream_engine::registry::{Connector, MetadataSpec, SinkProvider, SourceProvider, Table};
-use millstream_engine::{Result, Sink, Source};
+use millstream_engine::{Codec, Error, Result, Sink, Source};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadOptions};
 use crate::tls::TLS_OPTIONS;
@@ -104,13 +111,16 @@ use topic::Template;
 /// How far ahead of our clock a device's clock may be: more than any mistaken time zone.
 const AHEAD_MAX_MS: i64 = 24 * 3_600_000;
 
+/// Its name.
+const MQTT: &str = "mqtt";
+
 /// `'connector' = 'mqtt'`.
 #[derive(Debug)]
 pub struct Mqtt;
 
 impl Connector for Mqtt {
     fn name(&self) -> &'static str {
-        "mqtt"
+        MQTT
     }
 
     fn help(&self) -> &'static str {
@@ -118,7 +128,7 @@ impl Connector for Mqtt {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [options::OPTIONS, TLS_OPTIONS, PAYLOAD_OPTIONS].concat()
+        [options::OPTIONS, OUTBOX_OPTIONS, TLS_OPTIONS, PAYLOAD_OPTIONS].concat()
     }
 
     fn metadata(&self) -> Vec<MetadataSpec> {
@@ -127,6 +137,22 @@ impl Connector for Mqtt {
 
     fn writable_metadata(&self) -> &'static [&'static str] {
         headers::WRITABLE
+    }
+
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        if let Some((column, _)) = table.metadata.first() {
+            let name = table.schema.field(*column).name();
+            return Err(Error::config(format!("its dead letters do not have the metadata column '{name}'"))
+                .at(table.options.owner())
+                .remedy(
+                    "look at them with dead-letters list --rows, and write them by a query of your own",
+                ));
+        }
+        table.codec()
+    }
+
+    fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {
+        stored::read(record.clone()).map(|publication| vec![publication.payload])
     }
 
     fn source(&self, table: &Table) -> Result<Arc<dyn SourceProvider>> {
@@ -163,6 +189,7 @@ impl Connector for Mqtt {
             (0..width).filter(|column| table.metadata_key(*column).is_none()).collect();
         let payload_schema = Arc::new(table.schema.project(&payload_columns)?);
         let sending = Sending {
+            outbox: outbox(options, link.qos)?,
             link,
             codec: Arc::clone(&codec),
             payload_schema: Arc::clone(&payload_schema),
@@ -183,6 +210,15 @@ impl Connector for Mqtt {
             }),
         }))
     }
+}
+
+/// What a table that is written to says of its outbox; at QoS 0 it has none.
+fn outbox(options: &Options, qos: u8) -> Result<Option<OutboxSettings>> {
+    if qos > 0 {
+        return OutboxSettings::read(options);
+    }
+    OutboxSettings::refuse(options, "'qos' = '1'", "at QoS 0 a message may be lost anyway")?;
+    Ok(None)
 }
 
 /// The columns that payloads fill: neither metadata nor segments of the topic.

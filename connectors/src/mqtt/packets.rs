@@ -109,7 +109,7 @@ impl Message {
 }
 
 /// One message to be sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Publication {
     pub topic: Bytes,
     pub payload: Bytes,
@@ -117,7 +117,16 @@ pub(super) struct Publication {
     pub properties: Option<Box<Properties>>,
 }
 
+/// Bytes that a message costs beside topic, payload and properties.
+const MESSAGE_BYTES: usize = size_of::<Publication>() + 32;
+
 impl Publication {
+    /// What it counts for while it waits.
+    pub fn num_bytes(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.num_bytes());
+        MESSAGE_BYTES + self.topic.len() + self.payload.len() + properties
+    }
+
     /// Bytes of the packet that [`Version::write_publish`] writes, at most.
     pub fn packet_bytes(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| properties.num_bytes());

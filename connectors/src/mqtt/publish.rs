@@ -4,7 +4,8 @@
 //! until it is written to the socket) or it is with the dead letters, so a drained outlet means that nothing is on the
 //! way. At most 'max-in-flight', and the broker's own limit, are sent and not acknowledged. When the connection is
 //! lost, what was not settled is sent again over the next one, first and in the same order; the session is always a new
-//! one, for a publisher's session holds nothing.
+//! one, for a publisher's session holds nothing. A message of an outbox has a ticket: what became of it goes there, and one
+//! that has waited longer than 'outbox.ttl', or than its own 'message-expiry', is refused.
 //!
 //! A message that the broker cannot take must not stop all others for ever. Where the broker says so (a reason in the
 //! PUBACK, a limit in the CONNACK) it goes to the dead letters at once. Where it just closes the connection each time
@@ -13,24 +14,25 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow_schema::SchemaRef;
-use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 
 use millstream_engine::dead_letter::RowErrors;
-use millstream_engine::io::{InFlight, OutletReceiver, OutletSender, outlet};
+use millstream_engine::io::{InFlight, OutletReceiver};
+use millstream_engine::outbox::{OutboxSettings, expired};
 use millstream_engine::{Codec, Error, ErrorKind, InstanceContext, Result};
 
 use super::connection::Connection;
 use super::flight::Flight;
+use super::handover::Shared;
 use super::outage::Outage;
 use super::packets::{Hello, Incoming, Publication};
 use super::prepare::Preparing;
 use super::receive::pause;
 use super::settings::Link;
+use super::waiting::{Messages, Waiting};
 
 /// Connections that a message may be lost with before it is sent alone.
 const SUSPECTED: u32 = 2;
@@ -55,112 +57,15 @@ pub(super) struct Sending {
     pub needs_retain: bool,
     pub in_flight_max: usize,
     pub outlet_bytes_max: usize,
+    /// None at QoS 0, which promises nothing.
+    pub outbox: Option<OutboxSettings>,
 }
 
-/// The worker's end of the task.
-pub(super) struct Delivery {
-    /// There until [`Delivery::close`].
-    outlet: Option<OutletSender<Vec<Publication>>>,
-    shared: Arc<Shared>,
-    task: AbortHandle,
-}
-
-#[derive(Default)]
-struct Shared {
-    failure: Mutex<Option<Error>>,
-    /// Rows can be encoded.
-    prepared: AtomicBool,
-    ended: AtomicBool,
-}
-
-impl Delivery {
-    /// Starts the task.
-    pub fn start(sending: Arc<Sending>, client_id: &str, context: &InstanceContext) -> Result<Self> {
-        let (sender, receiver) = outlet(sending.outlet_bytes_max, Arc::clone(&context.waker));
-        let shared = Arc::<Shared>::default();
-        // Most formats need nothing from elsewhere, and their first row must not wait for the task to say so.
-        let needs_nothing = sending.codec.prepare_encoder(&sending.payload_schema).is_none();
-        shared.prepared.store(needs_nothing, Ordering::Release);
-        let publisher = Publisher {
-            outage: Outage::new(Arc::clone(&sending.link), client_id, context),
-            preparing: Preparing::new(&sending.link, client_id, context),
-            client_id: client_id.to_owned(),
-            errors: context.row_errors(sending.link.on_error),
-            sending,
-            outlet: receiver,
-            is_closed: false,
-            queue: VecDeque::new(),
-            flight: Flight::default(),
-            shared: Arc::clone(&shared),
-            context: context.clone(),
-        };
-        let task = context.io.handle()?.spawn(publisher.run()).abort_handle();
-        Ok(Self { outlet: Some(sender), shared, task })
-    }
-
-    /// Hands messages over; never refused for lack of room.
-    pub fn send(&self, parcel: Vec<Publication>, bytes: usize) -> Result<()> {
-        self.check()?;
-        match &self.outlet {
-            Some(outlet) => outlet.send(parcel, bytes),
-            None => Err(Error::internal("a row was written after the end")),
-        }
-    }
-
-    /// True when what the format needs to encode rows has come.
-    pub fn is_prepared(&self) -> bool {
-        self.shared.prepared.load(Ordering::Acquire)
-    }
-
-    /// True while there is room.
-    pub fn is_ready(&self) -> bool {
-        self.outlet.as_ref().is_some_and(OutletSender::is_ready)
-    }
-
-    /// What ended the task, if it has ended.
-    pub fn check(&self) -> Result<()> {
-        // In this order: the failure is left before the outlet closes.
-        let is_closed = self.outlet.as_ref().is_some_and(OutletSender::is_closed);
-        match self.shared.failure.lock().clone() {
-            Some(error) => Err(error),
-            None if is_closed => Err(Error::internal("the MQTT delivery task has died")),
-            None => Ok(()),
-        }
-    }
-
-    /// True when everything handed over is settled.
-    pub fn is_drained(&self) -> Result<bool> {
-        // In this order: what a dying task drops looks drained, but its failure is left before.
-        let is_drained = self.outlet.as_ref().is_none_or(OutletSender::is_drained);
-        self.check()?;
-        Ok(is_drained)
-    }
-
-    /// Nothing more will come. True once the connection is closed.
-    pub fn close(&mut self) -> bool {
-        self.outlet = None;
-        self.shared.ended.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// A message with its parcel's share of the outlet.
-struct Waiting {
-    publication: Publication,
-    _share: Arc<InFlight>,
-    /// Connections that were lost while it was the oldest on its way.
-    losses: u32,
-}
-
-struct Publisher {
+/// See the module's page.
+pub(super) struct Publisher {
     sending: Arc<Sending>,
     client_id: String,
-    outlet: OutletReceiver<Vec<Publication>>,
+    outlet: OutletReceiver<Messages>,
     /// The sink will hand over nothing more.
     is_closed: bool,
     /// To be sent, in order.
@@ -183,7 +88,31 @@ enum End {
 }
 
 impl Publisher {
-    async fn run(mut self) {
+    /// A task that is still to run, behind `outlet`.
+    pub fn new(
+        sending: Arc<Sending>,
+        client_id: &str,
+        outlet: OutletReceiver<Messages>,
+        shared: Arc<Shared>,
+        context: &InstanceContext,
+    ) -> Self {
+        Self {
+            outage: Outage::new(Arc::clone(&sending.link), client_id, context),
+            preparing: Preparing::new(&sending.link, client_id, context),
+            client_id: client_id.to_owned(),
+            errors: context.row_errors(sending.link.on_error),
+            sending,
+            outlet,
+            is_closed: false,
+            queue: VecDeque::new(),
+            flight: Flight::default(),
+            shared,
+            context: context.clone(),
+        }
+    }
+
+    /// Delivers what comes until the outlet is closed and all is settled.
+    pub async fn run(mut self) {
         self.prepare().await;
         let failed = self.deliver_all().await.err();
         if let Some(error) = failed {
@@ -195,27 +124,35 @@ impl Publisher {
         self.context.waker.notify();
     }
 
-    /// Has what the format needs to encode fetched, before a connection is made. Until then no rows come, so when the sink
-    /// ends meanwhile there is nothing to be sent.
+    /// Has what the format needs to encode fetched, before a connection is made. Until then no rows come but those of an
+    /// outbox, which wait with those that are to be encoded; when the sink ends meanwhile no more need be.
     async fn prepare(&mut self) {
-        let Sending { codec, payload_schema, .. } = self.sending.as_ref();
-        while let Some(prepare) = codec.prepare_encoder(payload_schema) {
-            let clock = &self.context.clock;
+        let Self { sending, preparing, outlet, queue, is_closed, context, .. } = self;
+        while let Some(prepare) = sending.codec.prepare_encoder(&sending.payload_schema) {
             let attempt = async {
-                match self.preparing.attempt(prepare).await {
+                match preparing.attempt(prepare).await {
                     None => true,
                     Some(wait) => {
-                        pause(clock, wait).await;
+                        pause(&context.clock, wait).await;
                         false
                     }
                 }
             };
-            tokio::select! {
-                is_done = attempt => if is_done { break },
-                parcel = self.outlet.recv() => {
-                    self.is_closed = parcel.is_none();
-                    return;
+            tokio::pin!(attempt);
+            let is_done = loop {
+                tokio::select! {
+                    is_done = &mut attempt => break is_done,
+                    handed = outlet.recv() => match handed {
+                        Some((messages, share)) => queue.extend(Waiting::each(messages, share)),
+                        None => {
+                            *is_closed = true;
+                            return;
+                        }
+                    },
                 }
+            };
+            if is_done {
+                break;
             }
         }
         self.shared.prepared.store(true, Ordering::Release);
@@ -244,6 +181,7 @@ impl Publisher {
                     }
                 },
             };
+            self.expire()?;
             let wait = self.outage.down(&lost);
             let clock = Arc::clone(&self.context.clock);
             let waited = pause(&clock, wait);
@@ -251,7 +189,7 @@ impl Publisher {
             loop {
                 tokio::select! {
                     () = &mut waited => break,
-                    parcel = self.outlet.recv(), if !self.is_closed => self.accept(parcel),
+                    handed = self.outlet.recv(), if !self.is_closed => self.accept(handed),
                 }
                 if self.is_finished() {
                     return Ok(());
@@ -264,14 +202,11 @@ impl Publisher {
         self.is_closed && self.queue.is_empty() && self.flight.is_empty()
     }
 
-    fn accept(&mut self, parcel: Option<(Vec<Publication>, InFlight)>) {
-        let Some((publications, share)) = parcel else {
-            self.is_closed = true;
-            return;
-        };
-        let share = Arc::new(share);
-        let waiting = |publication| Waiting { publication, _share: Arc::clone(&share), losses: 0 };
-        self.queue.extend(publications.into_iter().map(waiting));
+    fn accept(&mut self, handed: Option<(Messages, InFlight)>) {
+        match handed {
+            Some((messages, share)) => self.queue.extend(Waiting::each(messages, share)),
+            None => self.is_closed = true,
+        }
     }
 
     /// A connection that can do what the table asks; none when the sink has ended meanwhile.
@@ -295,7 +230,7 @@ impl Publisher {
         let connection = loop {
             tokio::select! {
                 opened = &mut opening => break opened?,
-                parcel = self.outlet.recv(), if !self.is_closed => self.accept(parcel),
+                handed = self.outlet.recv(), if !self.is_closed => self.accept(handed),
             }
             if self.is_finished() {
                 return Ok(None);
@@ -317,6 +252,9 @@ impl Publisher {
 
     /// Sends and settles until the connection ends.
     async fn deliver(&mut self, connection: &mut Connection) -> End {
+        if let Err(error) = self.expire() {
+            return End::Failed(error);
+        }
         loop {
             if let Err(error) = self.send(connection) {
                 return End::Failed(error);
@@ -350,7 +288,7 @@ impl Publisher {
                 continue;
             }
             tokio::select! {
-                parcel = self.outlet.recv(), if !self.is_closed && self.queue.is_empty() => self.accept(parcel),
+                handed = self.outlet.recv(), if !self.is_closed && self.queue.is_empty() => self.accept(handed),
                 attended = connection.attend(true) => if let Err(error) = attended {
                     return End::Lost(error);
                 },
@@ -389,11 +327,34 @@ impl Publisher {
                 self.reject(&waiting, error)?;
                 continue;
             }
+            let aged = match waiting.aged(self.context.clock.now_ms()) {
+                Ok(aged) => aged,
+                Err(error) => {
+                    self.reject(&waiting, error)?;
+                    continue;
+                }
+            };
+            let publication = aged.as_ref().unwrap_or(&waiting.publication);
             let id = if link.qos == 0 { 0 } else { self.flight.next_id() };
-            link.version.write_publish(&mut connection.outgoing, &waiting.publication, id, false)?;
+            link.version.write_publish(&mut connection.outgoing, publication, id, false)?;
             match id {
                 0 => self.flight.push_written(waiting, connection.written + connection.outgoing.len() as u64),
                 _ => self.flight.push_acknowledged(waiting),
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what has waited longer than its outbox keeps it.
+    fn expire(&mut self) -> Result<()> {
+        let now_ms = self.context.clock.now_ms();
+        if self.queue.iter().all(|waiting| waiting.expired_ms(now_ms).is_none()) {
+            return Ok(());
+        }
+        for waiting in std::mem::take(&mut self.queue) {
+            match waiting.expired_ms(now_ms) {
+                Some(waited_ms) => self.reject(&waiting, expired(waited_ms))?,
+                None => self.queue.push_back(waiting),
             }
         }
         Ok(())
@@ -405,6 +366,7 @@ impl Publisher {
             None => {
                 self.context.metrics.rows_out.add(1);
                 self.context.metrics.bytes_out.add(waiting.publication.payload.len() as u64);
+                waiting.settle();
                 Ok(())
             }
             Some(why) => {
@@ -442,7 +404,7 @@ impl Publisher {
 
     /// Puts a message where the table's 'on-error' says.
     fn reject(&self, waiting: &Waiting, error: Error) -> Result<()> {
-        let routed = self.errors.reject(&waiting.publication.payload, error);
+        let routed = waiting.refuse(&self.errors, error);
         // Left at once, while the message still keeps the outlet from being drained.
         routed.inspect_err(|error| *self.shared.failure.lock() = Some(error.clone()))
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: every row written is in exactly one message, or with the dead letters if it has no topic; a barrier
 //! passes, and the end is reached, when the broker has acknowledged all before it (or they are with the dead letters),
-//! so there is no state to keep. What comes before the format can encode (its schema is still to be registered) is held,
+//! so there is no state to keep; with an outbox (handover.rs), when all before it is safe there. What comes before the format can encode (its schema is still to be registered) is held,
 //! and the sink not ready; without rows it ends all the same.
 
 use std::sync::Arc;
@@ -16,17 +16,15 @@ use bytes::Bytes;
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::registry::Table;
-use millstream_engine::state::StateWriter;
+use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, ChangeKind, Codec, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
 use super::client_id::ClientId;
+use super::handover::Handover;
 use super::headers::Headers;
 use super::packets::Publication;
-use super::publish::{Delivery, Sending};
+use super::publish::Sending;
 use super::topic::{Template, column_of, wrong_column};
-
-/// Bytes that a message costs beside topic and payload.
-const MESSAGE_BYTES: usize = size_of::<Publication>() + 32;
 
 /// What a table that is written to says.
 pub(super) struct Writing {
@@ -66,7 +64,7 @@ pub(super) struct MqttSink {
 
 /// What there is once the sink is open.
 struct Running {
-    delivery: Delivery,
+    handover: Handover,
     errors: RowErrors,
     /// What cannot be encoded yet: one batch, since the sink is not ready for more.
     held: Vec<Batch>,
@@ -87,14 +85,18 @@ impl MqttSink {
         self.running.as_ref().ok_or_else(|| Error::internal("the MQTT sink was not opened"))
     }
 
+    fn running_mut(&mut self) -> Result<&mut Running> {
+        self.running.as_mut().ok_or_else(|| Error::internal("the MQTT sink was not opened"))
+    }
+
     /// Sends what was held, if it can be encoded by now. True when nothing is held any more.
     fn release(&mut self) -> Result<bool> {
         let Some(running) = &mut self.running else { return Ok(true) };
         if running.held.is_empty() {
             return Ok(true);
         }
-        if !running.delivery.is_prepared() {
-            running.delivery.check()?;
+        if !running.handover.is_prepared() {
+            running.handover.check()?;
             return Ok(false);
         }
         std::mem::take(&mut running.held).iter().try_for_each(|batch| self.send(batch))?;
@@ -107,13 +109,13 @@ impl MqttSink {
         } else {
             self.encoder.encode(&Batch::new(batch.rows.project(&self.writing.payload_columns)?))?;
         }
-        let running = self.running()?;
-        let (messages, bytes) = self.messages(batch, &running.errors)?;
-        if messages.is_empty() { running.delivery.check() } else { running.delivery.send(messages, bytes) }
+        let messages = self.messages(batch, &self.running()?.errors)?;
+        let handover = &mut self.running_mut()?.handover;
+        if messages.is_empty() { handover.check() } else { handover.send(messages) }
     }
 
-    /// The rows as messages, all in one buffer, and its size.
-    fn messages(&self, batch: &Batch, errors: &RowErrors) -> Result<(Vec<Publication>, usize)> {
+    /// The rows as messages, all in one buffer.
+    fn messages(&self, batch: &Batch, errors: &RowErrors) -> Result<Vec<Publication>> {
         let texts = self
             .writing
             .columns
@@ -122,7 +124,7 @@ impl MqttSink {
             .collect::<Result<Vec<_>>>()?;
         let texts: Vec<&StringArray> = texts.iter().map(|column| column.as_string::<i32>()).collect();
         let headers = self.writing.headers.columns(&batch.rows);
-        let (mut buffer, mut ends, mut property_bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut buffer, mut ends) = (Vec::new(), Vec::new());
         let mut topic = String::new();
         for (row, payload) in self.encoder.encoded().rows().enumerate() {
             topic.clear();
@@ -137,7 +139,6 @@ impl MqttSink {
                     continue;
                 }
             };
-            property_bytes += properties.as_ref().map_or(0, |properties| properties.num_bytes());
             let retain = headers.retain(row).unwrap_or(self.writing.retain);
             buffer.extend_from_slice(topic.as_bytes());
             let middle = buffer.len();
@@ -145,17 +146,12 @@ impl MqttSink {
             ends.push((middle, buffer.len(), retain, properties));
         }
         let (buffer, mut start) = (Bytes::from(buffer), 0);
-        let messages: Vec<_> = ends
-            .into_iter()
-            .map(|(middle, end, retain, properties)| {
-                let (topic, payload) = (buffer.slice(start..middle), buffer.slice(middle..end));
-                let publication = Publication { topic, payload, retain, properties };
-                start = end;
-                publication
-            })
-            .collect();
-        let bytes = buffer.len() + property_bytes + messages.len() * MESSAGE_BYTES;
-        Ok((messages, bytes))
+        let messages = ends.into_iter().map(|(middle, end, retain, properties)| {
+            let (topic, payload) = (buffer.slice(start..middle), buffer.slice(middle..end));
+            start = end;
+            Publication { topic, payload, retain, properties }
+        });
+        Ok(messages.collect())
     }
 }
 
@@ -169,9 +165,9 @@ impl Sink for MqttSink {
                 ClientId::derived(&context.job, &link.table, &what)
             }
         };
-        let delivery = Delivery::start(Arc::clone(&self.writing.sending), &client_id.text, context)?;
+        let handover = Handover::start(Arc::clone(&self.writing.sending), &client_id.text, context)?;
         let errors = context.row_errors(link.on_error);
-        self.running = Some(Running { delivery, errors, held: Vec::new(), _client_id: client_id });
+        self.running = Some(Running { handover, errors, held: Vec::new(), _client_id: client_id });
         Ok(())
     }
 
@@ -182,7 +178,7 @@ impl Sink for MqttSink {
         }
         self.release()?;
         match &mut self.running {
-            Some(running) if !running.delivery.is_prepared() => {
+            Some(running) if !running.handover.is_prepared() => {
                 running.held.push(batch);
                 Ok(())
             }
@@ -192,27 +188,48 @@ impl Sink for MqttSink {
 
     fn is_ready(&self) -> bool {
         // After a failure the outlet is empty, so that the next write, which reports it, is not kept out.
-        self.running.as_ref().is_some_and(|Running { delivery, held, .. }| {
-            delivery.is_ready() && (held.is_empty() || delivery.is_prepared())
+        self.running.as_ref().is_some_and(|Running { handover, held, .. }| {
+            handover.is_ready() && (held.is_empty() || handover.is_prepared())
         })
     }
 
     fn on_quiet(&mut self) -> Result<()> {
         self.release()?;
-        self.running()?.delivery.check()
+        self.running()?.handover.check()
     }
 
-    fn on_barrier(&mut self, _epoch: Epoch, _state: &mut StateWriter) -> Result<Ready> {
-        Ok(if self.release()? && self.running()?.delivery.is_drained()? { Ready::Yes } else { Ready::NotYet })
+    fn wants_checkpoint(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.handover.wants_checkpoint())
     }
 
-    fn finish(&mut self) -> Result<Ready> {
-        let is_released = self.release()?;
-        let Some(running) = &mut self.running else { return Ok(Ready::Yes) };
-        if !is_released || !running.delivery.is_drained()? {
+    fn attend(&mut self) -> Result<()> {
+        match &mut self.running {
+            Some(Running { handover, errors, .. }) => handover.attend(errors),
+            None => Ok(()),
+        }
+    }
+
+    fn on_barrier(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        if !self.release()? {
             return Ok(Ready::NotYet);
         }
-        // The worker is rung once more when the connection is closed.
-        Ok(if running.delivery.close() { Ready::Yes } else { Ready::NotYet })
+        let Running { handover, errors, .. } = self.running_mut()?;
+        handover.on_barrier(epoch, state, errors)
+    }
+
+    fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
+        self.running_mut()?.handover.on_checkpoint_complete(epoch)
+    }
+
+    fn restore(&mut self, state: &StateReader) -> Result<()> {
+        self.running_mut()?.handover.restore(state)
+    }
+
+    fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
+        if !self.release()? {
+            return Ok(Ready::NotYet);
+        }
+        let Running { handover, errors, .. } = self.running_mut()?;
+        handover.on_end(epoch, state, errors)
     }
 }

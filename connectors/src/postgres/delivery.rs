@@ -2,7 +2,8 @@
 //! the dead letters.
 //!
 //! Invariants: rows keep their share of the outlet's bytes until then, so a drained outlet means that nothing is on
-//! the way; one statement at a time, so order is kept. The task ends with its sink, or leaves a [`Failure`] for the
+//! the way; one statement at a time, so order is kept. Rows of an outbox have a ticket: what became of them goes there, and
+//! those that have waited longer than 'outbox.ttl', or are of other columns than the table has now, are not written. The task ends with its sink, or leaves a [`Failure`] for the
 //! worker to find. An error that somebody has to mend ends the job when it comes with the first connection or names
 //! the table; a login that is refused later is tried again, at the slowest rate so that no account gets locked.
 
@@ -14,23 +15,41 @@ use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
 use millstream_engine::dead_letter::RowErrors;
-use millstream_engine::io::{InFlight, OutletReceiver};
+use millstream_engine::io::{InFlight, OutletReceiver, OutletSender};
 use millstream_engine::keys::hash_bytes;
 use millstream_engine::metrics::Link as LinkState;
+use millstream_engine::outbox::{Ticket, expired};
+use millstream_engine::park::Signal;
 use millstream_engine::{Error, ErrorKind, InstanceContext, Result};
 
-use crate::delivery::{Delivery, DeliveryTask, Failure};
+use crate::delivery::{DeliveryTask, Failure, Running};
+use crate::way::Delivery;
 
 use super::epoch::EpochRows;
 use super::link::{Link, Refused};
 use super::rows::Rows;
 use super::settings::Settings;
+use super::stored::Handed;
 
-/// Starts the task of a sink that delivers at least once.
-pub(super) fn start(settings: Arc<Settings>, context: &InstanceContext) -> Result<Delivery<Rows>> {
+/// What the task is, for messages.
+const WHAT: &str = "a PostgreSQL sink";
+
+/// Starts the task of a sink that delivers at least once, and hands rows over itself.
+pub(super) fn start(settings: Arc<Settings>, context: &InstanceContext) -> Result<Delivery<Handed>> {
     let (outlet_bytes_max, writer) =
         (settings.outlet_bytes_max, Writer::new(settings, context, String::new()));
-    Delivery::start("a PostgreSQL sink", outlet_bytes_max, writer.failure.clone(), context, writer)
+    Delivery::start(WHAT, outlet_bytes_max, writer.failure.clone(), context, writer)
+}
+
+/// Starts it behind the outlet that is given, which an outbox fills; `room` is rung when that has room again.
+pub(super) fn start_behind(
+    settings: Arc<Settings>,
+    context: &InstanceContext,
+    room: Arc<Signal>,
+) -> Result<(Running, OutletSender<Handed>)> {
+    let (outlet_bytes_max, writer) =
+        (settings.outlet_bytes_max, Writer::new(settings, context, String::new()));
+    Running::start(WHAT, outlet_bytes_max, room, writer.failure.clone(), context, writer)
 }
 
 /// Starts the task of one that delivers exactly once, under the name `progress` in the progress table.
@@ -40,7 +59,7 @@ pub(super) fn start_epochs(
     progress: String,
 ) -> Result<Delivery<EpochRows>> {
     let (outlet_bytes_max, writer) = (settings.outlet_bytes_max, Writer::new(settings, context, progress));
-    Delivery::start("a PostgreSQL sink", outlet_bytes_max, writer.failure.clone(), context, writer)
+    Delivery::start(WHAT, outlet_bytes_max, writer.failure.clone(), context, writer)
 }
 
 struct Writer {
@@ -57,11 +76,11 @@ struct Writer {
     progress: String,
 }
 
-impl DeliveryTask<Rows> for Writer {
-    async fn run(&mut self, outlet: &mut OutletReceiver<Rows>) -> Result<()> {
+impl DeliveryTask<Handed> for Writer {
+    async fn run(&mut self, outlet: &mut OutletReceiver<Handed>) -> Result<()> {
         // Held until the rows are done; after an error too, until the failure is left.
-        while let Some((rows, _in_flight)) = self.next(outlet).await? {
-            self.deliver(&rows).await.inspect_err(|error| self.failure.leave(error))?;
+        while let Some((handed, _in_flight)) = self.next(outlet).await? {
+            self.deliver(&handed).await.inspect_err(|error| self.failure.leave(error))?;
         }
         Ok(())
     }
@@ -117,9 +136,7 @@ impl Writer {
                     self.context.metrics.rows_out.add((rows - refused.len()) as u64);
                     self.context.metrics.bytes_out.add(epoch.num_bytes() as u64);
                     for Refused { statement, row, error } in refused {
-                        let payload =
-                            epoch.statements[statement].payload(&self.settings.schema, row as usize);
-                        self.errors.reject(&payload, error)?;
+                        self.refuse(None, &epoch.statements[statement], row, error)?;
                     }
                     return Ok(());
                 }
@@ -132,33 +149,73 @@ impl Writer {
         }
     }
 
-    /// Sees to all of `rows`.
-    async fn deliver(&mut self, rows: &Rows) -> Result<()> {
-        let (writes, removes) = rows.settled(&self.settings.primary_key);
-        match self.apply(rows, &removes, &writes).await? {
-            None => {}
-            Some(_) => {
-                // Removed first, as together: a row that is written may need the place of one that goes.
-                self.halve(rows, &removes, true).await?;
-                self.halve(rows, &writes, false).await?;
+    /// Sees to all rows that were handed over.
+    async fn deliver(&mut self, handed: &Handed) -> Result<()> {
+        let Handed { rows, record } = handed;
+        let ticket = record.as_ref().map(|(ticket, _)| ticket.as_ref());
+        match self.unsendable(handed) {
+            Some(error) => {
+                for row in 0..rows.len() {
+                    self.refuse(ticket, rows, row as u32, error.clone())?;
+                }
+            }
+            None => {
+                let (writes, removes) = rows.settled(&self.settings.primary_key);
+                if self.apply(rows, &removes, &writes).await?.is_some() {
+                    // Removed first, as together: a row that is written may need the place of one that goes.
+                    self.halve((rows, ticket), &removes, true).await?;
+                    self.halve((rows, ticket), &writes, false).await?;
+                }
+                self.context.metrics.bytes_out.add(rows.num_bytes() as u64);
             }
         }
-        let metrics = &self.context.metrics;
-        metrics.bytes_out.add(rows.num_bytes() as u64);
+        if let Some(ticket) = ticket {
+            ticket.settle();
+        }
         Ok(())
     }
 
+    /// Why the rows of a record are not to be written.
+    fn unsendable(&self, handed: &Handed) -> Option<Error> {
+        let (ticket, names) = handed.record.as_ref()?;
+        if let Some(waited_ms) = ticket.expired_ms(self.context.clock.now_ms()) {
+            return Some(expired(waited_ms));
+        }
+        let is_same = names.iter().eq(self.settings.names());
+        (!is_same).then(|| {
+            let declared: Vec<&str> = self.settings.names().map(String::as_str).collect();
+            Error::data(format!(
+                "it waited in the outbox since the table was declared with the columns {}, and now it is with {}",
+                names.join(", "),
+                declared.join(", ")
+            ))
+        })
+    }
+
+    /// Puts a row where the table's 'on-error' says; one of an outbox by way of the worker.
+    fn refuse(&self, ticket: Option<&Ticket>, rows: &Rows, row: u32, error: Error) -> Result<()> {
+        match ticket {
+            None => self.errors.reject(&rows.payload(self.settings.names(), row as usize), error),
+            Some(ticket) => {
+                ticket.refuse(rows.payload(self.settings.names(), row as usize).into(), error);
+                Ok(())
+            }
+        }
+    }
+
     /// Writes or removes `chosen`, of which the server refuses at least one, in ever smaller parts, in order.
-    async fn halve(&mut self, rows: &Rows, chosen: &[u32], removes: bool) -> Result<()> {
+    async fn halve(
+        &mut self,
+        (rows, ticket): (&Rows, Option<&Ticket>),
+        chosen: &[u32],
+        removes: bool,
+    ) -> Result<()> {
         let mut parts = vec![chosen];
         while let Some(part) = parts.pop() {
             let (removed, written) = if removes { (part, &[][..]) } else { (&[][..], part) };
             let Some(error) = self.apply(rows, removed, written).await? else { continue };
             match part {
-                [row] => {
-                    let payload = rows.payload(&self.settings.schema, *row as usize);
-                    self.errors.reject(&payload, error)?;
-                }
+                [row] => self.refuse(ticket, rows, *row, error)?,
                 _ => {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push(second);

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use millstream_engine::element::Epoch;
 use millstream_engine::keys::hash_bytes;
+use millstream_engine::outbox::{self, Outbox};
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, InstanceContext, Ready, Result, Sink, failpoint};
 
-use crate::delivery::Delivery;
+use crate::way::Delivery;
 
 use super::delivery;
 use super::epoch::EpochRows;
@@ -94,7 +95,10 @@ impl Sink for ExactlyOnceSink {
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        for blob in state.blobs() {
+        if let Some(context) = &self.context {
+            outbox::leave(context, state)?;
+        }
+        for blob in state.blobs().filter(|blob| !Outbox::is_snapshot(blob)) {
             let (lineage, rows) = EpochRows::read(blob, self.settings.schema.fields().len())?;
             self.lineage = lineage;
             if !rows.is_empty() {

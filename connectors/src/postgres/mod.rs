@@ -7,7 +7,8 @@
 //!
 //! The worker writes rows as text columns (rows.rs) and hands them over, up to 'sink.buffer-flush.max-rows' at a time
 //! and whenever the stream rests (sink.rs), through an outlet bounded in bytes to one task (delivery.rs), which
-//! connects and judges errors (link.rs) and runs the statements (target.rs).
+//! connects and judges errors (link.rs) and runs the statements (target.rs). With state on disk they go into an outbox
+//! (stored.rs), which fills the outlet.
 //!
 //! Rows that a stream looks up are asked for by one statement for many keys (lookup.rs).
 //!
@@ -18,7 +19,8 @@
 //! - With 'sink.delivery-guarantee' = 'exactly-once' and --state each checkpoint's rows (epoch.rs) are committed in one
 //!   transaction, with its number in 'sink.progress-table' (exactly_once.rs), and a row once.
 //! - A row that the server refuses is found by halving, goes where 'on-error' says, and the others are written.
-//! - An outage is retried with jittered backoff; a barrier and the end wait until everything is committed.
+//! - An outage is retried with jittered backoff; a barrier and the end wait until everything is committed. With an outbox a
+//!   barrier waits for the disk only, and what a kill has left there is written by the next run.
 
 mod delivery;
 mod epoch;
@@ -28,12 +30,16 @@ mod lookup;
 mod rows;
 mod settings;
 mod sink;
+mod stored;
 mod target;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use millstream_engine::lookup::{LOOKUP_OPTIONS, LookupProvider};
 use millstream_engine::options::OptionSpec;
+use millstream_engine::outbox::OUTBOX_OPTIONS;
 use millstream_engine::registry::{Connector, SinkProvider, Table};
 use millstream_engine::{Result, Sink};
 
@@ -43,6 +49,9 @@ use lookup::PostgresLookup;
 use settings::Settings;
 use sink::PostgresSink;
 
+/// Its own name, which its records in an outbox have, those of `jdbc` tables too.
+const POSTGRES: &str = "postgres";
+
 /// `'connector' = 'postgres'`, and under [`Postgres::JDBC`] Flink's `'connector' = 'jdbc'`.
 #[derive(Debug)]
 pub struct Postgres {
@@ -51,7 +60,7 @@ pub struct Postgres {
 
 impl Postgres {
     /// Under its own name.
-    pub const NATIVE: Self = Self { name: "postgres" };
+    pub const NATIVE: Self = Self { name: POSTGRES };
     /// Under the name that Flink's tables have.
     pub const JDBC: Self = Self { name: "jdbc" };
 }
@@ -66,11 +75,15 @@ impl Connector for Postgres {
     }
 
     fn options(&self) -> Vec<OptionSpec> {
-        [settings::OPTIONS, LOOKUP_OPTIONS, TLS_OPTIONS].concat()
+        [settings::OPTIONS, OUTBOX_OPTIONS, LOOKUP_OPTIONS, TLS_OPTIONS].concat()
     }
 
     fn lookup(&self, table: &Table) -> Result<Arc<dyn LookupProvider>> {
         Ok(Arc::new(PostgresLookup::read(table)?))
+    }
+
+    fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {
+        stored::objects(record)
     }
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {

@@ -13,7 +13,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, Field, Schema};
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use millstream_engine::keys::hash_bytes;
@@ -226,15 +226,16 @@ impl Rows {
         })
     }
 
-    /// Row `row` as a JSON object of texts, for the dead letters.
-    pub fn payload(&self, schema: &Schema, row: usize) -> Vec<u8> {
-        let object: serde_json::Map<String, serde_json::Value> = schema
-            .fields()
-            .iter()
-            .zip(&self.columns)
-            .map(|(field, column)| (field.name().clone(), column.get(row).into()))
-            .collect();
+    /// Row `row` as a JSON object of texts, for the dead letters; `names` are those of its columns.
+    pub fn payload<'a>(&self, names: impl Iterator<Item = &'a String>, row: usize) -> Vec<u8> {
+        let object: serde_json::Map<String, serde_json::Value> =
+            names.zip(&self.columns).map(|(name, column)| (name.clone(), column.get(row).into())).collect();
         serde_json::to_vec(&object).unwrap_or_default()
+    }
+
+    /// All rows so.
+    pub fn payloads(&self, names: &[String]) -> Vec<Bytes> {
+        (0..self.len()).map(|row| self.payload(names.iter(), row).into()).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_postgres::config::{Host, SslMode};
 
 use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError};
 use millstream_engine::options::{OptionSpec, Options};
+use millstream_engine::outbox::OutboxSettings;
 use millstream_engine::registry::Table;
 use millstream_engine::{Error, Result};
 
@@ -89,6 +90,8 @@ pub(super) struct Settings {
     pub outlet_bytes_max: usize,
     /// The progress table, where rows are delivered exactly once.
     pub progress: Option<(Option<String>, String)>,
+    /// Where a barrier waits for the disk, if the state is there.
+    pub outbox: Option<OutboxSettings>,
     pub on_error: OnError,
 }
 
@@ -106,6 +109,16 @@ impl Settings {
             .unwrap_or(1_000);
         if rows_max == 0 {
             return Err(options.invalid("sink.buffer-flush.max-rows", "a number of rows, at least 1"));
+        }
+        let outbox = if is_exact {
+            let because = "an epoch that is delivered exactly once is in the checkpoint";
+            OutboxSettings::refuse(options, "'sink.delivery-guarantee' = 'at-least-once'", because)?;
+            None
+        } else {
+            OutboxSettings::read(options)?
+        };
+        if !table.primary_key.is_empty() {
+            OutboxSettings::expect_order(outbox.as_ref(), options)?;
         }
         Ok(Self {
             table: table.name.clone(),
@@ -125,8 +138,14 @@ impl Settings {
                 .size_bytes("outlet.max-bytes")?
                 .unwrap_or(if is_exact { 64 << 20 } else { 4 << 20 })
                 .max(1),
+            outbox,
             on_error: OnError::from_options(options)?,
         })
+    }
+
+    /// The names of the columns.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.schema.fields().iter().map(|field| field.name())
     }
 
     /// The server as it may be shown: host, port, database and table.

@@ -24,7 +24,8 @@ use millstream_engine::outbox::{Ticket, expired};
 use millstream_engine::park::Signal;
 use millstream_engine::{Error, InstanceContext, Result};
 
-use crate::delivery::{Delivery, DeliveryTask, Failure, Running};
+use crate::delivery::{DeliveryTask, Failure, Running};
+use crate::way::Delivery;
 
 use super::client::{Outcome, Receiver};
 use super::lanes::{InLane, Lanes, Next};
@@ -174,7 +175,7 @@ impl Dispatcher {
                     return Ok(());
                 };
                 if let Some(ticket) = &parcel.request.ticket {
-                    ticket.split();
+                    ticket.split(1);
                 }
                 let half = |request| Parcel { request, in_flight: Arc::clone(&parcel.in_flight) };
                 self.lanes.settle(lane, Next::Split(half(first), half(second)));

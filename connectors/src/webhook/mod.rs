@@ -48,12 +48,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_engine::options::OptionSpec;
+use bytes::Bytes;
+
+use millstream_engine::options::{OptionSpec, Options};
 use millstream_engine::outbox::OUTBOX_OPTIONS;
 use millstream_engine::registry::{Connector, SinkProvider, Table};
-use millstream_engine::{Result, Sink};
+use millstream_engine::{Codec, Result, Sink};
 
 use crate::tls::TLS_OPTIONS;
 
@@ -64,9 +67,12 @@ use sink::WebhookSink;
 #[derive(Debug)]
 pub struct Webhook;
 
+/// Its name.
+const WEBHOOK: &str = "webhook";
+
 impl Connector for Webhook {
     fn name(&self) -> &'static str {
-        "webhook"
+        WEBHOOK
     }
 
     fn help(&self) -> &'static str {
@@ -79,6 +85,20 @@ impl Connector for Webhook {
 
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
         Ok(Arc::new(Provider { settings: Arc::new(Settings::read(table)?) }))
+    }
+
+    fn letters(&self, table: &Table) -> Result<Arc<dyn Codec>> {
+        // As sink.rs writes a row, whatever its template.
+        table.formats.codec(
+            &Options::new(table.options.owner(), BTreeMap::new()),
+            "format",
+            Some("json"),
+            &table.schema,
+        )
+    }
+
+    fn outbox_rows(&self, record: &Bytes) -> Option<Vec<Bytes>> {
+        stored::rows(record)
     }
 }
 

@@ -172,7 +172,7 @@ pub(super) struct Settings {
     pub signer: Option<Signer>,
     pub addresses: AddressPolicy,
     pub outlet_bytes_max: usize,
-    pub outbox: OutboxSettings,
+    pub outbox: Option<OutboxSettings>,
     pub on_error: OnError,
 }
 

@@ -16,11 +16,12 @@ use millstream_engine::element::Epoch;
 use millstream_engine::keys::{KeyHasher, hash_bytes};
 use millstream_engine::outbox::Outbox;
 use millstream_engine::state::{StateReader, StateWriter};
-use millstream_engine::{Batch, ChangeKind, ClockRef, Encoder, Error, InstanceContext, Ready, Result, Sink};
+use millstream_engine::{Batch, ChangeKind, Encoder, Error, InstanceContext, Ready, Result, Sink};
 
-use crate::delivery::{self, Delivery};
 use crate::format::JsonEncoder;
+use crate::way::Way;
 
+use super::WEBHOOK;
 use super::dispatch;
 use super::ids::Ids;
 use super::request::{BodyBuilder, Content, Item, Request};
@@ -42,27 +43,11 @@ pub(super) struct WebhookSink {
     running: Option<Running>,
 }
 
-/// How requests come to the delivery task.
-enum Way {
-    Direct(Delivery<Request>),
-    // The outbox is dropped first: its pump holds the task's outlet.
-    Outbox(Box<Outbox>, delivery::Running),
-}
-
-impl Way {
-    fn check(&self) -> Result<()> {
-        match self {
-            Self::Direct(delivery) => delivery.check(),
-            Self::Outbox(_, task) => task.check(),
-        }
-    }
-}
-
 /// What there is once the sink is open.
 struct Running {
-    way: Way,
+    way: Way<Request>,
     ids: Ids,
-    clock: ClockRef,
+    context: InstanceContext,
     /// For rows that no request can be made of.
     errors: RowErrors,
 }
@@ -111,7 +96,7 @@ impl WebhookSink {
                 delivery.outlet.send(request, bytes)
             }
             Way::Outbox(outbox, _) => {
-                outbox.put(request.id.to_string().as_bytes(), &[&stored::write(&request, is_keyed)]);
+                outbox.put(request.id.to_string().as_bytes(), &stored::write(&request, is_keyed));
                 Ok(())
             }
         }
@@ -142,7 +127,7 @@ impl Sink for WebhookSink {
         let run = u64::from_le_bytes(clock.now_ms().to_le_bytes()) ^ clock.monotonic_ns().rotate_left(40);
         let seed = hash_bytes(self.settings.table.as_bytes()) ^ run;
         let settings = Arc::clone(&self.settings);
-        let (way, run) = match Outbox::of(context, self.settings.outbox)? {
+        let (way, run) = match Outbox::of(context, WEBHOOK, self.settings.outbox)? {
             None => (Way::Direct(dispatch::start(settings, context, seed)?), run),
             Some(mut outbox) => {
                 let (task, outlet) = dispatch::start_behind(settings, context, seed, outbox.signal())?;
@@ -153,7 +138,7 @@ impl Sink for WebhookSink {
         };
         let ids = Ids::new(&self.settings.table, run);
         let errors = context.row_errors(self.settings.on_error);
-        self.running = Some(Running { way, ids, clock, errors });
+        self.running = Some(Running { way, ids, errors, context: context.clone() });
         Ok(())
     }
 
@@ -165,9 +150,9 @@ impl Sink for WebhookSink {
         self.running()?.way.check()?;
         let lanes = self.lanes(&batch)?;
         let running = self.running()?;
-        let now_ns = running.clock.monotonic_ns();
+        let now_ns = running.context.clock.monotonic_ns();
         let now_ms = match settings.framing.content {
-            Content::CloudEvents { .. } => running.clock.now_ms(),
+            Content::CloudEvents { .. } => running.context.clock.now_ms(),
             Content::Json | Content::Template(_) => 0,
         };
         let template = match &settings.framing.content {
@@ -222,27 +207,17 @@ impl Sink for WebhookSink {
     }
 
     fn is_ready(&self) -> bool {
-        // After a failure the outlet is empty, so that the next write, which reports it, is not kept out.
-        self.running.as_ref().is_some_and(|running| match &running.way {
-            Way::Direct(delivery) => delivery.outlet.is_ready(),
-            Way::Outbox(outbox, _) => outbox.has_room(),
-        })
+        self.running.as_ref().is_some_and(|running| running.way.is_ready())
     }
 
     fn wants_checkpoint(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| match &running.way {
-            Way::Direct(_) => false,
-            Way::Outbox(outbox, _) => outbox.wants_checkpoint(),
-        })
+        self.running.as_ref().is_some_and(|running| running.way.wants_checkpoint())
     }
 
     fn attend(&mut self) -> Result<()> {
         match &mut self.running {
-            Some(Running { way: Way::Outbox(outbox, task), errors, .. }) => {
-                task.check()?;
-                outbox.attend(errors)
-            }
-            _ => Ok(()),
+            Some(Running { way, errors, .. }) => way.attend(errors),
+            None => Ok(()),
         }
     }
 
@@ -254,17 +229,11 @@ impl Sink for WebhookSink {
         self.hand_over()?;
         let running = self.running()?;
         state.put_blob(running.ids.snapshot());
-        match &mut running.way {
-            Way::Direct(delivery) => Ok(if delivery.is_drained()? { Ready::Yes } else { Ready::NotYet }),
-            Way::Outbox(outbox, _) => outbox.on_barrier(epoch, state, &running.errors),
-        }
+        running.way.on_barrier(epoch, state, &running.errors)
     }
 
     fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
-        match &mut self.running()?.way {
-            Way::Direct(_) => Ok(()),
-            Way::Outbox(outbox, _) => outbox.on_checkpoint_complete(epoch),
-        }
+        self.running()?.way.on_checkpoint_complete(epoch)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
@@ -273,30 +242,13 @@ impl Sink for WebhookSink {
         if let Some(blob) = state.blobs().next() {
             running.ids.restore(blob)?;
         }
-        match &mut running.way {
-            Way::Direct(_) => Ok(()),
-            Way::Outbox(outbox, _) => outbox.restore(state),
-        }
-    }
-
-    fn finish(&mut self) -> Result<Ready> {
-        self.hand_over()?;
-        match &self.running()?.way {
-            Way::Direct(delivery) => Ok(if delivery.is_drained()? { Ready::Yes } else { Ready::NotYet }),
-            Way::Outbox(..) => Err(Error::internal("a webhook with an outbox ends by its state")),
-        }
+        running.way.restore(&running.context, state)
     }
 
     fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
-        if matches!(self.running()?.way, Way::Direct(_)) {
-            return self.finish();
-        }
         self.hand_over()?;
         let running = self.running()?;
         state.put_blob(running.ids.snapshot());
-        match &mut running.way {
-            Way::Direct(_) => Ok(Ready::Yes),
-            Way::Outbox(outbox, _) => outbox.on_end(epoch, state, &running.errors),
-        }
+        running.way.on_end(epoch, state, &running.errors)
     }
 }

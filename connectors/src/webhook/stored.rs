@@ -82,6 +82,11 @@ impl Parcel for Request {
     }
 }
 
+/// The rows of a record, for people; none if it is no request.
+pub(super) fn rows(record: &Bytes) -> Option<Vec<Bytes>> {
+    read(record.clone(), 0).map(|request| request.rows().collect())
+}
+
 fn read(mut from: Bytes, number: u64) -> Option<Request> {
     let (version, flags) = (from.try_get_u8().ok()?, from.try_get_u8().ok()?);
     if version != VERSION {

@@ -31,6 +31,14 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder where it is missing, locks it, and clears away what was being written when a run was killed.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_if_free(path)?.ok_or_else(|| {
+            Error::state(format!("the state folder {} is in use", path.display()))
+                .remedy("stop the other pipeline that runs with it, or give this one a folder of its own")
+        })
+    }
+
+    /// The same; none while another process has it.
+    pub fn open_if_free(path: &Path) -> Result<Option<Self>> {
         let unusable = |error: io::Error| {
             Error::state(format!("the state folder {} cannot be used: {error}", path.display()))
                 .remedy("give a folder that this user may write to")
@@ -44,14 +52,10 @@ impl Folder {
             .map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::state(format!("the state folder {} is in use", path.display())).remedy(
-                    "stop the other pipeline that runs with it, or give this one a folder of its own",
-                ));
-            }
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
             Err(fs::TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        Self::clear(Self { disk: Arc::new(disk), path: Some(path.to_owned()), _lock: Some(lock) })
+        Self::clear(Self { disk: Arc::new(disk), path: Some(path.to_owned()), _lock: Some(lock) }).map(Some)
     }
 
     /// The same on any disk, which nobody else has.

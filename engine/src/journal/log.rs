@@ -81,6 +81,20 @@ pub(super) fn firsts_of(names: &[String]) -> Vec<u64> {
     firsts
 }
 
+/// Takes all records of a log away that nobody has open, the newest first: cut short, what is left are the oldest.
+///
+/// # Errors
+/// If the folder cannot be read or written.
+pub fn remove_all(disk: &dyn Disk) -> Result<()> {
+    let failed = |what, name: &str, error| broken(disk, name, what, &error);
+    let names = disk.names().map_err(|error| failed("list", "", error))?;
+    for first in firsts_of(&names).into_iter().rev() {
+        let name = name_of(first);
+        disk.remove(&name).map_err(|error| failed("remove", &name, error))?;
+    }
+    disk.sync().map_err(|error| failed("sync", "", error))
+}
+
 impl Log {
     /// Opens what is there.
     ///
@@ -96,6 +110,8 @@ impl Log {
         for (place, first) in firsts.iter().enumerate() {
             log.take_up(*first, firsts.get(place + 1).copied())?;
         }
+        // What was taken away, here or by a run that was killed, must not come back beside numbers that are given anew.
+        log.disk.sync().map_err(|error| log.failed("sync", "", &error))?;
         Ok(log)
     }
 

@@ -40,9 +40,10 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+pub(crate) use log::remove_all;
 use log::{CommitError, Log};
 pub use log::{Limits, Replay};
-pub(crate) use others::{OtherJournal, of_others};
+pub(crate) use others::{OtherJournal, of_others, outboxes};
 pub(crate) use reader::Reader;
 
 use crate::clock::ClockRef;

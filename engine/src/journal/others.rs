@@ -34,25 +34,51 @@ pub(crate) fn of_others(state: &Path, of_graph: &[&str]) -> Result<Vec<OtherJour
     };
     let own: Vec<String> = of_graph.iter().map(|operator| spelled(operator)).collect();
     let mut others = BTreeMap::<(&str, String), OtherJournal>::new();
-    for entry in fs::read_dir(state).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name();
-        let log_of = |name: &str| LOGS.iter().find(|(log, _)| name.starts_with(&format!("{log}-"))).copied();
-        let Some((log, (table, instance))) =
-            name.to_str().and_then(|name| Some((log_of(name)?, name.split_once('-')?.1.rsplit_once('-')?)))
-        else {
-            continue;
-        };
-        if own.iter().any(|own| own == table) || instance.parse::<usize>().is_err() {
+    for LogFolder { log, table, path, .. } in folders(state).map_err(unreadable)? {
+        if own.contains(&table) {
             continue;
         }
-        let bytes = bytes_in(&entry.path()).map_err(unreadable)?;
-        let new = || OtherJournal { log, table: name_of(table), bytes: 0, folders: Vec::new() };
-        let other = others.entry((log.0, table.to_owned())).or_insert_with(new);
+        let bytes = bytes_in(&path).map_err(unreadable)?;
+        let new = || OtherJournal { log, table: name_of(&table), bytes: 0, folders: Vec::new() };
+        let other = others.entry((log.0, table.clone())).or_insert_with(new);
         other.bytes += bytes;
-        other.folders.push(entry.path());
+        other.folders.push(path);
     }
     Ok(others.into_values().collect())
+}
+
+/// The folder of an instance's log.
+struct LogFolder {
+    /// Which of [`LOGS`].
+    log: (&'static str, &'static str),
+    /// As it is [`spelled`].
+    table: String,
+    instance: usize,
+    path: PathBuf,
+}
+
+fn folders(state: &Path) -> io::Result<Vec<LogFolder>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(state)? {
+        let path = entry?.path();
+        let of_log = |name: &str| {
+            let log = LOGS.into_iter().find(|(log, _)| name.starts_with(&format!("{log}-")))?;
+            let (table, instance) = name.split_once('-')?.1.rsplit_once('-')?;
+            Some((log, table.to_owned(), instance.parse().ok()?))
+        };
+        if let Some((log, table, instance)) = path.file_name().and_then(|name| of_log(name.to_str()?)) {
+            folders.push(LogFolder { log, table, instance, path });
+        }
+    }
+    Ok(folders)
+}
+
+/// The outboxes inside the state folder `state`: of which table, which instance, and where; in this order.
+pub(crate) fn outboxes(state: &Path) -> io::Result<Vec<(String, usize, PathBuf)>> {
+    let all = folders(state)?.into_iter().filter(|folder| folder.log.0 == "outbox");
+    let mut all: Vec<_> = all.map(|folder| (name_of(&folder.table), folder.instance, folder.path)).collect();
+    all.sort();
+    Ok(all)
 }
 
 fn bytes_in(folder: &Path) -> io::Result<u64> {

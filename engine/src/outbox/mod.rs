@@ -12,11 +12,13 @@
 //! Limits: bytes on disk ([`OUTBOX_OPTIONS`]), at which the sink is not ready; what waits to be written, as in the
 //! journal; what is on its way, by the connector's outlet. A full disk is tried again, a failed sync ends the job.
 
+mod at_rest;
 mod feed;
 mod ledger;
 mod marks;
 mod pump;
 mod record;
+mod settings;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -26,8 +28,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use at_rest::{OutboxAtRest, OutboxesAtRest, Waiting, leave};
 pub use feed::Order;
 pub use pump::{Parcel, expired};
+pub use settings::{OUTBOX_OPTIONS, OutboxSettings};
 pub use ticket::Ticket;
 
 use feed::Feed;
@@ -45,71 +49,25 @@ use crate::error::{Error, Result};
 use crate::io::OutletSender;
 use crate::journal::{Journal, Limits};
 use crate::metrics::OperatorMetrics;
-use crate::options::{OptionSpec, Options};
 use crate::park::Signal;
 use crate::sink::Ready;
 use crate::state::{StateReader, StateWriter};
-
-/// The options of a sink that has an outbox.
-pub const OUTBOX_OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new(
-        "outbox.max-bytes",
-        "size",
-        "256 mb",
-        "With --state: bytes on disk that wait for the far end before the query is held back.",
-    ),
-    OptionSpec::new(
-        "outbox.ttl",
-        "duration",
-        "",
-        "With --state: what has waited longer goes where 'on-error' says; without it, it waits for ever.",
-    ),
-    OptionSpec::new(
-        "outbox.order",
-        "oldest-first | live-first",
-        "oldest-first",
-        "With --state: whether what has waited goes out before what comes now, or after it.",
-    ),
-];
 
 /// How long the end of a job waits for an outbox that does not get on.
 const END_WAIT: Duration = Duration::from_secs(10);
 /// Holds the number of a run without a checkpoint.
 const FIRST_RUN: &str = "first-run";
 
-/// What a table says of its outbox.
-#[derive(Debug, Clone, Copy)]
-pub struct OutboxSettings {
-    /// Bytes on disk.
-    pub bytes_max: u64,
-    /// How long a record may wait.
-    pub ttl: Option<Duration>,
-    /// What goes first.
-    pub order: Order,
-}
-
-impl OutboxSettings {
-    /// Reads [`OUTBOX_OPTIONS`].
-    ///
-    /// # Errors
-    /// If a value is not of its kind.
-    pub fn read(options: &Options) -> Result<Self> {
-        let ttl_ms = options.duration_ms("outbox.ttl")?.and_then(|ms| u64::try_from(ms).ok());
-        let orders = [("oldest-first", Order::OldestFirst), ("live-first", Order::LiveFirst)];
-        Ok(Self {
-            bytes_max: options.size_bytes("outbox.max-bytes")?.map_or(256 << 20, |bytes| bytes as u64),
-            ttl: ttl_ms.map(Duration::from_millis),
-            order: options.choice("outbox.order", &orders)?.unwrap_or_default(),
-        })
-    }
-}
-
 /// Starts the pump, once what is to be sent is known.
 type Start = Box<dyn FnOnce(Feed) -> Result<Pump> + Send>;
 
 /// One sink instance's outbox. See the module's page.
 pub struct Outbox {
+    /// The connector's name, which each record has.
+    connector: &'static str,
     settings: OutboxSettings,
+    /// Of the record that is put in, kept for its memory.
+    head: Vec<u8>,
     // Dropped before the journal, which it reads.
     pump: Option<Pump>,
     journal: Journal,
@@ -128,20 +86,30 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// The outbox of a sink instance, where its job keeps state on disk.
+    /// The outbox of a sink instance of `connector`, where its table wants one and its job keeps state on disk. A sink
+    /// without one calls [`leave`] when it is restored.
     ///
     /// # Errors
     /// If its folder cannot be used.
-    pub fn of(context: &InstanceContext, settings: OutboxSettings) -> Result<Option<Self>> {
-        let Some(path) = &context.journal_folder else { return Ok(None) };
+    pub fn of(
+        context: &InstanceContext,
+        connector: &'static str,
+        settings: Option<OutboxSettings>,
+    ) -> Result<Option<Self>> {
+        let (Some(settings), Some(path)) = (settings, &context.journal_folder) else { return Ok(None) };
         let disk = RealDisk::open(path).map_err(|error| {
             Error::state(format!("the outbox's folder {} cannot be used: {error}", path.display()))
                 .remedy("give --state a folder that this user may write to")
         })?;
-        Self::on(Arc::new(disk), settings, context).map(Some)
+        Self::on(Arc::new(disk), connector, settings, context).map(Some)
     }
 
-    fn on(disk: Arc<dyn Disk>, settings: OutboxSettings, context: &InstanceContext) -> Result<Self> {
+    fn on(
+        disk: Arc<dyn Disk>,
+        connector: &'static str,
+        settings: OutboxSettings,
+        context: &InstanceContext,
+    ) -> Result<Self> {
         let folder = Folder::on(Arc::clone(&disk))?;
         let first_run = match folder.names()?.iter().any(|name| name == FIRST_RUN) {
             true => {
@@ -163,7 +131,9 @@ impl Outbox {
         let metrics = Arc::clone(&context.metrics);
         let shared = Arc::new(Shared::new(journal.tail(), Arc::clone(&metrics), worker, signal));
         Ok(Self {
+            connector,
             settings,
+            head: Vec::new(),
             pump: None,
             journal,
             disk,
@@ -184,6 +154,11 @@ impl Outbox {
         self.first_run.get_or_insert((proposed, false)).0
     }
 
+    /// Whether `blob` is what [`Outbox::on_barrier`] wrote.
+    pub fn is_snapshot(blob: &[u8]) -> bool {
+        Ledger::is_snapshot(blob)
+    }
+
     /// Who rings the pump: an outlet that has room again.
     pub fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.shared.pump)
@@ -202,7 +177,7 @@ impl Outbox {
     /// # Errors
     /// If that cannot be read.
     pub fn restore(&mut self, state: &StateReader) -> Result<()> {
-        let Some(blob) = state.blobs().find(|blob| Ledger::is_snapshot(blob)) else { return Ok(()) };
+        let Some(blob) = state.blobs().find(|blob| Self::is_snapshot(blob)) else { return Ok(()) };
         let there = self.journal.last();
         self.shared.with(|ledger| ledger.restore(blob, there))?;
         let (last, _) = Ledger::read_snapshot(blob)?;
@@ -261,13 +236,22 @@ impl Outbox {
         }
     }
 
-    /// Puts a record in, the concatenation of `parts`, under a title for people.
-    pub fn put(&mut self, title: &[u8], parts: &[&[u8]]) {
+    /// Puts a record in, under a title for people.
+    pub fn put(&mut self, title: &[u8], body: &[u8]) {
         let time_ms = self.clock.now_ms();
-        let head = record::head(time_ms, title);
-        let parts: Vec<&[u8]> = std::iter::once(head.as_slice()).chain(parts.iter().copied()).collect();
-        let number = self.journal.appending().push(&parts);
+        record::head(&mut self.head, time_ms, self.connector, title);
+        let number = self.journal.appending().push(&[&self.head, body]);
         self.shared.with(|ledger| ledger.put(number, time_ms));
+    }
+
+    /// True when all that was put in is through.
+    pub fn is_empty(&self) -> bool {
+        self.shared.with(|ledger| ledger.pending()) == 0
+    }
+
+    /// Gives up its end of the outlet: what is still in it, the next run sends.
+    pub fn stop_sending(&mut self) {
+        (self.start, self.pump) = (None, None);
     }
 
     /// False while nothing more may be put in.

@@ -46,12 +46,17 @@ impl Ticket {
 
     /// How long it has waited, if that is longer than its time to live.
     pub fn expired_ms(&self, now_ms: i64) -> Option<i64> {
-        (now_ms >= self.expires_ms).then(|| now_ms.saturating_sub(self.put_ms))
+        (now_ms >= self.expires_ms).then(|| self.waited_ms(now_ms))
     }
 
-    /// One part becomes two, to be settled each.
-    pub fn split(&self) {
-        self.parts.fetch_add(1, Ordering::AcqRel);
+    /// How long it has waited; not less than nothing, whatever the clock was set to.
+    pub fn waited_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(self.put_ms).max(0)
+    }
+
+    /// There are as many parts more, to be settled each.
+    pub fn split(&self, more: usize) {
+        self.parts.fetch_add(more, Ordering::AcqRel);
     }
 
     /// A row of it is given up; to be followed by [`Ticket::settle`].

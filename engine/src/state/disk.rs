@@ -83,15 +83,8 @@ impl DiskStateStore {
         journals: Vec<OtherJournal>,
         allow_dropped_state: bool,
     ) -> Result<Self> {
-        let mut kept: Vec<Epoch> = folder.names()?.iter().filter_map(|name| epoch_of(name)).collect();
-        kept.sort_unstable();
-        let restored = kept
-            .last()
-            .map(|epoch| {
-                let name = name_of(*epoch);
-                read(&folder.read(&name)?.into(), *epoch, &folder.place(&name))
-            })
-            .transpose()?;
+        let kept = epochs_in(&folder)?;
+        let restored = newest(&folder)?;
         let (restored, fit) = match restored {
             None => (None, Fit::default()),
             Some(mut checkpoint) => {
@@ -124,6 +117,20 @@ pub(super) fn name_of(epoch: Epoch) -> String {
 
 pub(super) fn epoch_of(name: &str) -> Option<Epoch> {
     name.strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// The epochs of the checkpoints in `folder`, in order.
+fn epochs_in(folder: &Folder) -> Result<Vec<Epoch>> {
+    let mut epochs: Vec<Epoch> = folder.names()?.iter().filter_map(|name| epoch_of(name)).collect();
+    epochs.sort_unstable();
+    Ok(epochs)
+}
+
+/// The newest checkpoint in `folder`, which others do not use.
+pub(crate) fn newest(folder: &Folder) -> Result<Option<Checkpoint>> {
+    let Some(epoch) = epochs_in(folder)?.pop() else { return Ok(None) };
+    let name = name_of(epoch);
+    read(&folder.read(&name)?.into(), epoch, &folder.place(&name)).map(Some)
 }
 
 /// The checkpoint of `epoch`, whose file at `place` has these bytes.

@@ -25,7 +25,7 @@ const BYTES_MIN: usize = 8 + 4 + 4;
 
 /// What a checkpoint holds.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub(super) struct Checkpoint {
+pub(crate) struct Checkpoint {
     pub epoch: Epoch,
     /// Every operator of the graph. Identities are those of the first version where the file is of it.
     pub shape: Vec<OperatorShape>,

@@ -13,6 +13,7 @@ pub mod savepoint;
 mod shape;
 
 pub use disk::DiskStateStore;
+pub(crate) use disk::newest;
 pub use shape::OperatorShape;
 
 use std::collections::HashMap;

@@ -193,7 +193,7 @@ impl LookupJoin {
         let encoded = self.found.encode(rows.columns())?;
         for (row, number) in self.keys.numbers.iter().enumerate() {
             if matchable[row] && (!asked || self.states[*number as usize] == State::Asked) {
-                self.found.add(*number, encoded.row(row).data(), 0, 0);
+                self.found.add(*number, encoded.row(row), 0, 0);
             }
         }
         Ok(())

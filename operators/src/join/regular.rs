@@ -16,6 +16,7 @@ use super::side::Side;
 use super::{Changes, JoinKind, JoinSpec, Matcher, PAIRS_MAX, Pairs};
 use crate::frozen::{CHUNK_ROWS, KeyedSnapshot};
 use crate::keyed::{Keyed, next_forgetting_ms, own, state_rows};
+use crate::row_format::EncodedRows;
 
 /// See the module's page.
 pub struct RegularJoin {
@@ -29,7 +30,7 @@ pub struct RegularJoin {
 struct Incoming<'a> {
     batch: &'a Batch,
     keys: Vec<u32>,
-    encoded: arrow_row::Rows,
+    encoded: EncodedRows,
     matchable: Vec<bool>,
     now_ms: i64,
 }
@@ -103,7 +104,7 @@ impl RegularJoin {
             if !rows.matchable[row] {
                 continue;
             }
-            let (kept, key, bytes) = (&mut self.sides[side], rows.keys[row], rows.encoded.row(row).data());
+            let (kept, key, bytes) = (&mut self.sides[side], rows.keys[row], rows.encoded.row(row));
             if !back {
                 kept.add(key, bytes, found.len() as u32, rows.now_ms);
             } else if let Some(slot) = kept.find(key, bytes) {
@@ -240,7 +241,7 @@ impl Operator for RegularJoin {
             let encoded = self.sides[side].encode(rows.columns())?;
             for (row, key) in keys.iter().enumerate() {
                 let matches = matches.value(row) as u32;
-                self.sides[side].add(*key, encoded.row(row).data(), matches, times.value(row));
+                self.sides[side].add(*key, encoded.row(row), matches, times.value(row));
             }
         }
         Ok(())
@@ -298,7 +299,11 @@ pub(super) fn restored<'a>(
         let (side, bytes) = bytes.split_first().ok_or_else(|| Error::state("a join's state is empty"))?;
         let side = usize::from(*side).min(1);
         let rows = own(state, of, decode_rows(bytes)?, &spec.keys[side])?;
-        let (columns, beside) = rows.columns().split_at(spec.inputs[side].fields().len());
+        let (columns, beside) = rows
+            .columns()
+            .split_at_checked(spec.inputs[side].fields().len())
+            .filter(|(_, beside)| beside.len() == 2)
+            .ok_or_else(|| Error::state("a join's state is of other columns"))?;
         Ok(Part {
             side,
             rows: RecordBatch::try_new(Arc::clone(&spec.inputs[side]), columns.to_vec())?,

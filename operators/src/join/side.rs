@@ -5,12 +5,12 @@
 //! Where rows are taken back, a hash table finds them by their bytes. Several equal rows are kept several times.
 
 use arrow_array::ArrayRef;
-use arrow_row::Rows;
 use arrow_schema::SchemaRef;
 use hashbrown::HashTable;
 use millstream_engine::Result;
 use millstream_engine::keys::{hash_bytes, hash_u64};
 
+use crate::row_format::EncodedRows;
 use crate::row_store::RowStore;
 
 /// No row.
@@ -46,7 +46,7 @@ impl Side {
         })
     }
 
-    pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
+    pub fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
         self.rows.encode(columns)
     }
 

@@ -229,7 +229,7 @@ impl Operator for TemporalJoin {
         let matchable = self.matcher.spec.matchable(side, &batch.rows);
         let now_ms = out.now_ms();
         for (row, key) in keys.iter().enumerate() {
-            let bytes = encoded.row(row).data();
+            let bytes = encoded.row(row);
             if side == 0 {
                 self.wait(*key, times[row], bytes);
                 continue;
@@ -341,7 +341,7 @@ impl Operator for TemporalJoin {
             let encoded = self.rows[side].encode(columns.columns())?;
             let times = int(&beside[0]);
             for (row, key) in keys.iter().enumerate() {
-                let bytes = encoded.row(row).data();
+                let bytes = encoded.row(row);
                 if side == 0 {
                     self.wait(*key, times.value(row), bytes);
                 } else {

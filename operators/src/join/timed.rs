@@ -25,6 +25,7 @@ use super::side::Side;
 use super::{Changes, JoinKind, JoinSpec, Matcher, PAIRS_MAX, Pairs};
 use crate::frozen::KeyedSnapshot;
 use crate::keyed::Keyed;
+use crate::row_format::EncodedRows;
 use crate::window::clock_of;
 
 /// Rows of one emitted chunk.
@@ -143,7 +144,7 @@ impl TimedJoin {
         range: std::ops::Range<usize>,
         (keys, times, matchable): (&[u32], &[i64], &[bool]),
         pairs: &Pairs,
-        encoded: &arrow_row::Rows,
+        encoded: &EncodedRows,
     ) -> Changes {
         let kind = self.matcher.spec.kind;
         let (mut changes, mut pair) = (Changes::default(), 0);
@@ -172,7 +173,7 @@ impl TimedJoin {
             }
             let until_ms = self.bounds.until_ms(side, times[row]);
             if matchable[row] && until_ms > self.time_ms {
-                self.keep(side, keys[row], encoded.row(row).data(), found, until_ms);
+                self.keep(side, keys[row], encoded.row(row), found, until_ms);
             } else if found == 0 && kind.pads(side) {
                 changes.push(ChangeKind::Insert, Some(own), None);
             }
@@ -314,7 +315,7 @@ impl Operator for TimedJoin {
             let encoded = self.sides[side].encode(rows.columns())?;
             for (row, key) in keys.iter().enumerate() {
                 let matches = matches.value(row) as u32;
-                self.keep(side, *key, encoded.row(row).data(), matches, times.value(row));
+                self.keep(side, *key, encoded.row(row), matches, times.value(row));
             }
         }
         Ok(())

@@ -174,7 +174,7 @@ impl MatchRecognize {
         for (row, key) in keys.iter().enumerate() {
             let Some(time_ms) = times_ms(row) else { continue };
             let prefix = order.as_ref().map_or(&[][..], |order| order.row(row).data());
-            let slot = self.rows.insert_with(prefix, encoded.row(row).data());
+            let slot = self.rows.insert_with(prefix, encoded.row(row));
             let (partition, rows) = (&mut self.partitions[*key as usize], &self.rows);
             let is_before = |(time, other): &(i64, u32)| (*time, rows.prefix(*other)) <= (time_ms, prefix);
             let at = if partition.waiting.back().is_none_or(is_before) {

@@ -100,7 +100,7 @@ impl MatchRecognize {
             let partition = &mut self.partitions[*key as usize];
             partition.written_ms = written.value(row);
             if waits.value(row) == 0 {
-                partition.rows.push_back(self.rows.insert(encoded.row(row).data()));
+                partition.rows.push_back(self.rows.insert(encoded.row(row)));
                 if !std::mem::replace(&mut partition.is_live, true) {
                     self.live += 1;
                 }

@@ -88,9 +88,9 @@ impl Lists {
             self.written_ms[*key as usize] = now_ms;
             let order = order.as_ref().map_or(&[][..], |order| order.row(row).data());
             if batch.changes.as_ref().is_some_and(|kinds| kinds[row].takes_back()) {
-                self.take_out(*key, order, rows.row(row).data());
+                self.take_out(*key, order, rows.row(row));
             } else {
-                self.add(*key, order, rows.row(row).data());
+                self.add(*key, order, rows.row(row));
             }
         }
         Ok(())
@@ -236,7 +236,7 @@ impl Lists {
             let order = self.encode_order(&columns)?;
             for (row, key) in keys.iter().enumerate() {
                 let order = order.as_ref().map_or(&[][..], |order| order.row(row).data());
-                let slot = self.rows.insert_with(order, encoded.row(row).data());
+                let slot = self.rows.insert_with(order, encoded.row(row));
                 let list = &mut self.lists[*key as usize];
                 if list.is_empty() {
                     self.live += 1;

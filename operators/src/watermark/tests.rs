@@ -83,6 +83,17 @@ fn a_partition_without_a_row_holds_the_watermark_until_it_is_idle() {
     assert_eq!(text(&run.batch(Batch { partition: 7, ..times(&[150]) }).unwrap()), "[150]@[45] w145");
 }
 
+#[test]
+fn a_partition_without_a_row_holds_nothing_back_when_all_fall_idle_at_once() {
+    let spec = WatermarkSpec { idle_timeout_ms: Some(1_000), ..spec() };
+    let mut run = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec))).unwrap();
+    run.advance(0).unwrap();
+    run.expect_partitions(&[0, 7, 8]).unwrap();
+    assert_eq!(text(&run.batch(times(&[100])).unwrap()), "[100]@[-]");
+    assert_eq!(text(&run.batch(Batch { partition: 8, ..times(&[80]) }).unwrap()), "[80]@[-]");
+    assert_eq!(text(&run.advance(1_001).unwrap()), "w75");
+}
+
 /// The clock of a partition that another instance reads now holds nothing back.
 #[test]
 fn restored_clocks_count_where_their_partition_is_read() {

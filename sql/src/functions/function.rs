@@ -144,6 +144,8 @@ pub(crate) struct Function {
     checks: Option<Box<Checks>>,
     returns: Box<Returns>,
     kernel: Box<Kernel>,
+    /// Whether it has a value for all rows.
+    pub never_fails: bool,
     /// Makes another one, for calls with state of their own.
     per_call: Option<(usize, Box<Remake>)>,
     signature: Signature,
@@ -176,6 +178,7 @@ impl Function {
             checks: None,
             returns: Box::new(move |_| Some(returns.clone())),
             kernel: Box::new(kernel),
+            never_fails: false,
             per_call: None,
             signature: Signature::new(any, Volatility::Immutable),
         }
@@ -228,6 +231,12 @@ impl Function {
         checks: impl Fn(&Given<'_>) -> Result<(), PlanError> + Send + Sync + 'static,
     ) -> Self {
         self.checks = Some(Box::new(checks));
+        self
+    }
+
+    /// Has a value for all rows, so that a filter of it may be tried earlier than it is written.
+    pub fn never_fails(mut self, never_fails: bool) -> Self {
+        self.never_fails = never_fails;
         self
     }
 

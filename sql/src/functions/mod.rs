@@ -80,6 +80,11 @@ pub fn scalar_functions(context: &FunctionContext) -> HashMap<String, Arc<Scalar
     named
 }
 
+/// True for a function that has a value for all rows.
+pub(crate) fn never_fails(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<function::Function>().is_some_and(|function| function.never_fails)
+}
+
 /// The function that casts where Flink's meaning differs from arrow's.
 pub fn cast(
     from: &DataType,

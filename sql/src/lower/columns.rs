@@ -10,7 +10,7 @@ use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::expr::{Cast, TryCast};
 use datafusion_expr::{Expr, ExprSchemable};
 
-use crate::functions::{FunctionContext, cast};
+use crate::functions::{FunctionContext, cast, never_fails};
 use crate::plan::error::PlanError;
 use crate::plan::fields::as_access;
 use crate::plan::named_casts::named;
@@ -130,13 +130,13 @@ pub(crate) fn is_trivial(expr: &Expr) -> bool {
 }
 
 /// True for expressions that cannot fail on any row, so that they may see rows another filter would have kept away.
+/// Casts that [`with_flink_casts`] has left are to wider numbers.
 pub(crate) fn is_infallible(expr: &Expr) -> bool {
     use datafusion_expr::Operator as Op;
     let fails = expr.exists(|expr| {
         Ok(match expr {
             Expr::BinaryExpr(binary) => matches!(binary.op, Op::Divide | Op::Modulo),
-            Expr::Cast(_) => true,
-            Expr::ScalarFunction(_) => as_access(expr).is_none(),
+            Expr::ScalarFunction(call) => as_access(expr).is_none() && !never_fails(&call.func),
             _ => false,
         })
     });

@@ -38,6 +38,12 @@ pub enum Command {
     Nexmark(Nexmark),
     /// Copy a pipeline's state as of its newest checkpoint, while it runs or not, to begin from with run --from.
     Savepoint(Savepoint),
+    /// What waits in the outboxes of a pipeline that is stopped.
+    #[command(subcommand)]
+    Outbox(Outbox),
+    /// What a pipeline has given up: see it, send it again, take it away.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Write a file to start from, which runs as it is.
     Init(Init),
     /// List connectors and formats, or the options of one.
@@ -135,6 +141,94 @@ pub struct Savepoint {
     /// The folder to make of it, which is not there yet.
     #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
+}
+
+#[derive(Subcommand)]
+#[command(after_help = OUTBOX)]
+pub enum Outbox {
+    /// Show what waits: how much, since when, and with --rows each request.
+    List(OutboxList),
+    /// Take what waits away, undelivered, after asking.
+    Purge(OutboxPurge),
+}
+
+const OUTBOX: &str = "What waits is sent by the next run with the folder, at once, with attempts and deadlines begun anew. What was given up
+does not wait here: it is with the dead letters ('dead-letter' = 'TABLE' keeps them, dead-letters retry sends them again).";
+
+#[derive(Args)]
+pub struct OutboxList {
+    #[command(flatten)]
+    pub of: OutboxOf,
+    /// Each request that waits, one JSON object a line, with its rows.
+    #[arg(long)]
+    pub rows: bool,
+    /// How outboxes are shown [default: table on a terminal, json when piped].
+    #[arg(long, conflicts_with = "rows")]
+    pub format: Option<Format>,
+}
+
+#[derive(Args)]
+pub struct OutboxPurge {
+    #[command(flatten)]
+    pub of: OutboxOf,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct OutboxOf {
+    /// Only that of this table.
+    pub table: Option<String>,
+    /// The state folder of the pipeline.
+    #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
+    pub state: PathBuf,
+}
+
+#[derive(Subcommand)]
+#[command(after_help = LETTERS)]
+pub enum DeadLetters {
+    /// Show what was given up: how much, since when and why, and with --rows each letter.
+    List(LettersList),
+    /// Send what was given up again, and wait until each row is delivered or refused once more.
+    Retry(LettersOf),
+    /// Take what was given up away, undelivered, after asking.
+    Purge(LettersPurge),
+}
+
+const LETTERS: &str = "For letters that 'dead-letter' = 'TABLE' keeps in a 'filesystem' table whose path is a folder, while the pipeline runs or
+not. Letters of sinks are sent again as they are, behind all that was sent since; those that are refused again are letters
+with the new reason. Letters of sources, which could not be read, are only listed and taken away.";
+
+#[derive(Args)]
+pub struct LettersOf {
+    /// The pipeline's SQL file; - reads standard input.
+    pub file: PathBuf,
+    /// Only those of this table.
+    pub table: Option<String>,
+    #[command(flatten)]
+    pub plan: PlanOptions,
+}
+
+#[derive(Args)]
+pub struct LettersList {
+    #[command(flatten)]
+    pub of: LettersOf,
+    /// Each letter, one JSON object a line.
+    #[arg(long)]
+    pub rows: bool,
+    /// How letters are shown [default: table on a terminal, json when piped].
+    #[arg(long, conflicts_with = "rows")]
+    pub format: Option<Format>,
+}
+
+#[derive(Args)]
+pub struct LettersPurge {
+    #[command(flatten)]
+    pub of: LettersOf,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Args)]

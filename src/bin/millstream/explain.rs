@@ -45,7 +45,8 @@ pub fn explain(explain: &Explain) -> Result<(), Failure> {
     Ok(())
 }
 
-fn compile(text: &str, name: &str, plan: &PlanOptions) -> Result<Program, Failure> {
+/// What a text comes to, for those who do not run it.
+pub fn compile(text: &str, name: &str, plan: &PlanOptions) -> Result<Program, Failure> {
     let nowhere = Arc::new(Mutex::new(std::io::sink()));
     let mut builder = Pipeline::builder().workers(workers(plan)).sql(text).results(Arc::new(move |_| {
         Arc::new(JsonLines { writer: Arc::clone(&nowhere) as _, prefix: String::new() })

@@ -5,6 +5,7 @@
 //! 1 failed while running, 2 wrong usage, 3 wrong SQL or configuration.
 
 mod cli;
+mod dead_letters;
 mod demo;
 mod exit;
 mod explain;
@@ -14,10 +15,12 @@ mod limited;
 mod lists;
 mod live;
 mod nexmark;
+mod outbox;
 mod rows;
 mod run;
 mod runner;
 mod savepoint;
+mod shown;
 mod signals;
 mod status;
 mod terminal;
@@ -43,6 +46,8 @@ fn main() -> ExitCode {
         cli::Command::Explain(explain) => explain::explain(&explain),
         cli::Command::Nexmark(nexmark) => nexmark::run(&nexmark),
         cli::Command::Savepoint(savepoint) => savepoint::take(&savepoint),
+        cli::Command::Outbox(outbox) => outbox::run(&outbox),
+        cli::Command::DeadLetters(letters) => dead_letters::run(&letters),
         cli::Command::Init(init) => init::run(&init),
         cli::Command::Connectors(listing) => lists::connectors(&listing),
         cli::Command::Functions(listing) => lists::functions(&listing),

@@ -2,6 +2,7 @@
 
 use millstream_engine::context::IoRuntime;
 use millstream_engine::metrics::OperatorMetrics;
+use millstream_engine::state::StateWriter;
 use millstream_engine::{Batch, ChangeKind, Clock, InstanceContext, Ready, SystemClock};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -34,7 +35,7 @@ pub(super) fn send(brokers: &str, messages: &[Sent<'_>]) {
 }
 
 /// Keys and payloads of one partition, as text.
-fn messages(brokers: &str, partition: i32, count: usize) -> Vec<(Option<String>, Option<String>)> {
+pub(super) fn messages(brokers: &str, partition: i32, count: usize) -> Vec<(Option<String>, Option<String>)> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "reader");
     let consumer: BaseConsumer = config.create().unwrap();
@@ -93,7 +94,7 @@ fn write_rows(
         RecordBatch::try_new(Arc::new(Schema::new(columns())), vec![Arc::new(keys), Arc::new(numbers)]);
     let changes = rows.iter().map(|row| row.2).collect();
     sink.write(Batch { changes: Some(changes), ..Batch::new(batch.unwrap()) }).unwrap();
-    wait_until(|| sink.finish().unwrap() == Ready::Yes);
+    wait_until(|| sink.on_end(1, &mut StateWriter::default()).unwrap() == Ready::Yes);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The connector against librdkafka's brokers in this process.
 
 mod messages;
+mod outbox;
 mod partitions;
 #[cfg(feature = "avro")]
 mod registry;

@@ -2,6 +2,7 @@
 //! request. `tests/mosquitto.rs` of this crate runs against Mosquitto.
 
 mod metadata;
+mod outbox;
 #[cfg(feature = "avro")]
 mod registry;
 mod rig;

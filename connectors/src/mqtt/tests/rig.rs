@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::connectors::mqtt::Mqtt;
 use millstream_engine::metrics::{Link, OperatorMetrics};
 use millstream_engine::options::Options;
 use millstream_engine::registry::Table;
+use millstream_engine::state::DiskStateStore;
 use millstream_engine::{Clock, Connector, Encoder, Graph, Input, Job, JobConfig, Result, SystemClock};
 
 /// How long a test waits for what should be there at once.
@@ -353,6 +355,11 @@ pub struct Writer {
 
 impl Writer {
     pub fn start(columns: &[&str], options: &[(&str, String)]) -> Result<Self> {
+        Self::start_in(columns, options, None)
+    }
+
+    /// Writes with its state in `folder`, if there is one, and a checkpoint every 20 ms.
+    pub fn start_in(columns: &[&str], options: &[(&str, String)], folder: Option<&Path>) -> Result<Self> {
         let table = table(columns, options);
         let schema = Arc::clone(&table.schema);
         let provider = Mqtt.sink(&table)?;
@@ -360,7 +367,12 @@ impl Writer {
         let mut graph = Graph::new();
         let source = graph.source("in", "", Arc::new(source), Arc::clone(&schema));
         graph.sink("t", provider.describe(), provider, Input::gather(source));
-        let job = Job::start(&graph, JobConfig { name: job_name(), workers: 1, ..JobConfig::default() })?;
+        let mut config = JobConfig { name: job_name(), workers: 1, ..JobConfig::default() };
+        if let Some(folder) = folder {
+            config.store = Arc::new(DiskStateStore::open(folder, graph.shape(), false)?);
+            config.checkpoint_interval = Some(Duration::from_millis(20));
+        }
+        let job = Job::start(&graph, config)?;
         Ok(Self { job, pusher: Some(pusher), schema })
     }
 

@@ -62,7 +62,7 @@ async fn a_receiver_that_hangs_holds_back_the_query() {
     assert_eq!(receiver.seen().len(), 2);
     let mut state = StateWriter::default();
     assert_eq!(rig.sink.on_barrier(1, &mut state).unwrap(), Ready::NotYet);
-    assert_eq!(rig.sink.finish().unwrap(), Ready::NotYet);
+    assert_eq!(rig.sink.on_end(1, &mut StateWriter::default()).unwrap(), Ready::NotYet);
     drop(rig.sink);
 }
 

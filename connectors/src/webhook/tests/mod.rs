@@ -281,7 +281,7 @@ impl Rig {
     /// Finishes as a worker does, asking again and again.
     async fn finish(&mut self) -> millstream_engine::Result<()> {
         let asking = async {
-            while self.sink.finish()? == Ready::NotYet {
+            while self.sink.on_end(1, &mut StateWriter::default())? == Ready::NotYet {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Ok(())

@@ -87,7 +87,8 @@ async fn run(seed: u64, key: Option<&str>) {
     let metrics = rig.metrics();
     assert_eq!(metrics.rows_out.get() as i64, ALERTS - refused.len() as i64);
     assert_eq!(metrics.rows_dead_letter.get() as usize, refused.len());
-    assert_eq!(metrics.retries.get() as i64, seen.len() as i64 - ALERTS);
+    // An attempt whose time is over before it is there is not seen.
+    assert!(metrics.retries.get() as i64 >= seen.len() as i64 - ALERTS);
     assert!(metrics.retries.get() > 60, "{} retries", metrics.retries.get());
 }
 

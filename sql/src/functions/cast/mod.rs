@@ -47,6 +47,8 @@ pub(super) fn function(
         move |call: &Call<'_>| kernel(&call.column(0)?),
     );
     let name = if try_cast { "TRY_CAST" } else { "CAST" };
+    let reads_text = from.is_string() || from.is_nested();
+    let cast = cast.never_fails(try_cast || !reads_text);
     Some(cast.detail(format!("{name} {} {}", type_name(from), type_name(to))).build())
 }
 

@@ -49,6 +49,9 @@ impl Emitter<'_> {
             updates: [join.left.updates(), join.right.updates()],
             ttl_ms: self.settings.state_ttl_ms.filter(|ttl| *ttl > 0),
         };
+        let wanted = |need: &[Need]| need.iter().filter(|need| need.is_any()).count();
+        let is_computed = |keys: &[usize], need: &[Need]| keys.iter().any(|key| *key >= wanted(need));
+        let has_computed_key = is_computed(&left_keys, &left_need) || is_computed(&right_keys, &right_need);
         let keys = left_keys.iter().zip(&right_keys);
         let mut on: Vec<String> = keys
             .map(|(one, other)| {
@@ -92,7 +95,8 @@ impl Emitter<'_> {
         };
         let mode = changes::mode(rel.updates(), true);
         let node = self.graph.operator("join", kind, format!("{what}{mode}"), inputs, factory);
-        self.graph.state_of(node, what);
+        // Before keys were computed beside its columns, such a join kept its rows without them.
+        self.graph.state_of(node, if has_computed_key { format!("{what}, by a computed key") } else { what });
         self.graph.keeps(node, keeps);
         columns.truncate(rel.fields.len());
         let time = if join.versions { Some(left.at(join.times[0])?) } else { None };
