@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod golden_kills;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -220,39 +222,55 @@ fn every_case_gives_its_rows() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// The same rows for any number of workers and size of batches: every case that has rows.
-#[test]
-fn answers_depend_on_neither_workers_nor_batches() {
-    let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
+/// The cases that have rows.
+fn cases_with_rows() -> Vec<PathBuf> {
+    let only = std::env::var("GOLDEN_ONLY").ok();
+    let is_wanted = |path: &PathBuf| {
+        only.as_ref().is_none_or(|only| only.split(' ').any(|part| path.to_string_lossy().contains(part)))
+    };
     let mut cases: Vec<PathBuf> = std::fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .filter(|path| path.with_extension("out").exists() && !name(path).starts_with("explain"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql") && is_wanted(path))
+        .filter(|path| {
+            let name = path.file_stem().unwrap().to_string_lossy();
+            path.with_extension("out").exists() && !name.starts_with("explain")
+        })
         .collect();
     cases.sort();
     assert!(!cases.is_empty());
+    cases
+}
+
+/// What `check` finds wrong in each case. Most of a case's time is spent waiting for its workers: several run beside each
+/// other.
+fn side_by_side(cases: &[PathBuf], check: &(impl Fn(&PathBuf) -> Vec<String> + Sync)) -> Vec<String> {
+    std::thread::scope(|scope| {
+        let parts = cases.chunks(cases.len().div_ceil(4));
+        let parts: Vec<_> =
+            parts.map(|part| scope.spawn(|| part.iter().flat_map(check).collect::<Vec<_>>())).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    })
+}
+
+/// The same rows for any number of workers and size of batches: every case that has rows.
+#[test]
+fn answers_depend_on_neither_workers_nor_batches() {
     let differences = |case: &PathBuf| -> Vec<String> {
         let expected = std::fs::read_to_string(case.with_extension("out")).unwrap();
         let text = std::fs::read_to_string(case).unwrap();
+        let name = case.file_stem().unwrap().to_string_lossy();
         let found = |(workers, batch_rows): (usize, usize)| {
             let found = run(&text, workers, batch_rows).unwrap().join("\n") + "\n";
             (found != expected).then(|| {
                 format!(
-                    "{} at {workers} workers, {batch_rows} rows a batch:\n--- expected\n{expected}--- found\n{found}",
-                    name(case)
+                    "{name} at {workers} workers, {batch_rows} rows a batch:\n--- expected\n{expected}--- found\n{found}"
                 )
             })
         };
         [(1, 1), (2, 7), (4, 3)].into_iter().filter_map(found).collect()
     };
-    // Most of a case's time is spent waiting for its workers: several run beside each other.
-    let wrong: Vec<String> = std::thread::scope(|scope| {
-        let parts = cases.chunks(cases.len().div_ceil(4));
-        let parts: Vec<_> =
-            parts.map(|part| scope.spawn(|| part.iter().flat_map(differences).collect::<Vec<_>>())).collect();
-        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
-    });
+    let wrong = side_by_side(&cases_with_rows(), &differences);
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
