@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, RealDisk};
+use super::{Disk, DiskFile, RealDisk, Room, is_lasting};
 use crate::error::{Error, Result};
 
 const LOCK: &str = "lock";
@@ -26,6 +26,8 @@ pub(crate) struct Folder {
     path: Option<PathBuf>,
     /// Holds the lock.
     _lock: Option<File>,
+    /// What a full disk is waited for with; without, it is an error.
+    room: Option<Arc<Room>>,
 }
 
 impl Folder {
@@ -55,12 +57,18 @@ impl Folder {
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
             Err(fs::TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        Self::clear(Self { disk: Arc::new(disk), path: Some(path.to_owned()), _lock: Some(lock) }).map(Some)
+        Self::clear(Self { disk: Arc::new(disk), path: Some(path.to_owned()), _lock: Some(lock), room: None })
+            .map(Some)
     }
 
     /// The same on any disk, which nobody else has.
     pub fn on(disk: Arc<dyn Disk>) -> Result<Self> {
-        Self::clear(Self { disk, path: None, _lock: None })
+        Self::clear(Self { disk, path: None, _lock: None, room: None })
+    }
+
+    /// Waits with what is begun while the disk is full, until that is given up.
+    pub fn waiting_for_room(self, room: Arc<Room>) -> Self {
+        Self { room: Some(room), ..self }
     }
 
     fn clear(self) -> Result<Self> {
@@ -97,12 +105,15 @@ impl Folder {
     /// Begins a file that is to be called `name`.
     pub fn begin(&self, name: &str) -> Result<Begun> {
         let temporary = format!("{name}.{TEMPORARY}");
-        let file = self.disk.create(&temporary).map_err(|error| self.failed("write", name, &error))?;
-        Ok(Begun {
-            to: BufWriter::with_capacity(BUFFER_BYTES, Writer(file)),
-            name: name.to_owned(),
-            temporary,
-        })
+        let place = self.place(name);
+        let file = loop {
+            match self.disk.create(&temporary) {
+                Err(error) if waits(self.room.as_deref(), &place, &error) => {}
+                created => break created.map_err(|error| self.failed("write", name, &error))?,
+            }
+        };
+        let writer = Writer { file, bytes: 0, place, room: self.room.clone() };
+        Ok(Begun { to: BufWriter::with_capacity(BUFFER_BYTES, writer), name: name.to_owned(), temporary })
     }
 
     /// Adds what `write` writes to a file that was begun.
@@ -114,7 +125,7 @@ impl Folder {
     pub fn end(&self, Begun { to, name, temporary }: Begun) -> Result<()> {
         let failed = |error: io::Error| self.failed("write", &name, &error);
         let mut file = to.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.0.sync().map_err(failed)?;
+        file.file.sync().map_err(failed)?;
         self.disk.rename(&temporary, &name).map_err(failed)?;
         self.disk.sync().map_err(failed)
     }
@@ -150,14 +161,82 @@ impl std::fmt::Debug for Begun {
     }
 }
 
-struct Writer(Box<dyn DiskFile>);
+struct Writer {
+    file: Box<dyn DiskFile>,
+    /// How many it holds.
+    bytes: u64,
+    place: String,
+    room: Option<Arc<Room>>,
+}
+
+/// True when what failed with `error` is to be tried again, after a while.
+fn waits(room: Option<&Room>, place: &str, error: &io::Error) -> bool {
+    !is_lasting(error) && room.is_some_and(|room| room.wait(place, error))
+}
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes).map(|()| bytes.len())
+        loop {
+            match self.file.append(bytes) {
+                Ok(()) => {
+                    self.bytes += bytes.len() as u64;
+                    self.room.iter().for_each(|room| room.found());
+                    return Ok(bytes.len());
+                }
+                Err(error) => {
+                    // Any part of them may be there.
+                    self.file.truncate(self.bytes)?;
+                    if !waits(self.room.as_deref(), &self.place, &error) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::simulated::SimulatedDisk;
+
+    #[test]
+    fn a_file_waits_for_room_and_is_whole() {
+        let disk = SimulatedDisk::default();
+        let room = Arc::new(Room::default());
+        let folder = Folder::on(Arc::new(disk.clone())).unwrap().waiting_for_room(Arc::clone(&room));
+        disk.set_room(Some(100_000));
+        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| n as u8).collect();
+        std::thread::scope(|scope| {
+            let written = scope.spawn(|| folder.write("file", |to| to.write_all(&bytes)));
+            while !room.is_waited_for() {
+                std::thread::yield_now();
+            }
+            disk.set_room(None);
+            written.join().unwrap().unwrap();
+        });
+        assert_eq!(folder.read("file").unwrap(), bytes);
+    }
+
+    #[test]
+    fn waiting_ends_when_it_is_given_up() {
+        let disk = SimulatedDisk::default();
+        let room = Arc::new(Room::default());
+        let folder = Folder::on(Arc::new(disk.clone())).unwrap().waiting_for_room(Arc::clone(&room));
+        disk.set_room(Some(10));
+        std::thread::scope(|scope| {
+            let written = scope.spawn(|| folder.write("file", |to| to.write_all(&[7; 1_000])));
+            while !room.is_waited_for() {
+                std::thread::yield_now();
+            }
+            room.give_up();
+            let error = written.join().unwrap().unwrap_err().to_string();
+            assert!(error.contains("cannot write"), "{error}");
+        });
+        assert!(!folder.names().unwrap().contains(&"file".to_owned()));
     }
 }

@@ -6,13 +6,15 @@
 
 pub(crate) mod folder;
 mod real;
+mod room;
 #[cfg(test)]
 pub(crate) mod simulated;
 
 use std::fmt::Debug;
-use std::io::Result;
+use std::io::{Error, ErrorKind, Result};
 
 pub use real::RealDisk;
+pub(crate) use room::Room;
 
 /// One folder.
 pub trait Disk: Send + Sync + Debug {
@@ -87,4 +89,12 @@ pub trait DiskFile: Send {
     /// # Errors
     /// The system's.
     fn sync(&mut self) -> Result<()>;
+}
+
+/// A disk that is full may have room again; one that does not answer will not by asking it again and again.
+pub(crate) fn is_lasting(error: &Error) -> bool {
+    !matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::FileTooLarge
+    )
 }

@@ -9,13 +9,13 @@
 //! and a simulation drives this as it likes.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::segment::{self, HEAD_BYTES, HeadError, Record};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, is_lasting};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = "journal-";
@@ -361,14 +361,6 @@ impl Log {
 fn broken(disk: &dyn Disk, name: &str, what: &str, error: &io::Error) -> Error {
     Error::state(format!("cannot {what} {}: {error}", disk.place(name)))
         .remedy("what was acknowledged is safe; check the disk's health, then start again")
-}
-
-/// A disk that is full may have room again; one that does not answer will not by asking it again and again.
-fn is_lasting(error: &io::Error) -> bool {
-    !matches!(
-        error.kind(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::FileTooLarge
-    )
 }
 
 /// Records of an earlier run, a segment in memory at a time.

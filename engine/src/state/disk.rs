@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use super::file::{self, Checkpoint, CheckpointWriter};
 use super::fit::Fit;
 use super::{InstanceSnapshot, OperatorShape, StateReader, StateStore};
+use crate::disk::Room;
 use crate::disk::folder::{Begun, Folder};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
@@ -35,6 +37,8 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub struct DiskStateStore {
     folder: Folder,
+    /// Ends its waiting for room on the disk.
+    room: Arc<Room>,
     /// Operators of the graph that runs.
     shape: Vec<OperatorShape>,
     inner: Mutex<Inner>,
@@ -71,14 +75,16 @@ impl DiskStateStore {
     /// # Errors
     /// If the folder cannot be used or is in use, its last checkpoint is damaged, or belongs to another query.
     pub fn open(folder: &Path, shape: Vec<OperatorShape>, allow_dropped_state: bool) -> Result<Self> {
-        let open = Folder::open(folder)?;
+        let room = Arc::new(Room::default());
+        let open = Folder::open(folder)?.waiting_for_room(Arc::clone(&room));
         let of_graph: Vec<&str> = shape.iter().map(|operator| operator.id.as_str()).collect();
         let journals = journal::of_others(folder, &of_graph)?;
-        Self::on(open, shape, journals, allow_dropped_state)
+        Self::on(open, room, shape, journals, allow_dropped_state)
     }
 
     fn on(
         folder: Folder,
+        room: Arc<Room>,
         shape: Vec<OperatorShape>,
         journals: Vec<OtherJournal>,
         allow_dropped_state: bool,
@@ -97,6 +103,7 @@ impl DiskStateStore {
             .map_err(|error| place.map_or_else(|| error.clone(), |place| error.clone().at(place)))?;
         Ok(Self {
             folder,
+            room,
             shape,
             inner: Mutex::new(Inner { restored, kept, journals, ..Inner::default() }),
             files: Mutex::default(),
@@ -204,6 +211,10 @@ impl StateStore for DiskStateStore {
         inner.journals.drain(..).try_for_each(|journal| journal.remove())
     }
 
+    fn hurry(&self) {
+        self.room.give_up();
+    }
+
     fn restored(&self) {
         self.inner.lock().restored = None;
     }
@@ -234,8 +245,6 @@ impl StateStore for DiskStateStore {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::disk::simulated::{Random, SimulatedDisk};
     use crate::state::StateWriter;
@@ -362,7 +371,7 @@ mod tests {
             let (mut complete, mut tried) = (0, 0);
             for _ in 0..4 {
                 let folder = Folder::on(Arc::new(disk.clone())).unwrap();
-                let store = DiskStateStore::on(folder, shape(), Vec::new(), false)
+                let store = DiskStateStore::on(folder, Arc::default(), shape(), Vec::new(), false)
                     .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
                 let epoch = store.latest().unwrap_or(0);
                 assert!(epoch >= complete && epoch <= tried, "seed {seed}: {epoch}");
