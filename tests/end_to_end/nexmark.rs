@@ -7,7 +7,7 @@ fn every_query_runs_and_says_what_it_took() {
     let ran = run(&["nexmark", "--all", "--events", "5000", "--workers", "2", "--format", "json"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let rows = ran.rows();
-    assert_eq!(rows.len(), 24);
+    assert_eq!(rows.len(), 28);
     for row in &rows {
         let measured = &row["measured"];
         assert_eq!(measured["events"], 5_000, "{row}");

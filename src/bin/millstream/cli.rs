@@ -106,7 +106,7 @@ pub struct Explain {
 
 #[derive(Args)]
 pub struct Nexmark {
-    /// Queries, q0 to q23; all when none is named.
+    /// Queries, q0 to q23 and cep0 to cep3 (row patterns); all when none is named.
     pub queries: Vec<String>,
     /// All queries.
     #[arg(long, conflicts_with = "queries")]

@@ -54,7 +54,9 @@ fn names(options: &Nexmark) -> Result<Vec<&'static str>, Failure> {
         known().find(|name| name == wanted).ok_or_else(|| {
             let near =
                 did_you_mean(wanted, known()).map_or(String::new(), |near| format!("did you mean {near}? "));
-            Failure::Usage(format!("there is no query '{wanted}'\nhelp: {near}there are q0 to q23"))
+            Failure::Usage(format!(
+                "there is no query '{wanted}'\nhelp: {near}there are q0 to q23, and cep0 to cep3"
+            ))
         })
     };
     options.queries.iter().map(of).collect()
