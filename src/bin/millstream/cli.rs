@@ -152,8 +152,8 @@ pub enum Outbox {
     Purge(OutboxPurge),
 }
 
-const OUTBOX: &str = "What waits is sent by the next run with the folder, at once, with attempts and deadlines begun anew. What was given up
-does not wait here: it is with the dead letters ('dead-letter' = 'TABLE' keeps them, dead-letters retry sends them again).";
+const OUTBOX: &str = "What waits is sent by the next run with the folder, at once, with attempts and deadlines begun anew. What was given up \
+    does not wait here: it is with the dead letters ('dead-letter' = 'TABLE' keeps them, dead-letters retry sends them again).";
 
 #[derive(Args)]
 pub struct OutboxList {
@@ -196,9 +196,9 @@ pub enum DeadLetters {
     Purge(LettersPurge),
 }
 
-const LETTERS: &str = "For letters that 'dead-letter' = 'TABLE' keeps in a 'filesystem' table whose path is a folder, while the pipeline runs or
-not. Letters of sinks are sent again as they are, behind all that was sent since; those that are refused again are letters
-with the new reason. Letters of sources, which could not be read, are only listed and taken away.";
+const LETTERS: &str = "For letters that 'dead-letter' = 'TABLE' keeps in a 'filesystem' table whose path is a folder, while the pipeline runs or \
+    not. Letters of sinks are sent again as they are, behind all that was sent since; those that are refused again are letters \
+    with the new reason. Letters of sources, which could not be read, are only listed and taken away.";
 
 #[derive(Args)]
 pub struct LettersOf {
