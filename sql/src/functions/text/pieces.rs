@@ -129,11 +129,13 @@ fn split_index(call: &Call<'_>) -> Result<ArrayRef> {
     call.piece(|row| {
         let (text, separator, index) = (texts.get(row)?, separators.get(row)?, indexes.get(row)?);
         let index = nth(text, index)?;
-        // An empty separator means blanks, as in the library that Flink calls.
-        if separator.is_empty() {
-            text.split(char::is_whitespace).nth(index)
-        } else {
-            text.split(separator).nth(index)
+        let mut characters = separator.chars();
+        match (characters.next(), characters.next()) {
+            // An empty separator means blanks, as in the library that Flink calls.
+            (None, _) => text.split(char::is_whitespace).nth(index),
+            // One character is looked for without the preparations that a text takes.
+            (Some(only), None) => text.split(only).nth(index),
+            _ => text.split(separator).nth(index),
         }
     })
 }
