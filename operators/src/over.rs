@@ -14,18 +14,17 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take;
 use millstream_engine::batch::record_batch;
-use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
 use crate::aggregate::{Accumulator, AggregateCall, merge_states, to_input};
 use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
 use crate::row_store::RowStore;
-use crate::window::{TimeMode, clock_of};
+use crate::window::{TimeMode, clock_of, count_late};
 
 /// Rows done at a time, about.
 const CHUNK_ROWS: usize = 4_096;
@@ -395,13 +394,7 @@ impl Operator for Over {
                 self.wait(keys[row], *time_ms, encoded.row(row));
             }
         }
-        let count = late.iter().filter(|late| **late).count();
-        if count > 0 {
-            out.metrics().rows_late.add(count as u64);
-            if out.is_connected(LATE) {
-                out.emit_to(LATE, batch.filter(&BooleanArray::from(late))?)?;
-            }
-        }
+        count_late(&batch, late, out)?;
         Ok(())
     }
 

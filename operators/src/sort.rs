@@ -13,18 +13,17 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow_row::{RowConverter, Rows};
 use arrow_schema::SchemaRef;
 use millstream_engine::batch::record_batch;
-use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
 use crate::keyed::state_rows;
 use crate::row_store::RowStore;
 use crate::top::SortKey;
-use crate::window::{TimeMode, clock_of};
+use crate::window::{TimeMode, clock_of, count_late};
 
 /// Rows that leave at a time, about.
 const CHUNK_ROWS: usize = 4_096;
@@ -166,13 +165,7 @@ impl Operator for Sort {
                 self.wait(*time_ms, clock_ms, order, encoded.row(row));
             }
         }
-        let count = late.iter().filter(|late| **late).count();
-        if count > 0 {
-            out.metrics().rows_late.add(count as u64);
-            if out.is_connected(LATE) {
-                out.emit_to(LATE, batch.filter(&BooleanArray::from(late))?)?;
-            }
-        }
+        count_late(&batch, late, out)?;
         Ok(())
     }
 

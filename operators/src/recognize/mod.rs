@@ -24,17 +24,16 @@ mod state;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{SchemaRef, SortOptions};
-use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
 use crate::keyed::{Keyed, next_forgetting_ms};
 use crate::row_store::RowStore;
 use crate::top::SortKey;
-use crate::window::{TimeMode, clock_of};
+use crate::window::{TimeMode, clock_of, count_late};
 use conditions::Conditions;
 use matcher::{Attempts, Found, Matcher};
 use measures::Measures;
@@ -281,13 +280,7 @@ impl Operator for MatchRecognize {
         let late: Vec<bool> =
             times.iter().enumerate().map(|(row, time)| *time <= clock_of(&batch, row, out)).collect();
         self.wait(&keys, |row| (!late[row]).then(|| times[row]), batch.rows.columns())?;
-        let count = late.iter().filter(|late| **late).count();
-        if count > 0 {
-            out.metrics().rows_late.add(count as u64);
-            if out.is_connected(LATE) {
-                out.emit_to(LATE, batch.filter(&BooleanArray::from(late))?)?;
-            }
-        }
+        count_late(&batch, late, out)?;
         Ok(())
     }
 

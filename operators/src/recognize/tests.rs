@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, Int64Array, TimestampMillisecondArray};
+use arrow_array::{Array, BooleanArray, Int64Array, TimestampMillisecondArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use millstream_engine::harness::{Emitted, OperatorHarness};
 use millstream_engine::keys::{KeyGroup, KeyHasher, key_group, key_group_range};

@@ -10,13 +10,12 @@ use arrow_array::BooleanArray;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_schema::SchemaRef;
-use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
 use super::lists::Lists;
 use super::{TopSpec, batch_of};
-use crate::window::clock_of;
+use crate::window::without_late;
 
 /// Rows of one emitted chunk, about.
 const CHUNK_ROWS: usize = 4_096;
@@ -125,18 +124,7 @@ fn add_to(lists: &mut Lists, batch: &Batch, now_ms: i64) -> Result<()> {
 impl Operator for WindowTopN {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let ends = self.ends(&batch)?;
-        let on_time: Vec<bool> =
-            ends.iter().enumerate().map(|(row, end)| end - 1 > clock_of(&batch, row, out)).collect();
-        let late = on_time.iter().filter(|on_time| !**on_time).count();
-        let mut rows = batch;
-        if late > 0 {
-            out.metrics().rows_late.add(late as u64);
-            if out.is_connected(LATE) {
-                let mask: BooleanArray = on_time.iter().map(|on_time| Some(!on_time)).collect();
-                out.emit_to(LATE, rows.filter(&mask)?)?;
-            }
-            rows = rows.filter(&BooleanArray::from(on_time))?;
-        }
+        let rows = without_late(batch, out, |row, clock_ms| ends[row] - 1 <= clock_ms)?;
         if rows.is_empty() {
             return Ok(());
         }

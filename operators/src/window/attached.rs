@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, TimestampMillisecondArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, TimestampMillisecondArray};
 use arrow_schema::{DataType, SchemaRef, TimeUnit};
-use millstream_engine::operator::LATE;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
 use super::groups::{Groups, Prepared, Preparer, write_frozen};
-use super::{WindowAggregateSpec, WindowAssigner, clock_of};
+use super::{WindowAggregateSpec, WindowAssigner, without_late};
 use crate::keyed::own_rows;
 
 /// Rows of one emitted chunk.
@@ -138,17 +137,8 @@ impl AttachedWindows {
 impl Operator for AttachedWindows {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let mut ends = self.ends(&batch.rows)?;
-        let mut rows = batch;
-        let on_time: Vec<bool> =
-            ends.iter().enumerate().map(|(row, end)| end - 1 > clock_of(&rows, row, out)).collect();
-        let late = on_time.iter().filter(|on_time| !**on_time).count();
-        if late > 0 {
-            out.metrics().rows_late.add(late as u64);
-            if out.is_connected(LATE) {
-                let mask: BooleanArray = on_time.iter().map(|on_time| Some(!on_time)).collect();
-                out.emit_to(LATE, rows.filter(&mask)?)?;
-            }
-            rows = rows.filter(&BooleanArray::from(on_time))?;
+        let rows = without_late(batch, out, |row, clock_ms| ends[row] - 1 <= clock_ms)?;
+        if rows.num_rows() < ends.len() {
             ends = self.ends(&rows.rows)?;
         }
         let prepared = self.preparer.rows(&rows)?;

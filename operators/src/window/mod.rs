@@ -322,16 +322,20 @@ pub(crate) fn without_late(
     is_late: impl Fn(usize, i64) -> bool,
 ) -> Result<Batch> {
     let late: Vec<bool> = (0..batch.num_rows()).map(|row| is_late(row, clock_of(&batch, row, out))).collect();
-    let count = late.iter().filter(|late| **late).count();
-    if count == 0 {
-        return Ok(batch);
-    }
-    out.metrics().rows_late.add(count as u64);
     let on_time: BooleanArray = late.iter().map(|late| Some(!late)).collect();
-    if out.is_connected(LATE) {
-        out.emit_to(LATE, batch.filter(&BooleanArray::from(late))?)?;
+    if count_late(&batch, late, out)? { batch.filter(&on_time) } else { Ok(batch) }
+}
+
+/// Counts the rows of `batch` that are late, and sends them where late rows go. True when there are any.
+pub(crate) fn count_late(batch: &Batch, late: Vec<bool>, out: &mut Output<'_>) -> Result<bool> {
+    let count = late.iter().filter(|late| **late).count();
+    if count > 0 {
+        out.metrics().rows_late.add(count as u64);
+        if out.is_connected(LATE) {
+            out.emit_to(LATE, batch.filter(&BooleanArray::from(late))?)?;
+        }
     }
-    batch.filter(&on_time)
+    Ok(count > 0)
 }
 
 #[cfg(test)]
