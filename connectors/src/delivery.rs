@@ -8,11 +8,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 
 use millstream_engine::io::{OutletReceiver, OutletSender, outlet};
 use millstream_engine::park::Signal;
-use millstream_engine::{Error, InstanceContext, Result};
+use millstream_engine::{Error, InstanceContext, Result, Task};
 
 /// Why a task ended before its sink, if it did.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +35,7 @@ pub(crate) struct Running {
     /// What it is, for messages: `a webhook`.
     what: &'static str,
     failure: Failure,
-    task: AbortHandle,
+    task: Task,
 }
 
 impl Running {
@@ -61,7 +60,7 @@ impl Running {
                 waker.notify();
             }
         };
-        let task = context.io.handle()?.spawn(run).abort_handle();
+        let task = context.spawn(run)?;
         Ok((Self { what, failure, task }, sender))
     }
 
@@ -74,11 +73,5 @@ impl Running {
             None if has_ended => Err(Error::internal(format!("the delivery task of {} has died", self.what))),
             None => Ok(()),
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

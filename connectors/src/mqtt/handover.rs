@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
 
 use millstream_engine::dead_letter::RowErrors;
 use millstream_engine::element::Epoch;
 use millstream_engine::io::{OutletSender, outlet};
 use millstream_engine::outbox::{self, Outbox};
 use millstream_engine::state::{StateReader, StateWriter};
-use millstream_engine::{Error, InstanceContext, Ready, Result};
+use millstream_engine::{Error, InstanceContext, Ready, Result, Task};
 
 use super::MQTT;
 use super::packets::Publication;
@@ -38,15 +37,6 @@ enum Way {
     /// The outlet is there until [`Handover::close`].
     Straight(Option<OutletSender<Messages>>),
     Outbox(Box<Outbox>, Vec<u8>),
-}
-
-/// Ends when dropped.
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// What the worker and the task tell each other.
@@ -71,7 +61,7 @@ impl Handover {
         let needs_nothing = sending.codec.prepare_encoder(&sending.payload_schema).is_none();
         shared.prepared.store(needs_nothing, Ordering::Release);
         let publisher = Publisher::new(sending, client_id, receiver, Arc::clone(&shared), context);
-        let task = Task(context.io.handle()?.spawn(publisher.run()).abort_handle());
+        let task = context.spawn(publisher.run())?;
         let way = match outbox {
             None => Way::Straight(Some(sender)),
             Some(mut outbox) => {
@@ -122,7 +112,7 @@ impl Handover {
     /// What ended the task, if it has ended.
     pub fn check(&self) -> Result<()> {
         // In this order: the failure is left, and a proper end said, before the task ends.
-        let has_ended = self.task.0.is_finished();
+        let has_ended = self.task.is_finished();
         match self.shared.failure.lock().clone() {
             Some(error) => Err(error),
             None if has_ended && !self.shared.ended.load(Ordering::Acquire) => {
