@@ -56,22 +56,17 @@ impl Writer {
         self.metrics().outbox_depth.load(Ordering::Relaxed)
     }
 
+    /// Waits for two checkpoints more: the second has begun behind all that was pushed.
+    fn wait_checkpoints(&self) {
+        let before = self.job.last_checkpoint();
+        wait_until(|| self.job.last_checkpoint() >= before + 2);
+    }
+
     fn finish(mut self) {
         drop(self.pusher.take());
         assert!(self.job.wait_for(Duration::from_secs(60)), "the job does not end");
         assert!(self.job.error().is_none(), "{:?}", self.job.error());
     }
-}
-
-/// Waits for two checkpoints more in `folder`: the second has begun behind all that was pushed.
-fn wait_checkpoints(folder: &Path) {
-    let newest = || {
-        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        let names = names.map(|name| name.into_string().unwrap());
-        names.filter_map(|name| name.strip_prefix("checkpoint-")?.parse::<u64>().ok()).max().unwrap_or(0)
-    };
-    let before = newest();
-    wait_until(|| newest() >= before + 2);
 }
 
 /// The numbers of each partition, in its order.
@@ -106,7 +101,7 @@ fn a_barrier_passes_while_the_brokers_are_away_and_all_comes_in_order_when_they_
         writer.push(first..first + 5);
     }
     // Batches are put together on their way, so how many records they make is the machine's.
-    wait_checkpoints(folder.path());
+    writer.wait_checkpoints();
     assert!(writer.waiting() > 1);
     assert!(writer.metrics().outbox_bytes.load(Ordering::Relaxed) > 10_000);
     cluster.broker_up(1).unwrap();
@@ -154,7 +149,7 @@ fn a_table_without_an_outbox_does_not_leave_what_waits_behind() {
     cluster.broker_down(1).unwrap();
     let writer = Writer::start(&brokers, folder.path(), 1, &[]);
     writer.push(0..20);
-    wait_checkpoints(folder.path());
+    writer.wait_checkpoints();
     assert!(writer.waiting() > 0);
     drop(writer);
     let none: &[(&str, &str)] = &[("outbox.max-bytes", "0")];

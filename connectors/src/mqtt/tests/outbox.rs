@@ -1,6 +1,5 @@
 //! Writing with state on disk, while the broker is away.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -37,15 +36,10 @@ fn alerts(writer: &Writer, first: i64, count: i64) {
     rows(writer, vec![Arc::new(devices), Arc::new(numbers)]);
 }
 
-/// Waits for two checkpoints more in `folder`: the second has begun behind all that was pushed.
-fn wait_checkpoints(folder: &Path) {
-    let newest = || {
-        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        let names = names.map(|name| name.into_string().unwrap());
-        names.filter_map(|name| name.strip_prefix("checkpoint-")?.parse::<u64>().ok()).max().unwrap_or(0)
-    };
-    let before = newest();
-    wait_until("checkpoints", || newest() >= before + 2);
+/// Waits for two checkpoints more: the second has begun behind all that was pushed.
+fn wait_checkpoints(writer: &Writer) {
+    let before = writer.job.last_checkpoint();
+    wait_until("checkpoints", || writer.job.last_checkpoint() >= before + 2);
 }
 
 #[test]
@@ -63,7 +57,7 @@ fn a_barrier_passes_while_the_broker_is_away_and_all_comes_in_order_when_it_is_b
         wait_until("the link is down", || writer.metrics().link() == Link::Down);
         alerts(&writer, 0, 500);
         wait_until("all to wait", || writer.metrics().outbox_depth.load(Ordering::Relaxed) == 500);
-        wait_checkpoints(&folder);
+        wait_checkpoints(&writer);
         assert_eq!(writer.metrics().rows_out.get(), 0);
         assert!(writer.metrics().outbox_bytes.load(Ordering::Relaxed) > 10_000);
         line.mend();
