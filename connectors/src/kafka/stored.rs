@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use millstream_engine::Result;
 use millstream_engine::outbox::{Outbox, Parcel, Ticket};
-use millstream_engine::{Error, Result};
 
 use super::output::Message;
 use super::producer::MESSAGE_BYTES;
@@ -71,10 +71,7 @@ impl Stored {
 
 impl Parcel for Stored {
     fn read(bytes: Bytes, ticket: Arc<Ticket>) -> Result<Self> {
-        let (messages, count) = read(&bytes).ok_or_else(|| {
-            let number = ticket.number();
-            Error::state(format!("record {number} of the outbox is no message of this version"))
-        })?;
+        let (messages, count) = read(&bytes).ok_or_else(|| ticket.unreadable("message"))?;
         Ok(Self { messages, count, ticket })
     }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
 
+use millstream_engine::Result;
 use millstream_engine::outbox::{Parcel, Ticket};
-use millstream_engine::{Error, Result};
 
 use super::packets::Publication;
 use super::properties::Properties;
@@ -99,10 +99,7 @@ fn text(from: &mut Bytes) -> Option<String> {
 
 impl Parcel for Messages {
     fn read(bytes: Bytes, ticket: Arc<Ticket>) -> Result<Self> {
-        let publication = read(bytes).ok_or_else(|| {
-            let number = ticket.number();
-            Error::state(format!("record {number} of the outbox is no message of this version"))
-        })?;
+        let publication = read(bytes).ok_or_else(|| ticket.unreadable("message"))?;
         Ok(Self { publications: vec![publication], ticket: Some(ticket) })
     }
 

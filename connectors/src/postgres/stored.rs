@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow_schema::Schema;
 use bytes::{Buf, BufMut, Bytes};
 
+use millstream_engine::Result;
 use millstream_engine::outbox::{Parcel, Ticket};
-use millstream_engine::{Error, Result};
 
 use super::rows::Rows;
 
@@ -58,10 +58,7 @@ pub(super) fn objects(record: &[u8]) -> Option<Vec<Bytes>> {
 
 impl Parcel for Handed {
     fn read(bytes: Bytes, ticket: Arc<Ticket>) -> Result<Self> {
-        let number = ticket.number();
-        let (rows, names) = read(&bytes).ok_or_else(|| {
-            Error::state(format!("record {number} of the outbox is no rows of this version"))
-        })?;
+        let (rows, names) = read(&bytes).ok_or_else(|| ticket.unreadable("rows"))?;
         Ok(Self { rows, record: Some((ticket, names)) })
     }
 

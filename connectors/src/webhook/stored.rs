@@ -13,8 +13,8 @@ use bytes::{Buf, BufMut, Bytes};
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 
+use millstream_engine::Result;
 use millstream_engine::outbox::{Parcel, Ticket};
-use millstream_engine::{Error, Result};
 
 use super::ids::Id;
 use super::request::{Request, Row};
@@ -66,10 +66,7 @@ pub(super) fn write(request: &Request, is_keyed: bool) -> Vec<u8> {
 
 impl Parcel for Request {
     fn read(bytes: Bytes, ticket: Arc<Ticket>) -> Result<Self> {
-        let number = ticket.number();
-        let request = read(bytes, number).ok_or_else(|| {
-            Error::state(format!("record {number} of the outbox is no request of this version"))
-        })?;
+        let request = read(bytes, ticket.number()).ok_or_else(|| ticket.unreadable("request"))?;
         Ok(Self { ticket: Some(ticket), ..request })
     }
 

@@ -44,6 +44,11 @@ impl Ticket {
         self.number
     }
 
+    /// That the record is no `what` that this program can read.
+    pub fn unreadable(&self, what: &str) -> Error {
+        Error::state(format!("record {} of the outbox is no {what} of this version", self.number))
+    }
+
     /// How long it has waited, if that is longer than its time to live.
     pub fn expired_ms(&self, now_ms: i64) -> Option<i64> {
         (now_ms >= self.expires_ms).then(|| self.waited_ms(now_ms))
