@@ -122,9 +122,13 @@ impl RowFormat {
             return Err(ArrowError::InvalidArgumentError("rows of other columns than are kept".into()).into());
         }
         let num_rows = columns.first().map_or(0, |column| column.len());
+        let nulls: Vec<Option<NullBuffer>> = columns
+            .iter()
+            .map(|column| column.logical_nulls().filter(|nulls| nulls.null_count() > 0))
+            .collect();
         let mut lengths: Vec<Option<Lengths<'_>>> = Vec::with_capacity(columns.len());
         let mut starts = vec![self.fixed_bytes; num_rows + 1];
-        for (own, column) in self.columns.iter().zip(columns) {
+        for ((own, column), nulls) in self.columns.iter().zip(columns).zip(&nulls) {
             let of = match &own.kind {
                 Kind::Fixed { .. } | Kind::Boolean { .. } => None,
                 Kind::Text => Some(bytes_of(column.as_string::<i32>())),
@@ -134,7 +138,6 @@ impl RowFormat {
                 }
             };
             if let Some(of) = &of {
-                let nulls = column.logical_nulls();
                 for (row, len) in starts[..num_rows].iter_mut().enumerate() {
                     if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
                         let value = of.value(row).len();
@@ -152,8 +155,7 @@ impl RowFormat {
         let mut bytes = vec![0; total - self.fixed_bytes];
         let mut ends: Vec<usize> = starts[..num_rows].iter().map(|start| start + self.fixed_bytes).collect();
         for (number, ((own, column), of)) in self.columns.iter().zip(columns).zip(&lengths).enumerate() {
-            let nulls = column.logical_nulls();
-            let nulls = nulls.as_ref().filter(|nulls| nulls.null_count() > 0);
+            let nulls = nulls[number].as_ref();
             if let Some(nulls) = nulls {
                 for (row, start) in starts[..num_rows].iter().enumerate() {
                     bytes[start + number / 8] |= u8::from(nulls.is_null(row)) << (number % 8);
