@@ -181,20 +181,9 @@ fn folded(changes: &[String]) -> Vec<String> {
 
 #[test]
 fn every_case_gives_its_rows() {
-    let only = std::env::var("GOLDEN_ONLY").ok();
     let write = std::env::var("GOLDEN").is_ok_and(|value| value == "write");
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .filter(|path| {
-            only.as_ref().is_none_or(|only| only.split(' ').any(|part| path.to_string_lossy().contains(part)))
-        })
-        .collect();
-    cases.sort();
-    assert!(!cases.is_empty());
     let mut wrong = Vec::new();
-    for case in cases {
+    for case in cases() {
         let text = std::fs::read_to_string(&case).unwrap();
         for workers in [1, 2] {
             let (extension, found) = match run(&text, workers, JobConfig::default().batch_rows_max) {
@@ -222,8 +211,8 @@ fn every_case_gives_its_rows() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// The cases that have rows.
-fn cases_with_rows() -> Vec<PathBuf> {
+/// All cases, or those that are asked for.
+fn cases() -> Vec<PathBuf> {
     let only = std::env::var("GOLDEN_ONLY").ok();
     let is_wanted = |path: &PathBuf| {
         only.as_ref().is_none_or(|only| only.split(' ').any(|part| path.to_string_lossy().contains(part)))
@@ -232,12 +221,19 @@ fn cases_with_rows() -> Vec<PathBuf> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sql") && is_wanted(path))
-        .filter(|path| {
-            let name = path.file_stem().unwrap().to_string_lossy();
-            path.with_extension("out").exists() && !name.starts_with("explain")
-        })
         .collect();
     cases.sort();
+    assert!(!cases.is_empty());
+    cases
+}
+
+/// The cases that have rows.
+fn cases_with_rows() -> Vec<PathBuf> {
+    let has_rows = |path: &PathBuf| {
+        let name = path.file_stem().unwrap().to_string_lossy();
+        path.with_extension("out").exists() && !name.starts_with("explain")
+    };
+    let cases: Vec<PathBuf> = cases().into_iter().filter(has_rows).collect();
     assert!(!cases.is_empty());
     cases
 }
