@@ -25,9 +25,7 @@ use crate::sink::{Ready, Sink};
 use crate::source::{Source, SourcePoll, Stop};
 use crate::state::StateWriter;
 
-/// While rows come, a piece of a snapshot is written only when this many times as long as the last one took was spent on
-/// them: a checkpoint may take an eighth of a worker, and all of one that has nothing else to do.
-const ROWS_PER_SNAPSHOT: u64 = 7;
+mod snapshot;
 
 /// What a node does.
 pub(crate) enum Body {
@@ -263,7 +261,7 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
             })
         }
         Pending::Barrier(epoch) => {
-            finish_snapshot(node, run)?;
+            snapshot::finish(node, run)?;
             let mut state = StateWriter::of(node.key_groups.clone());
             let mut written = Firing::Done;
             match &mut node.body {
@@ -278,11 +276,11 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
                 }
                 Body::Operator(_) | Body::Exchange(_) => {}
             }
-            hand_over(node, epoch, state, written, run)?;
+            snapshot::hand_over(node, epoch, state, written, run)?;
             Some(Element::Barrier(epoch))
         }
         Pending::End => {
-            finish_snapshot(node, run)?;
+            snapshot::finish(node, run)?;
             let mut state = StateWriter::of(node.key_groups.clone());
             if let Body::Sink(sink) = &mut node.body
                 && sink.on_end(run.barrier + 1, &mut state).map_err(|error| error.at(&operator))?
@@ -311,43 +309,6 @@ fn settle(nodes: &mut [Node], base: usize, at: usize, run: &mut Run) -> Result<b
         forward(nodes, base, at, &element, run)?;
     }
     Ok(true)
-}
-
-/// Puts a piece of a node's snapshot, which is the last where it is `written`.
-fn hand_over(
-    node: &mut Node,
-    epoch: Epoch,
-    state: StateWriter,
-    written: Firing,
-    run: &mut Run,
-) -> Result<()> {
-    let (operator, instance) = (&node.metrics.operator, node.metrics.instance);
-    if written == Firing::Done {
-        node.snapshot = None;
-        return run.checkpoints.put(epoch, operator, instance, state.finish());
-    }
-    node.snapshot = Some(epoch);
-    run.checkpoints.add(epoch, operator, instance, state.finish())
-}
-
-/// Writes the next piece of a node's snapshot.
-fn step_snapshot(node: &mut Node, epoch: Epoch, run: &mut Run) -> Result<()> {
-    let mut state = StateWriter::of(node.key_groups.clone());
-    let written = match &mut node.body {
-        Body::Operator(operator) => {
-            operator.resume_snapshot(&mut state).map_err(|error| error.at(&node.metrics.operator))?
-        }
-        _ => Firing::Done,
-    };
-    hand_over(node, epoch, state, written, run)
-}
-
-/// Writes all that is left of a node's snapshot.
-fn finish_snapshot(node: &mut Node, run: &mut Run) -> Result<()> {
-    while let Some(epoch) = node.snapshot {
-        step_snapshot(node, epoch, run)?;
-    }
-    Ok(())
 }
 
 /// Emits the dead letters that wait at a node. True when there were any.
@@ -449,28 +410,6 @@ impl Chain {
             };
         }
         blocked
-    }
-
-    fn is_writing_snapshot(&self) -> bool {
-        self.nodes.iter().any(|node| node.snapshot.is_some())
-    }
-
-    /// Writes a piece of a snapshot, if it is time for one; it is where the worker has no rows to work on. True when one was
-    /// written.
-    pub fn step_snapshots(&mut self, has_rows: bool) -> Result<bool> {
-        let Some((at, epoch)) =
-            self.nodes.iter().enumerate().find_map(|(at, node)| Some((at, node.snapshot?)))
-        else {
-            return Ok(false);
-        };
-        let started_ns = self.run.clock.monotonic_ns();
-        if (has_rows && started_ns < self.rows_until_ns) || self.run.checkpoints.is_full() {
-            return Ok(false);
-        }
-        step_snapshot(&mut self.nodes[at], epoch, &mut self.run)?;
-        let ended_ns = self.run.clock.monotonic_ns();
-        self.rows_until_ns = ended_ns + ROWS_PER_SNAPSHOT * ended_ns.saturating_sub(started_ns);
-        Ok(true)
     }
 
     /// Emits the dead letters that wait. True when there were any.
