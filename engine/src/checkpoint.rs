@@ -237,7 +237,7 @@ impl Checkpoints {
 
     /// Asks for one more epoch, behind which the job stops.
     pub fn suspend(&self) {
-        self.store.hurry();
+        self.store.stop_waiting();
         self.inner.lock().suspending = true;
         self.changed.notify_all();
     }
@@ -305,7 +305,7 @@ impl Checkpoints {
 
     /// The job is over: nobody answers any more.
     pub fn close(&self, failed: Option<Error>) {
-        self.store.hurry();
+        self.store.stop_waiting();
         let mut inner = self.inner.lock();
         inner.over = true;
         inner.failed = failed;

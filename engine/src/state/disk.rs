@@ -211,7 +211,7 @@ impl StateStore for DiskStateStore {
         inner.journals.drain(..).try_for_each(|journal| journal.remove())
     }
 
-    fn hurry(&self) {
+    fn stop_waiting(&self) {
         self.room.give_up();
     }
 

@@ -189,7 +189,7 @@ pub trait StateStore: Send + Sync {
     }
 
     /// The job is to end: what waits for anything but the disk itself, such as room on it, is to fail instead.
-    fn hurry(&self) {}
+    fn stop_waiting(&self) {}
 
     /// Writes what waits, where completing an epoch takes its time: called by the job's thread for that, so that state
     /// is not held until its epoch is complete.
