@@ -8,14 +8,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow_array::builder::BinaryBuilder;
-use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, BooleanArray, Int64Array};
 use arrow_schema::DataType;
 use millstream_engine::keys::KeyHasher;
 use millstream_engine::{Error, Result};
 
-use super::{Accumulator, for_each_row, same};
+use super::{Accumulator, for_each_row, same, versioned};
 
 /// Values up to which the count is exact.
 const EXACT_MAX: usize = 1_024;
@@ -230,26 +228,13 @@ impl Accumulator for ApproxDistinct {
         vec![DataType::Binary]
     }
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let mut column = BinaryBuilder::new();
-        let mut bytes = Vec::new();
-        for group in groups {
-            bytes.clear();
-            bytes.push(VERSION);
-            self.groups[*group as usize].write(&mut bytes);
-            column.append_value(&bytes);
-        }
-        Ok(vec![Arc::new(column.finish())])
+        Ok(vec![versioned::write(groups, VERSION, |group, bytes| self.groups[group].write(bytes))])
     }
     fn merge_state(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let parts = columns[0].as_binary::<i32>();
-        for (row, group) in groups.iter().enumerate() {
-            let merged = match parts.value(row).split_first() {
-                Some((&VERSION, bytes)) => self.groups[*group as usize].merge_bytes(bytes),
-                _ => None,
-            };
-            merged.ok_or_else(|| Error::state("the state of APPROX_COUNT_DISTINCT cannot be read"))?;
-        }
-        Ok(())
+        let kept = &mut self.groups;
+        versioned::merge(groups, &columns[0], VERSION, "APPROX_COUNT_DISTINCT", |group, bytes| {
+            kept[group].merge_bytes(bytes)
+        })
     }
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         let counts = groups.iter().map(|group| self.groups[*group as usize].count());

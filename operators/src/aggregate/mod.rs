@@ -18,6 +18,7 @@ mod sketch;
 mod sum;
 mod values;
 mod variance;
+mod versioned;
 
 pub use custom::{AggregateFunction, Custom, GroupState, PerGroup};
 pub use percentile::Fractions;

@@ -8,14 +8,14 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, Float64Builder, ListBuilder};
+use arrow_array::builder::{Float64Builder, ListBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_schema::{DataType, Field};
 use millstream_engine::{Error, Result};
 
-use super::{Accumulator, for_each_value, same};
+use super::{Accumulator, for_each_value, same, versioned};
 
 /// The version of a distribution's bytes.
 pub(super) const VERSION: u8 = 1;
@@ -216,27 +216,13 @@ impl<D: Distribution> Accumulator for Percentile<D> {
         vec![DataType::Binary]
     }
     fn state(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let mut column = BinaryBuilder::new();
-        let mut bytes = Vec::new();
-        for group in groups {
-            bytes.clear();
-            bytes.push(VERSION);
-            self.groups[*group as usize].write(&mut bytes);
-            column.append_value(&bytes);
-        }
-        Ok(vec![Arc::new(column.finish())])
+        Ok(vec![versioned::write(groups, VERSION, |group, bytes| self.groups[group].write(bytes))])
     }
     fn merge_state(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
-        let parts = columns[0].as_binary::<i32>();
-        for (row, group) in groups.iter().enumerate() {
-            let read = match parts.value(row).split_first() {
-                Some((&VERSION, bytes)) => D::read(bytes),
-                _ => None,
-            };
-            let part = read.ok_or_else(|| Error::state("the state of a percentile cannot be read"))?;
-            self.groups[*group as usize].merge(&part);
-        }
-        Ok(())
+        let kept = &mut self.groups;
+        versioned::merge(groups, &columns[0], VERSION, "a percentile", |group, bytes| {
+            D::read(bytes).map(|part| kept[group].merge(&part))
+        })
     }
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
         let of = |group: &u32| Some(&self.groups[*group as usize]).filter(|values| values.count() > 0);
