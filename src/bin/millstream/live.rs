@@ -14,14 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use millstream::connectors::format::JsonEncoder;
-use millstream::engine::element::Epoch;
-use millstream::engine::state::{StateReader, StateWriter};
-use millstream::engine::{Batch, Encoder, InstanceContext, Ready, Result, Sink, SinkProvider};
+use millstream::engine::{Batch, Encoder, Result, Sink, SinkProvider};
 use millstream::sql::{QueryResult, ResultSinks};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Interval, interval};
+
+use crate::tapped::Tapped;
 
 /// Bytes that wait for one listener.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
@@ -165,74 +165,28 @@ impl SinkProvider for Tee {
     }
 
     fn create(&self, instance: usize, parallelism: usize) -> Result<Box<dyn Sink>> {
-        Ok(Box::new(TeeSink {
-            inner: self.inner.create(instance, parallelism)?,
-            live: Arc::clone(&self.live),
-            query: self.query,
-            plain: JsonEncoder::new(false),
-            with_op: JsonEncoder::new(true),
-        }))
+        let inner = self.inner.create(instance, parallelism)?;
+        let (live, query) = (Arc::clone(&self.live), self.query);
+        let (mut plain, mut with_op) = (JsonEncoder::new(false), JsonEncoder::new(true));
+        let write = move |inner: &mut dyn Sink, batch: Batch| {
+            if live.listeners() > 0 {
+                let encoder = if batch.changes.is_some() { &mut with_op } else { &mut plain };
+                encoder.encode(&batch)?;
+                let rows = encoder.encoded();
+                let mut events = Vec::with_capacity(rows.bytes.len() + 8 * rows.ends.len());
+                for row in rows.rows() {
+                    events.extend_from_slice(b"data: ");
+                    events.extend_from_slice(row);
+                    events.extend_from_slice(b"\n\n");
+                }
+                live.publish(query, &events.into());
+            }
+            inner.write(batch)
+        };
+        Ok(Box::new(Tapped { inner, write }))
     }
 
     fn describe(&self) -> String {
         self.inner.describe()
-    }
-}
-
-struct TeeSink {
-    inner: Box<dyn Sink>,
-    live: Arc<Live>,
-    query: usize,
-    plain: JsonEncoder,
-    with_op: JsonEncoder,
-}
-
-impl Sink for TeeSink {
-    fn open(&mut self, context: &InstanceContext) -> Result<()> {
-        self.inner.open(context)
-    }
-
-    fn write(&mut self, batch: Batch) -> Result<()> {
-        if self.live.listeners() > 0 {
-            let encoder = if batch.changes.is_some() { &mut self.with_op } else { &mut self.plain };
-            encoder.encode(&batch)?;
-            let rows = encoder.encoded();
-            let mut events = Vec::with_capacity(rows.bytes.len() + 8 * rows.ends.len());
-            for row in rows.rows() {
-                events.extend_from_slice(b"data: ");
-                events.extend_from_slice(row);
-                events.extend_from_slice(b"\n\n");
-            }
-            self.live.publish(self.query, &events.into());
-        }
-        self.inner.write(batch)
-    }
-
-    fn is_ready(&self) -> bool {
-        self.inner.is_ready()
-    }
-
-    fn on_watermark(&mut self, time_ms: i64) -> Result<()> {
-        self.inner.on_watermark(time_ms)
-    }
-
-    fn on_quiet(&mut self) -> Result<()> {
-        self.inner.on_quiet()
-    }
-
-    fn on_barrier(&mut self, epoch: Epoch, state: &mut StateWriter) -> Result<Ready> {
-        self.inner.on_barrier(epoch, state)
-    }
-
-    fn on_checkpoint_complete(&mut self, epoch: Epoch) -> Result<()> {
-        self.inner.on_checkpoint_complete(epoch)
-    }
-
-    fn restore(&mut self, state: &StateReader) -> Result<()> {
-        self.inner.restore(state)
-    }
-
-    fn finish(&mut self) -> Result<Ready> {
-        self.inner.finish()
     }
 }

@@ -23,6 +23,7 @@ mod savepoint;
 mod shown;
 mod signals;
 mod status;
+mod tapped;
 mod terminal;
 
 use clap::{CommandFactory, Parser};
