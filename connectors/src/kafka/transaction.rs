@@ -203,8 +203,11 @@ impl Transactions {
                     match self.insist(|| self.producer.abort_transaction(CALL)) {
                         Ok(()) => {}
                         Err(Trouble::Ends(error)) => return Err(error),
+                        // It may be that what cannot be aborted is committed.
                         Err(Trouble::Abort(text) | Trouble::Fatal(_, text)) => {
-                            self.replace(&text, lineage, &mut producers)?;
+                            if self.replace(&text, output.epoch, lineage, &mut producers)? {
+                                return Ok(());
+                            }
                         }
                     }
                     let refused = std::mem::take(&mut *self.refused.lock());
@@ -226,8 +229,7 @@ impl Transactions {
                         .at(&self.around.writing.table)
                         .remedy("stop one of them, or give it a 'sink.transactional-id-prefix' of its own"));
                     }
-                    self.replace(&text, lineage, &mut producers)?;
-                    if self.progress()?.is_some_and(|written| written >= output.epoch) {
+                    if self.replace(&text, output.epoch, lineage, &mut producers)? {
                         return Ok(());
                     }
                 }
@@ -235,8 +237,8 @@ impl Transactions {
         }
     }
 
-    /// Goes on with another producer.
-    fn replace(&mut self, text: &str, lineage: u64, producers: &mut u32) -> Result<()> {
+    /// Goes on with another producer. Answers whether the one before has written `epoch` all the same.
+    fn replace(&mut self, text: &str, epoch: Epoch, lineage: u64, producers: &mut u32) -> Result<bool> {
         *producers += 1;
         if *producers > PRODUCERS_MAX {
             return Err(Error::unavailable(format!("{producers} transactional producers failed: {text}"))
@@ -244,7 +246,7 @@ impl Transactions {
         }
         tracing::warn!(id = %self.id, "a transactional producer cannot go on: {text}; another takes over");
         *self = Self::open(&self.around.clone(), &self.id.clone(), lineage)?;
-        Ok(())
+        Ok(self.progress()?.is_some_and(|written| written >= epoch))
     }
 
     fn attempt(&self, output: &Output, without: &[usize]) -> std::result::Result<(), Trouble> {
