@@ -2,7 +2,7 @@
 //! asked for; scripts/test gets Kafka, asks, and says in MILLSTREAM_KAFKA in which folder its jars are. What goes in and
 //! what came out is written and read by Kafka's own tools, so that our client never proves itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -88,6 +88,12 @@ impl Kafka {
         process.wait().unwrap();
     }
 
+    /// Its folder, which is kept for who looks into a failure; DumpLogSegments shows its transactions.
+    pub fn keep(&mut self) -> String {
+        self.folder.disable_cleanup(true);
+        self.folder.path().display().to_string()
+    }
+
     fn tool(&self, class: &str, arguments: &[&str]) -> Command {
         let mut command = java(&format!("org.apache.kafka.tools.{class}"));
         command.args(["--bootstrap-server", &self.address.to_string()]).args(arguments);
@@ -127,11 +133,26 @@ impl Kafka {
     fn read_at(&self, topic: &str, isolation: &str) -> Vec<(String, String)> {
         let arguments =
             ["--topic", topic, "--from-beginning", "--timeout-ms", "5000", "--isolation-level", isolation];
-        let keys = ["--property", "print.key=true"];
+        let shown = ["print.partition=true", "print.offset=true", "print.key=true"];
         let mut command = self.tool("consumer.ConsoleConsumer", &arguments);
-        let output = command.args(keys).stdout(Stdio::piped()).output().unwrap();
+        shown.iter().for_each(|what| {
+            command.args(["--property", what]);
+        });
+        let output = command.stdout(Stdio::piped()).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| line.split_once('\t').unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
+        // Each place once: Kafka's consumer reads on from its last commit when its group is balanced anew.
+        let mut places = BTreeMap::new();
+        for line in text.lines() {
+            let parts: Vec<&str> = line.splitn(4, '\t').collect();
+            let [partition, offset, key, value] = parts[..] else {
+                panic!("Kafka's consumer printed {line}")
+            };
+            let offset: u64 = offset.strip_prefix("Offset:").unwrap().parse().unwrap();
+            if places.insert((partition, offset), (key.to_owned(), value.to_owned())).is_some() {
+                println!("Kafka's consumer read {partition}, {offset} of {topic} again");
+            }
+        }
+        places.into_values().collect()
     }
 
     /// How many messages the topic has, where no transaction wrote any.
@@ -374,8 +395,7 @@ fn a_row_that_goes_leaves_a_tombstone() {
         kafka.address
     );
     let line = |device: &str| format!("{device}\t{}\n", json!({ "device": device }));
-    let newest =
-        || -> std::collections::BTreeMap<String, String> { kafka.read("rare").into_iter().collect() };
+    let newest = || -> BTreeMap<String, String> { kafka.read("rare").into_iter().collect() };
     kafka.write("readings", ["a", "a", "b"].map(line).into_iter());
     let child = command(&["sql", &sql]).spawn().unwrap();
     let holds =
