@@ -46,7 +46,7 @@ impl Journaled {
     /// # Errors
     /// If its folder cannot be used.
     pub fn open(bytes_max: u64, context: &InstanceContext) -> Result<Option<Self>> {
-        Ok(Journal::of(context, bytes_max)?.map(|mut journal| {
+        Ok(Journal::of(context, bytes_max, 0)?.map(|mut journal| {
             let replay = journal.replay();
             Self { journal, replay, counted: 0, skipped: 0, waiting: VecDeque::new() }
         }))

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it knows the last `messages_max` messages and no older ones. A broker has that many unacknowledged at most, so
 //! an older one was acknowledged, and its packet id may come with another message that looks the same. journaled.rs asks,
-//! and keeps what is here in the checkpoint.
+//! and fills it again from the journal and the checkpoint.
 
 use std::collections::VecDeque;
 
@@ -40,14 +40,10 @@ impl Recent {
         place >= self.next - self.packet_ids.len() as u64 && known == sum
     }
 
-    /// How many messages it knows of.
-    pub fn len(&self) -> usize {
-        self.packet_ids.len()
-    }
-
-    /// Packet ids and sums, in the order in which they are to be remembered again.
-    pub fn all(&self) -> impl Iterator<Item = (u16, u64)> {
-        self.packet_ids.iter().map(|id| (*id, self.last[usize::from(*id)].1))
+    /// Packet ids and sums of the last `messages`, in the order in which they are to be remembered again.
+    pub fn last(&self, messages: usize) -> impl Iterator<Item = (u16, u64)> {
+        let first = self.packet_ids.len().saturating_sub(messages);
+        self.packet_ids.range(first..).map(|id| (*id, self.last[usize::from(*id)].1))
     }
 }
 
@@ -72,9 +68,8 @@ mod tests {
             recent.remember(1, sum);
             assert!(recent.knows(1, sum) && !recent.knows(1, sum - 1));
         }
-        assert_eq!(recent.len(), 3);
         let mut again = Recent::new(3);
-        recent.all().for_each(|(packet_id, sum)| again.remember(packet_id, sum));
+        recent.last(9).for_each(|(packet_id, sum)| again.remember(packet_id, sum));
         assert!(again.knows(1, 19));
         [2, 3].iter().for_each(|id| again.remember(*id, 5));
         assert!(again.knows(1, 19));

@@ -270,7 +270,7 @@ impl Source for MqttSource {
 
     fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
         if let Some(journaled) = &mut self.journaled {
-            journaled.snapshot(state);
+            journaled.snapshot(state)?;
         }
         Ok(())
     }

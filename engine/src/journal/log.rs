@@ -31,6 +31,8 @@ pub struct Limits {
     pub bytes_max: u64,
     /// Bytes after which a segment is closed; what is released is given back a segment at a time.
     pub segment_bytes: u64,
+    /// As many of the last records stay though they are released, in up to a quarter of the bytes.
+    pub records_kept: u64,
 }
 
 /// Why records are not safe.
@@ -331,8 +333,13 @@ impl Log {
             self.close();
         }
         let mut is_less = false;
-        while self.closed.front().is_some_and(|closed| closed.last <= number) {
-            let Some(closed) = self.closed.pop_front() else { break };
+        let kept_from = self.last.saturating_sub(self.limits.records_kept);
+        while let Some(closed) = self.closed.pop_front_if(|closed| closed.last <= number) {
+            // The oldest goes first, so what is kept is what all that is there takes.
+            if closed.last > kept_from && self.bytes() + closed.bytes <= self.limits.bytes_max / 4 {
+                self.closed.push_front(closed);
+                break;
+            }
             let name = name_of(closed.first);
             self.disk.remove(&name).map_err(|error| self.failed("remove", &name, &error))?;
             is_less = true;
@@ -382,15 +389,24 @@ impl Replay {
         self
     }
 
-    fn record(&mut self) -> Result<Option<(u64, Bytes)>> {
+    /// The next record up to `number`.
+    ///
+    /// # Errors
+    /// If a segment cannot be read.
+    pub fn next_until(&mut self, number: u64) -> Result<Option<(u64, Bytes)>> {
         loop {
-            for record in self.records.by_ref() {
+            while self.records.as_slice().first().is_some_and(|record| record.number <= number) {
+                let Some(record) = self.records.next() else { break };
                 if record.number > self.last {
                     self.last = record.number;
                     return Ok(Some((record.number, self.bytes.slice(record.payload()))));
                 }
             }
-            let Some(Closed { first, .. }) = self.segments.pop_front() else { return Ok(None) };
+            let is_wanted = |closed: &mut Closed| closed.first <= number;
+            if !self.records.as_slice().is_empty() {
+                return Ok(None);
+            }
+            let Some(Closed { first, .. }) = self.segments.pop_front_if(is_wanted) else { return Ok(None) };
             let name = name_of(first);
             let unreadable = |why: String| {
                 Error::state(format!("the journal {} cannot be read: {why}", self.disk.place(&name)))
@@ -407,6 +423,6 @@ impl Iterator for Replay {
     type Item = Result<(u64, Bytes)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.record().transpose()
+        self.next_until(u64::MAX).transpose()
     }
 }

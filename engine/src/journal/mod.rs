@@ -79,7 +79,7 @@ pub const BUFFER_BYTES_MAX: usize = 4 << 20;
 impl Limits {
     /// Those of a log of `bytes_max`.
     pub(crate) fn of(bytes_max: u64) -> Self {
-        Self { bytes_max, segment_bytes: (bytes_max / SEGMENTS).min(SEGMENT_BYTES_MAX) }
+        Self { bytes_max, segment_bytes: (bytes_max / SEGMENTS).min(SEGMENT_BYTES_MAX), records_kept: 0 }
     }
 }
 
@@ -140,13 +140,14 @@ struct Inner {
 }
 
 impl Journal {
-    /// The journal of a source instance, where its job keeps state on disk.
+    /// The journal of a source instance, where its job keeps state on disk. Of the last `records_kept` records, those stay
+    /// that a quarter of `bytes_max` holds, though no checkpoint needs them.
     ///
     /// # Errors
     /// If its folder cannot be used.
-    pub fn of(context: &InstanceContext, bytes_max: u64) -> Result<Option<Self>> {
+    pub fn of(context: &InstanceContext, bytes_max: u64, records_kept: u64) -> Result<Option<Self>> {
         let Some(folder) = &context.journal_folder else { return Ok(None) };
-        let limits = Limits::of(bytes_max);
+        let limits = Limits { records_kept, ..Limits::of(bytes_max) };
         Self::open(folder, limits, Arc::clone(&context.waker), Arc::clone(&context.clock)).map(Some)
     }
 

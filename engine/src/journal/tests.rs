@@ -5,7 +5,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::disk::simulated::{Random, SimulatedDisk};
 
-const SMALL: Limits = Limits { bytes_max: 1 << 20, segment_bytes: 400 };
+const SMALL: Limits = Limits { bytes_max: 1 << 20, segment_bytes: 400, records_kept: 0 };
 
 fn frames(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
     let mut frames = Vec::new();
@@ -42,6 +42,23 @@ fn what_is_safe_is_replayed_and_what_is_released_is_gone() {
     drop(log);
     let log = Log::open(Arc::new(disk.clone()), SMALL).unwrap();
     assert_eq!((all(&log, 60), log.last(), log.damaged()), (expected(61..101), 100, 0));
+}
+
+#[test]
+fn the_last_records_stay_in_a_quarter_of_the_room() {
+    for (bytes_max, oldest) in [(1 << 20, 51..=71), (4_000, 75..=96)] {
+        let limits = Limits { bytes_max, records_kept: 30, ..SMALL };
+        let mut log = Log::open(Arc::new(SimulatedDisk::default()), limits).unwrap();
+        for n in 0..20 {
+            log.commit(&mut frames(n * 5 + 1..n * 5 + 6), n * 5 + 5, 7).unwrap();
+        }
+        log.release(100).unwrap();
+        let mut replay = log.replay(0);
+        let first = replay.next_until(100).unwrap().unwrap().0;
+        assert!(oldest.contains(&first), "{first}");
+        assert_eq!(replay.next_until(first).unwrap(), None);
+        assert_eq!(replay.next_until(first + 1).unwrap().map(|(number, _)| number), Some(first + 1));
+    }
 }
 
 #[test]
@@ -157,7 +174,8 @@ fn power_cuts_lose_nothing_that_was_safe() {
 fn records_become_safe_and_ring_and_their_room_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let open = |counted| {
-        let (limits, clock) = (Limits { bytes_max: 2_000, segment_bytes: 500 }, SystemClock::default());
+        let (limits, clock) =
+            (Limits { bytes_max: 2_000, segment_bytes: 500, records_kept: 0 }, SystemClock::default());
         let mut journal = Journal::open(folder.path(), limits, Arc::default(), Arc::new(clock)).unwrap();
         // A checkpoint may count more than the journal has: no number is given twice.
         journal.go_on_behind(counted, counted);
@@ -200,7 +218,7 @@ fn a_journals_folder_has_a_name_that_any_disk_takes() {
 #[test]
 fn a_journal_with_little_room_goes_on_when_all_of_it_is_released() {
     for bytes_max in [1, 100, 4_096, 100_000] {
-        let limits = Limits { bytes_max, segment_bytes: bytes_max / SEGMENTS };
+        let limits = Limits { bytes_max, segment_bytes: bytes_max / SEGMENTS, records_kept: 0 };
         let mut log = Log::open(Arc::new(SimulatedDisk::default()), limits).unwrap();
         for round in 0..3 {
             let (first, last) = (round * 2_000 + 1, round * 2_000 + 2_000);

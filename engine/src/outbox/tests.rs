@@ -51,8 +51,9 @@ struct Process {
 impl Process {
     fn start(disk: &SimulatedDisk, from: &Checkpoint, is_first: bool, order: Order, seed: u64) -> Self {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let log = Log::open(Arc::clone(&disk), Limits { bytes_max: 1 << 20, segment_bytes: 400 })
-            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let log =
+            Log::open(Arc::clone(&disk), Limits { bytes_max: 1 << 20, segment_bytes: 400, records_kept: 0 })
+                .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert_eq!(log.damaged(), 0, "seed {seed}");
         let (mut ledger, mut last) = (Ledger::default(), log.last());
         match &from.blob {
@@ -243,7 +244,11 @@ fn no_bit_changes_unseen() {
                 if !is_restarted {
                     disk.flip(&name, byte, (byte % 8) as u8);
                 } else {
-                    Log::open(Arc::clone(&clean), Limits { bytes_max: 1 << 20, segment_bytes: 400 }).unwrap();
+                    Log::open(
+                        Arc::clone(&clean),
+                        Limits { bytes_max: 1 << 20, segment_bytes: 400, records_kept: 0 },
+                    )
+                    .unwrap();
                 }
                 let mut feed = Feed::new(&clean, Order::OldestFirst, vec![(1, 20)], 20);
                 let mut numbers = BTreeSet::new();
@@ -267,7 +272,9 @@ fn no_bit_changes_unseen() {
 fn live_first_sends_what_comes_now_before_what_waited() {
     let disk = SimulatedDisk::default();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let mut log = Log::open(Arc::clone(&shared), Limits { bytes_max: 1 << 20, segment_bytes: 400 }).unwrap();
+    let mut log =
+        Log::open(Arc::clone(&shared), Limits { bytes_max: 1 << 20, segment_bytes: 400, records_kept: 0 })
+            .unwrap();
     let mut put = |number: u64, time_ms: i64| {
         let record = record(time_ms, number);
         log.write_frames(&mut frames(number, &[record]), number, 7).unwrap();
