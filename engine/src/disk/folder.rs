@@ -87,6 +87,11 @@ impl Folder {
         self.path.as_deref()
     }
 
+    /// What it is on.
+    pub fn disk(&self) -> &dyn Disk {
+        self.disk.as_ref()
+    }
+
     /// Where `name` is, for messages.
     pub fn place(&self, name: &str) -> String {
         self.disk.place(name)

@@ -1,4 +1,4 @@
-//! Checkpoints in a folder: one file an epoch, the two youngest kept.
+//! Checkpoints in a folder: one file an epoch, the two youngest kept, with the files that they refer to (stored.rs).
 //!
 //! What instances put waits, up to [`WAITING_BYTES_MAX`], for the job's checkpoint thread to write it into one file
 //! ([`super::file`]), which gets its name when the epoch is complete and is safe or not there (disk/folder.rs). The graph's shape is written with it: state of an operator that now
@@ -7,8 +7,7 @@
 //!
 //! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +18,10 @@ use parking_lot::Mutex;
 
 use super::file::{self, Checkpoint, CheckpointWriter};
 use super::fit::Fit;
+use super::stored::{Place, Stored, Storing, seed};
 use super::{InstanceSnapshot, OperatorShape, StateReader, StateStore};
-use crate::disk::Room;
 use crate::disk::folder::{Begun, Folder};
+use crate::disk::{Disk, Room};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
 use crate::journal::{self, OtherJournal};
@@ -42,9 +42,28 @@ pub struct DiskStateStore {
     /// Operators of the graph that runs.
     shape: Vec<OperatorShape>,
     inner: Mutex<Inner>,
-    /// Files of epochs that are not complete. Only who writes takes this lock, so that who puts never waits for a disk.
-    files: Mutex<BTreeMap<Epoch, (Begun, CheckpointWriter)>>,
+    /// Only who writes takes this lock, so that who puts never waits for a disk.
+    files: Mutex<Files>,
     waiting_bytes: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Files {
+    /// Those of epochs that are not complete.
+    begun: BTreeMap<Epoch, (Begun, CheckpointWriter)>,
+    /// All others, each with its bytes where this run wrote it.
+    there: BTreeMap<Epoch, Option<u64>>,
+    /// What the last complete checkpoint of this run is made of. The first refers to nothing.
+    last: Arc<Stored>,
+    seed: u64,
+}
+
+/// A checkpoint that stays.
+#[derive(Debug)]
+struct Kept {
+    epoch: Epoch,
+    /// The epochs whose files it is made of.
+    files: BTreeSet<Epoch>,
 }
 
 #[derive(Debug, Default)]
@@ -53,8 +72,8 @@ struct Inner {
     waiting: Vec<Piece>,
     /// What there was at the start, until every instance has read it.
     restored: Option<Checkpoint>,
-    /// Epochs on disk.
-    kept: Vec<Epoch>,
+    /// The checkpoints that stay, in order.
+    kept: Vec<Kept>,
     /// Journals that go with the next epoch, which counts nothing of them.
     journals: Vec<OtherJournal>,
 }
@@ -89,7 +108,11 @@ impl DiskStateStore {
         journals: Vec<OtherJournal>,
         allow_dropped_state: bool,
     ) -> Result<Self> {
-        let kept = epochs_in(&folder)?;
+        let there = epochs_in(&folder)?;
+        // Those of former runs may be made of any file that is older.
+        let kept = |end: usize| Kept { epoch: there[end - 1], files: there[..end].iter().copied().collect() };
+        let first = there.len().saturating_sub(CHECKPOINTS_KEPT) + 1;
+        let kept: Vec<Kept> = (first..=there.len()).map(kept).collect();
         let restored = newest(&folder)?;
         let (restored, fit) = match restored {
             None => (None, Fit::default()),
@@ -98,7 +121,7 @@ impl DiskStateStore {
                 (Some(checkpoint), fit)
             }
         };
-        let place = kept.last().map(|epoch| folder.place(&name_of(*epoch)));
+        let place = there.last().map(|epoch| folder.place(&name_of(*epoch)));
         fit.check(&journals, allow_dropped_state)
             .map_err(|error| place.map_or_else(|| error.clone(), |place| error.clone().at(place)))?;
         Ok(Self {
@@ -106,15 +129,35 @@ impl DiskStateStore {
             room,
             shape,
             inner: Mutex::new(Inner { restored, kept, journals, ..Inner::default() }),
-            files: Mutex::default(),
+            files: Mutex::new(Files {
+                begun: BTreeMap::new(),
+                there: there.into_iter().map(|epoch| (epoch, None)).collect(),
+                last: Arc::default(),
+                seed: seed(),
+            }),
             waiting_bytes: AtomicUsize::new(0),
         })
     }
 
-    fn begin(&self, epoch: Epoch) -> Result<(Begun, CheckpointWriter)> {
-        let (mut begun, mut writer) = (self.folder.begin(&name_of(epoch))?, CheckpointWriter::default());
-        self.folder.add(&mut begun, |to| writer.begin(to, epoch, &self.shape))?;
+    fn begin(&self, epoch: Epoch, files: &Files) -> Result<(Begun, CheckpointWriter)> {
+        let storing = Storing::behind(&files.last, &files.there, files.seed);
+        let (mut begun, mut writer) =
+            (self.folder.begin(&name_of(epoch))?, CheckpointWriter::new(epoch, storing));
+        self.folder.add(&mut begun, |to| writer.begin(to, &self.shape))?;
         Ok((begun, writer))
+    }
+
+    /// Takes files away that no checkpoint is made of which stays or is being written.
+    fn clear(&self, files: &mut Files, kept: &[Kept]) -> Result<()> {
+        let mut needed: BTreeSet<Epoch> =
+            kept.iter().flat_map(|kept| kept.files.iter().copied().chain([kept.epoch])).collect();
+        needed.extend(files.begun.values().flat_map(|(_, writer)| writer.storing().epochs()));
+        let away: Vec<Epoch> = files.there.keys().filter(|epoch| !needed.contains(epoch)).copied().collect();
+        for epoch in away {
+            self.folder.remove(&name_of(epoch))?;
+            files.there.remove(&epoch);
+        }
+        Ok(())
     }
 }
 
@@ -135,20 +178,28 @@ fn epochs_in(folder: &Folder) -> Result<Vec<Epoch>> {
 
 /// The newest checkpoint in `folder`, which others do not use.
 pub(crate) fn newest(folder: &Folder) -> Result<Option<Checkpoint>> {
-    let Some(epoch) = epochs_in(folder)?.pop() else { return Ok(None) };
-    let name = name_of(epoch);
-    read(&folder.read(&name)?.into(), epoch, &folder.place(&name)).map(Some)
+    epochs_in(folder)?.pop().map(|epoch| read(folder.disk(), epoch)).transpose()
 }
 
-/// The checkpoint of `epoch`, whose file at `place` has these bytes.
-pub(super) fn read(bytes: &Bytes, epoch: Epoch, place: &str) -> Result<Checkpoint> {
+/// The checkpoint of `epoch` on `disk`.
+pub(super) fn read(disk: &dyn Disk, epoch: Epoch) -> Result<Checkpoint> {
+    let name = name_of(epoch);
     let damaged = |why: String| {
-        Error::state(format!("the checkpoint cannot be restored: {why}")).at(place).remedy(
+        Error::state(format!("the checkpoint cannot be restored: {why}")).at(disk.place(&name)).remedy(
             "move this file away to go on from the checkpoint before it (sinks may then get rows twice), or give an \
              empty --state folder to begin anew",
         )
     };
-    let checkpoint = file::read(bytes.clone()).map_err(damaged)?;
+    let bytes = disk.read(&name).map_err(|error| damaged(format!("cannot read it: {error}")))?;
+    let mut fetch = |place: &Place| {
+        let name = name_of(place.epoch);
+        let length = usize::try_from(place.length).map_err(|error| error.to_string())?;
+        let bytes = disk.read_at(&name, place.offset, length);
+        bytes
+            .map(Bytes::from)
+            .map_err(|error| format!("cannot read {}, which it refers to: {error}", disk.place(&name)))
+    };
+    let checkpoint = file::read(bytes.into(), &mut fetch).map_err(damaged)?;
     if checkpoint.epoch != epoch {
         return Err(damaged(format!("it holds epoch {}", checkpoint.epoch)));
     }
@@ -183,10 +234,11 @@ impl StateStore for DiskStateStore {
         let mut files = self.files.lock();
         let pieces = std::mem::take(&mut self.inner.lock().waiting);
         for Piece { epoch, operator, instance, state } in pieces {
-            let (begun, writer) = match files.entry(epoch) {
-                Entry::Occupied(found) => found.into_mut(),
-                Entry::Vacant(free) => free.insert(self.begin(epoch)?),
-            };
+            if !files.begun.contains_key(&epoch) {
+                let begun = self.begin(epoch, &files)?;
+                files.begun.insert(epoch, begun);
+            }
+            let Some((begun, writer)) = files.begun.get_mut(&epoch) else { continue };
             self.folder.add(begun, |to| writer.piece(to, operator, instance, &state))?;
             self.waiting_bytes.fetch_sub(state.num_bytes(), Ordering::AcqRel);
         }
@@ -196,18 +248,19 @@ impl StateStore for DiskStateStore {
     fn complete(&self, epoch: Epoch) -> Result<()> {
         self.write()?;
         let mut files = self.files.lock();
-        let (mut begun, writer) = match files.remove(&epoch) {
+        let (mut begun, mut writer) = match files.begun.remove(&epoch) {
             Some(file) => file,
-            None => self.begin(epoch)?,
+            None => self.begin(epoch, &files)?,
         };
         self.folder.add(&mut begun, |to| writer.end(to))?;
         self.folder.end(begun)?;
+        files.there.insert(epoch, Some(writer.num_bytes()));
+        files.last = Arc::new(writer.into_storing().finish());
         let mut inner = self.inner.lock();
-        inner.kept.push(epoch);
-        while inner.kept.len() > CHECKPOINTS_KEPT {
-            let oldest = inner.kept.remove(0);
-            self.folder.remove(&name_of(oldest))?;
-        }
+        inner.kept.push(Kept { epoch, files: files.last.epochs().collect() });
+        let gone = inner.kept.len().saturating_sub(CHECKPOINTS_KEPT);
+        inner.kept.drain(..gone);
+        self.clear(&mut files, &inner.kept)?;
         inner.journals.drain(..).try_for_each(|journal| journal.remove())
     }
 
@@ -220,7 +273,7 @@ impl StateStore for DiskStateStore {
     }
 
     fn latest(&self) -> Option<Epoch> {
-        self.inner.lock().kept.last().copied()
+        self.inner.lock().kept.last().map(|kept| kept.epoch)
     }
 
     fn read(&self, epoch: Epoch, operator: &str, groups: &Range<KeyGroup>) -> Result<StateReader> {
@@ -375,7 +428,11 @@ mod tests {
                     .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
                 let epoch = store.latest().unwrap_or(0);
                 assert!(epoch >= complete && epoch <= tried, "seed {seed}: {epoch}");
-                assert_eq!(state(&store), (epoch > 0).then(|| text(epoch)), "seed {seed}");
+                let found = (epoch > 0).then(|| {
+                    let reader = store.read(epoch, "window", &(0..128)).unwrap();
+                    reader.groups().map(|(_, bytes)| String::from_utf8(bytes.to_vec()).unwrap()).collect()
+                });
+                assert_eq!(found, (epoch > 0).then(|| texts(epoch)), "seed {seed}");
                 (complete, tried) = (epoch, epoch);
                 for _ in 0..random.below(6) {
                     match random.below(6) {
@@ -384,7 +441,9 @@ mod tests {
                         _ => {}
                     }
                     tried += 1;
-                    put(&store, tried, &text(tried));
+                    let mut writer = StateWriter::default();
+                    texts(tried).iter().for_each(|text| writer.put_group(3, text.as_bytes().to_vec()));
+                    store.put(tried, "window", 0, writer.finish()).unwrap();
                     // A job stops at the first that fails.
                     if store.complete(tried).is_err() {
                         break;
@@ -396,7 +455,45 @@ mod tests {
         }
     }
 
-    fn text(epoch: Epoch) -> String {
-        format!("of {epoch} ").repeat(1 + epoch as usize % 50)
+    /// State of an epoch: the first of it is new in each, others stay for some.
+    fn texts(epoch: Epoch) -> Vec<String> {
+        let text = |since: u64| format!("of {since} ").repeat(1 + since as usize * 7 % 50);
+        (1..8).map(|epochs| text(epoch / epochs)).collect()
+    }
+
+    /// What a checkpoint refers to stays while it does, over restarts too, and goes then.
+    #[test]
+    fn files_stay_as_long_as_a_kept_checkpoint_is_made_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let sizes = || {
+            let files = std::fs::read_dir(folder.path()).unwrap().flatten();
+            files
+                .filter_map(|file| {
+                    Some((epoch_of(file.file_name().to_str()?)?, file.metadata().unwrap().len()))
+                })
+                .collect::<BTreeMap<Epoch, u64>>()
+        };
+        let still = "state that stays as it is ".repeat(40);
+        let state_of = |epoch: Epoch| vec![still.clone(), format!("of {epoch}")];
+        for from in [1, 7] {
+            let store = DiskStateStore::open(folder.path(), shape(), false).unwrap();
+            assert_eq!(store.latest(), Some(from - 1).filter(|epoch| *epoch > 0));
+            for epoch in from..from + 6 {
+                let mut writer = StateWriter::default();
+                state_of(epoch).into_iter().for_each(|text| writer.put_group(3, text.into_bytes()));
+                store.put(epoch, "window", 0, writer.finish()).unwrap();
+                store.complete(epoch).unwrap();
+            }
+            let sizes = sizes();
+            assert_eq!(sizes.keys().copied().collect::<Vec<_>>(), [from, from + 4, from + 5]);
+            assert!(sizes[&from] > 1_000 && sizes[&(from + 5)] < 300, "{sizes:?}");
+        }
+        let store = DiskStateStore::open(folder.path(), shape(), false).unwrap();
+        let reader = store.read(12, "window", &(0..128)).unwrap();
+        drop(store);
+        assert!(reader.groups().map(|(_, bytes)| bytes).eq(state_of(12).iter().map(String::as_bytes)));
+        std::fs::remove_file(folder.path().join(name_of(7))).unwrap();
+        let error = DiskStateStore::open(folder.path(), shape(), false).unwrap_err().to_string();
+        assert!(error.contains(&name_of(7)) && error.contains("which it refers to"), "{error}");
     }
 }

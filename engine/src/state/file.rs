@@ -1,25 +1,30 @@
-//! A checkpoint as the bytes of one file.
+//! A checkpoint as the bytes of one file, and of those of earlier checkpoints that it refers to.
 //!
-//! Layout of version 2, little-endian: `MILLCKPT`, version (u32), epoch (u64); the shape of the graph: a count (u32) of
+//! Layout of version 3, little-endian: `MILLCKPT`, version (u32), epoch (u64); the shape of the graph: a count (u32) of
 //! (identity, id, what it does) texts; pieces of state as they came, each a 1 (u8), (number of the operator in the shape u32, instance
 //! u32, keyed state: a count (u32) of (first key group u16, the one behind the last u16, bytes), blobs: a count (u32) of
-//! bytes); a 0 (u8); and the CRC-32 of all before it. Texts and bytes have their length (u64) in front. One sum over
-//! everything, so that no byte can change unseen. In version 1 a count (u32) stands before all pieces instead of a 1
-//! before each, a shape has no identities, and a piece has its operator's id and one key group. A checkpoint comes from [`super::disk`], piece by
-//! piece, and goes back there whole.
+//! bytes); a 0 (u8); and the CRC-32 of all before it. Texts and bytes have their length (u64) in front. Bytes of state whose
+//! length has the highest bit set are in the file of an earlier epoch (stored.rs): it (u64), where they begin there (u64)
+//! and their CRC-32 follow. One sum over everything, so that no byte can change unseen. In version 2 all bytes are in the
+//! file. In version 1 a count (u32) stands before all pieces instead of a 1 before each, a shape has no identities, and a
+//! piece has its operator's id and one key group. A checkpoint comes from [`super::disk`], piece by piece, and goes back
+//! there whole.
 
 use std::io::{self, Write};
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
+use super::stored::{Place, Storing};
 use super::{InstanceSnapshot, OperatorShape};
 use crate::element::Epoch;
 use crate::keys::{KEY_GROUPS, KeyGroup};
 
 const MAGIC: &[u8; 8] = b"MILLCKPT";
 /// What is written. Every version from 1 on is read, and tests/state keeps files of each.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// In a length: the bytes are in another file.
+const ELSEWHERE: u64 = 1 << 63;
 /// Magic, version and the sum: less is no file of ours.
 const BYTES_MIN: usize = 8 + 4 + 4;
 
@@ -34,21 +39,27 @@ pub(crate) struct Checkpoint {
 }
 
 /// Writes a checkpoint piece by piece.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CheckpointWriter {
+    epoch: Epoch,
     sum: crc32fast::Hasher,
+    /// Bytes that were written.
+    at: u64,
+    storing: Storing,
 }
 
-/// Counts the sum of what goes through.
+/// Counts bytes, and their sum, of what goes through.
 struct Summed<'a> {
     to: &'a mut dyn Write,
     sum: &'a mut crc32fast::Hasher,
+    at: &'a mut u64,
 }
 
 impl Write for Summed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes)?;
         self.sum.update(&bytes[..written]);
+        *self.at += written as u64;
         Ok(written)
     }
     fn flush(&mut self) -> io::Result<()> {
@@ -57,12 +68,17 @@ impl Write for Summed<'_> {
 }
 
 impl CheckpointWriter {
+    /// For the checkpoint of `epoch`, which refers to what `storing` says.
+    pub fn new(epoch: Epoch, storing: Storing) -> Self {
+        Self { epoch, sum: crc32fast::Hasher::new(), at: 0, storing }
+    }
+
     /// Writes what stands before all pieces.
-    pub fn begin(&mut self, to: &mut dyn Write, epoch: Epoch, shape: &[OperatorShape]) -> io::Result<()> {
-        let mut to = Summed { to, sum: &mut self.sum };
+    pub fn begin(&mut self, to: &mut dyn Write, shape: &[OperatorShape]) -> io::Result<()> {
+        let mut to = Summed { to, sum: &mut self.sum, at: &mut self.at };
         to.write_all(MAGIC)?;
         to.write_all(&VERSION.to_le_bytes())?;
-        to.write_all(&epoch.to_le_bytes())?;
+        to.write_all(&self.epoch.to_le_bytes())?;
         write_count(&mut to, shape.len())?;
         for OperatorShape { identity, id, does } in shape {
             [identity, id, does].into_iter().try_for_each(|text| write_bytes(&mut to, text.as_bytes()))?;
@@ -78,7 +94,8 @@ impl CheckpointWriter {
         instance: u32,
         piece: &InstanceSnapshot,
     ) -> io::Result<()> {
-        let mut to = Summed { to, sum: &mut self.sum };
+        let Self { epoch, sum, at, storing } = self;
+        let mut to = Summed { to, sum, at };
         to.write_all(&[1])?;
         to.write_all(&operator.to_le_bytes())?;
         to.write_all(&instance.to_le_bytes())?;
@@ -86,17 +103,47 @@ impl CheckpointWriter {
         for (groups, bytes) in &piece.groups {
             to.write_all(&groups.start.to_le_bytes())?;
             to.write_all(&groups.end.to_le_bytes())?;
-            write_bytes(&mut to, bytes)?;
+            write_state(&mut to, *epoch, storing, bytes)?;
         }
         write_count(&mut to, piece.blobs.len())?;
-        piece.blobs.iter().try_for_each(|bytes| write_bytes(&mut to, bytes))
+        piece.blobs.iter().try_for_each(|bytes| write_state(&mut to, *epoch, storing, bytes))
     }
 
     /// Writes what stands behind all pieces.
-    pub fn end(mut self, to: &mut dyn Write) -> io::Result<()> {
-        Summed { to: &mut *to, sum: &mut self.sum }.write_all(&[0])?;
-        to.write_all(&self.sum.finalize().to_le_bytes())?;
+    pub fn end(&mut self, to: &mut dyn Write) -> io::Result<()> {
+        Summed { to: &mut *to, sum: &mut self.sum, at: &mut self.at }.write_all(&[0])?;
+        to.write_all(&self.sum.clone().finalize().to_le_bytes())?;
+        self.at += 4;
         to.flush()
+    }
+
+    /// Bytes that were written.
+    pub fn num_bytes(&self) -> u64 {
+        self.at
+    }
+
+    /// What it refers to.
+    pub fn storing(&self) -> &Storing {
+        &self.storing
+    }
+
+    /// The same, for good.
+    pub fn into_storing(self) -> Storing {
+        self.storing
+    }
+}
+
+fn write_state(to: &mut Summed<'_>, epoch: Epoch, storing: &mut Storing, bytes: &[u8]) -> io::Result<()> {
+    let length = bytes.len() as u64;
+    let offset = *to.at + 8;
+    match storing.place(bytes, || Place { epoch, offset, length, sum: crc32fast::hash(bytes) }) {
+        None => write_bytes(to, bytes),
+        Some(Place { epoch, offset, length, sum }) => {
+            to.write_all(&(length | ELSEWHERE).to_le_bytes())?;
+            to.write_all(&epoch.to_le_bytes())?;
+            to.write_all(&offset.to_le_bytes())?;
+            to.write_all(&sum.to_le_bytes())
+        }
     }
 }
 
@@ -110,11 +157,14 @@ fn write_bytes(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     to.write_all(bytes)
 }
 
-/// The checkpoint in `bytes`; its state shares their memory.
+/// Gets bytes that are in another file.
+pub(super) type Fetch<'a> = &'a mut dyn FnMut(&Place) -> Result<Bytes, String>;
+
+/// The checkpoint in `bytes`; its state shares their memory, where it is in them.
 ///
 /// # Errors
-/// In words, if they are not what a [`CheckpointWriter`] of a known version wrote.
-pub(super) fn read(mut bytes: Bytes) -> Result<Checkpoint, String> {
+/// In words, if they are not what a [`CheckpointWriter`] of a known version wrote, or as `fetch` says.
+pub(super) fn read(mut bytes: Bytes, fetch: Fetch<'_>) -> Result<Checkpoint, String> {
     if bytes.len() < BYTES_MIN || &bytes[..8] != MAGIC {
         return Err("it is not a checkpoint".into());
     }
@@ -126,14 +176,19 @@ pub(super) fn read(mut bytes: Bytes) -> Result<Checkpoint, String> {
     bytes.advance(8);
     let version = bytes.get_u32_le();
     // The sum holds, so what follows is what was written; lengths are checked all the same.
+    let mut failed = None;
     let parsed = match version {
         1 => parse_1(&mut bytes),
-        VERSION => parse(&mut bytes),
+        2 => parse(&mut bytes, read_bytes),
+        VERSION => parse(&mut bytes, |bytes| {
+            let fetched = read_state(bytes, fetch)?;
+            fetched.map_err(|why| failed = Some(why)).ok()
+        }),
         _ => {
             return Err(format!("it has version {version}, and this program reads versions 1 to {VERSION}"));
         }
     };
-    parsed.ok_or_else(|| "what it says of itself does not fit".into())
+    parsed.ok_or_else(|| failed.unwrap_or_else(|| "what it says of itself does not fit".into()))
 }
 
 fn parse_head(
@@ -147,7 +202,7 @@ fn parse_head(
     Some(checkpoint)
 }
 
-fn parse(bytes: &mut Bytes) -> Option<Checkpoint> {
+fn parse(bytes: &mut Bytes, mut read_state: impl FnMut(&mut Bytes) -> Option<Bytes>) -> Option<Checkpoint> {
     let mut checkpoint = parse_head(bytes, |bytes| {
         let [identity, id, does] = [read_text(bytes)?, read_text(bytes)?, read_text(bytes)?];
         Some(OperatorShape { identity, id, does })
@@ -156,8 +211,9 @@ fn parse(bytes: &mut Bytes) -> Option<Checkpoint> {
         let operator = usize::try_from(bytes.try_get_u32_le().ok()?).ok()?;
         let operator = checkpoint.shape.get(operator)?.id.clone();
         let instance = bytes.try_get_u32_le().ok()?;
-        let piece =
-            read_piece(bytes, |bytes| Some(bytes.try_get_u16_le().ok()?..bytes.try_get_u16_le().ok()?))?;
+        let read_groups =
+            |bytes: &mut Bytes| Some(bytes.try_get_u16_le().ok()?..bytes.try_get_u16_le().ok()?);
+        let piece = read_piece(bytes, read_groups, &mut read_state)?;
         checkpoint.snapshots.push((operator, instance, piece));
     }
     bytes.is_empty().then_some(checkpoint)
@@ -172,10 +228,11 @@ fn parse_1(bytes: &mut Bytes) -> Option<Checkpoint> {
     })?;
     for _ in 0..bytes.try_get_u32_le().ok()? {
         let (operator, instance) = (read_text(bytes)?, bytes.try_get_u32_le().ok()?);
-        let piece = read_piece(bytes, |bytes| {
+        let read_groups = |bytes: &mut Bytes| {
             let group = bytes.try_get_u16_le().ok()?;
             Some(group..group.checked_add(1)?)
-        })?;
+        };
+        let piece = read_piece(bytes, read_groups, &mut read_bytes)?;
         checkpoint.snapshots.push((operator, instance, piece));
     }
     bytes.is_empty().then_some(checkpoint)
@@ -184,14 +241,15 @@ fn parse_1(bytes: &mut Bytes) -> Option<Checkpoint> {
 fn read_piece(
     bytes: &mut Bytes,
     read_groups: impl Fn(&mut Bytes) -> Option<Range<KeyGroup>>,
+    read_state: &mut impl FnMut(&mut Bytes) -> Option<Bytes>,
 ) -> Option<InstanceSnapshot> {
     let mut piece = InstanceSnapshot::default();
     for _ in 0..bytes.try_get_u32_le().ok()? {
         let groups = read_groups(bytes).filter(|groups| !groups.is_empty() && groups.end <= KEY_GROUPS)?;
-        piece.groups.push((groups, read_bytes(bytes)?));
+        piece.groups.push((groups, read_state(bytes)?));
     }
     for _ in 0..bytes.try_get_u32_le().ok()? {
-        piece.blobs.push(read_bytes(bytes)?);
+        piece.blobs.push(read_state(bytes)?);
     }
     Some(piece)
 }
@@ -199,6 +257,22 @@ fn read_piece(
 fn read_bytes(bytes: &mut Bytes) -> Option<Bytes> {
     let length = usize::try_from(bytes.try_get_u64_le().ok()?).ok()?;
     (length <= bytes.len()).then(|| bytes.split_to(length))
+}
+
+/// Bytes of state, here or elsewhere.
+fn read_state(bytes: &mut Bytes, fetch: Fetch<'_>) -> Option<Result<Bytes, String>> {
+    let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))?;
+    if length & ELSEWHERE == 0 {
+        return read_bytes(bytes).map(Ok);
+    }
+    bytes.advance(8);
+    let (epoch, offset) = (bytes.try_get_u64_le().ok()?, bytes.try_get_u64_le().ok()?);
+    let place = Place { epoch, offset, length: length & !ELSEWHERE, sum: bytes.try_get_u32_le().ok()? };
+    let is_it = |bytes: &Bytes| bytes.len() as u64 == place.length && crc32fast::hash(bytes) == place.sum;
+    Some(fetch(&place).and_then(|bytes| match is_it(&bytes) {
+        true => Ok(bytes),
+        false => Err(format!("bytes in the file of epoch {epoch}, which it refers to, were changed or lost")),
+    }))
 }
 
 fn read_text(bytes: &mut Bytes) -> Option<String> {
@@ -239,19 +313,29 @@ pub(super) mod tests {
     }
 
     pub fn written(checkpoint: &Checkpoint) -> Vec<u8> {
-        let (mut bytes, mut writer) = (Vec::new(), CheckpointWriter::default());
-        writer.begin(&mut bytes, checkpoint.epoch, &checkpoint.shape).unwrap();
+        written_behind(checkpoint, Storing::whole()).0
+    }
+
+    fn written_behind(checkpoint: &Checkpoint, storing: Storing) -> (Vec<u8>, Storing) {
+        let (mut bytes, mut writer) = (Vec::new(), CheckpointWriter::new(checkpoint.epoch, storing));
+        writer.begin(&mut bytes, &checkpoint.shape).unwrap();
         for (operator, instance, piece) in &checkpoint.snapshots {
             let number = checkpoint.shape.iter().position(|known| known.id == *operator).unwrap();
             writer.piece(&mut bytes, number as u32, *instance, piece).unwrap();
         }
         writer.end(&mut bytes).unwrap();
-        bytes
+        assert_eq!(writer.num_bytes(), bytes.len() as u64);
+        (bytes, writer.into_storing())
+    }
+
+    /// Reads what refers to nothing.
+    fn read_whole(bytes: Bytes) -> Result<Checkpoint, String> {
+        read(bytes, &mut |_| Err("there is no other file".into()))
     }
 
     #[test]
     fn what_was_written_is_read() {
-        assert_eq!(read(written(&example()).into()).unwrap(), example());
+        assert_eq!(read_whole(written(&example()).into()).unwrap(), example());
     }
 
     /// Every bit of the file flipped, every length it can be cut to, and a byte more: an error each time.
@@ -262,12 +346,12 @@ pub(super) mod tests {
             for bit in 0..8 {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << bit;
-                assert!(read(changed.into()).is_err(), "bit {bit} of byte {at}");
+                assert!(read_whole(changed.into()).is_err(), "bit {bit} of byte {at}");
             }
-            assert!(read(Bytes::copy_from_slice(&bytes[..at])).is_err(), "cut to {at}");
+            assert!(read_whole(Bytes::copy_from_slice(&bytes[..at])).is_err(), "cut to {at}");
         }
         bytes.push(0);
-        assert!(read(bytes.into()).is_err());
+        assert!(read_whole(bytes.into()).is_err());
     }
 
     /// Bytes whose sum is right and that nobody wrote: an error or a checkpoint, never a panic.
@@ -281,7 +365,7 @@ pub(super) mod tests {
                 changed[at] = to;
                 let sum = crc32fast::hash(&changed);
                 changed.extend_from_slice(&sum.to_le_bytes());
-                let _ = read(changed.into());
+                let _ = read_whole(changed.into());
             }
         }
     }
@@ -294,7 +378,7 @@ pub(super) mod tests {
         assert_eq!((bytes.len(), crc32fast::hash(&bytes[..bytes.len() - 4])), (LENGTH, SUM));
     }
     const LENGTH: usize = 269;
-    const SUM: u32 = 127_620_466;
+    const SUM: u32 = 199_458_107;
 
     /// What the first version of the format wrote.
     #[test]
@@ -302,6 +386,35 @@ pub(super) mod tests {
         let bytes: &[u8] = include_bytes!("fixtures/version-1.checkpoint");
         let mut expected = example();
         expected.snapshots.pop();
-        assert_eq!(read(Bytes::from_static(bytes)).unwrap(), expected);
+        assert_eq!(read_whole(Bytes::from_static(bytes)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_an_earlier_file_holds_is_read_from_there_and_checked() {
+        let mut first = example();
+        first.snapshots[0].2.blobs = vec![Bytes::from(vec![7; 400]), Bytes::from(vec![8; 50])];
+        let (earlier, storing) = written_behind(&first, Storing::whole());
+        let sizes = [(first.epoch, Some(earlier.len() as u64))].into();
+        let mut second = Checkpoint { epoch: 43, ..first.clone() };
+        second.snapshots[0].2.blobs[1] = Bytes::from(vec![9; 50]);
+        let (bytes, _) = written_behind(&second, Storing::behind(&storing.finish().into(), &sizes, 0));
+        assert!(bytes.len() + 370 < earlier.len(), "{} and {}", bytes.len(), earlier.len());
+        let read_with = |earlier: &[u8]| {
+            read(bytes.clone().into(), &mut |place| {
+                assert_eq!(place.epoch, 42);
+                let range = place.offset as usize..(place.offset + place.length) as usize;
+                Ok(Bytes::copy_from_slice(&earlier[range]))
+            })
+        };
+        assert_eq!(read_with(&earlier).unwrap(), second);
+        let nobody = read_whole(bytes.clone().into()).unwrap_err();
+        assert_eq!(nobody, "there is no other file");
+        let at = earlier.windows(400).position(|bytes| bytes == [7; 400]).unwrap();
+        for at in at..at + 400 {
+            let mut changed = earlier.clone();
+            changed[at] ^= 1;
+            let error = read_with(&changed).map(|_| at).unwrap_err();
+            assert!(error.contains("file of epoch 42"), "{error}");
+        }
     }
 }

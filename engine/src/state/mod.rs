@@ -11,6 +11,7 @@ mod file;
 mod fit;
 pub mod savepoint;
 mod shape;
+mod stored;
 
 pub use disk::DiskStateStore;
 pub(crate) use disk::newest;

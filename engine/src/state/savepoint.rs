@@ -1,7 +1,7 @@
 //! Savepoints: a state folder as it is at one checkpoint, copied to where retention does not reach it.
 //!
-//! A checkpoint is one file that never changes once it has its name, so a savepoint needs nothing of the process that runs:
-//! it is the newest checkpoint, and the folders beside it (journals and the like), which hold what the last two checkpoints
+//! The files of a checkpoint never change once they have their names, so a savepoint needs nothing of the process that runs:
+//! it is the newest checkpoint, in one file that refers to no other, and the folders beside it (journals and the like), which hold what the last two checkpoints
 //! need. A checkpoint that is still there once these are copied was among the last two all the while; one that is not is
 //! left, and the copy is made anew from the newest.
 //!
@@ -11,9 +11,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::disk::{epoch_of, name_of, read};
-use super::file::CheckpointWriter;
+use super::file::{Checkpoint, CheckpointWriter};
+use super::stored::Storing;
+use crate::disk::RealDisk;
 use crate::disk::folder::{Folder, TEMPORARY};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
@@ -44,21 +47,20 @@ pub fn take(state: &Path, to: &Path) -> Result<Epoch> {
             _ => {}
         }
         fs::create_dir_all(&writing).map_err(&failed)?;
-        let copied = copy_file(&state.join(name_of(epoch)), &writing.join(name_of(epoch)))
-            .and_then(|()| copy_folders(state, &writing));
-        match copied {
-            // What the copy was of is not needed any more, so there is something newer.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
-            Ok(()) if !state.join(name_of(epoch)).exists() => continue,
-            Ok(()) => {}
+        let copied = read(&RealDisk::open(state).map_err(&failed)?, epoch);
+        let copied = copied.and_then(|checkpoint| {
+            write_whole(
+                &Folder::on(Arc::new(RealDisk::open(&writing).map_err(&failed)?))?,
+                epoch,
+                &checkpoint,
+            )?;
+            copy_folders(state, &writing).map_err(&failed)
+        });
+        // What the copy was of is not needed any more, so there is something newer.
+        if !state.join(name_of(epoch)).exists() {
+            continue;
         }
-        // That it can be read is known now, not on the day it is needed.
-        read(
-            &fs::read(writing.join(name_of(epoch))).map_err(&failed)?.into(),
-            epoch,
-            &state.display().to_string(),
-        )?;
+        copied?;
         fs::rename(&writing, to).and_then(|()| sync_folder(to.parent())).map_err(&failed)?;
         return Ok(epoch);
     }
@@ -81,14 +83,19 @@ pub fn begin_from(from: &Path, state: &Path, now_ms: i64) -> Result<Epoch> {
         ));
     }
     let epoch = newest(from)?;
-    let place = from.join(name_of(epoch));
-    let bytes = fs::read(&place).map_err(failed_at(&place))?;
-    let checkpoint = read(&bytes.into(), epoch, &place.display().to_string())?;
+    let checkpoint = read(&RealDisk::open(from).map_err(failed_at(from))?, epoch)?;
     copy_folders(from, state).map_err(failed_at(state))?;
     let first = u64::try_from(now_ms).unwrap_or(0).saturating_mul(EPOCHS_PER_MS).max(epoch + 1);
     // Last, for it makes a state folder of it.
-    let (mut begun, mut writer) = (folder.begin(&name_of(first))?, CheckpointWriter::default());
-    folder.add(&mut begun, |to| writer.begin(to, first, &checkpoint.shape))?;
+    write_whole(&folder, first, &checkpoint)?;
+    Ok(first)
+}
+
+/// Writes `checkpoint` as that of `epoch`, in one file.
+fn write_whole(folder: &Folder, epoch: Epoch, checkpoint: &Checkpoint) -> Result<()> {
+    let mut writer = CheckpointWriter::new(epoch, Storing::whole());
+    let mut begun = folder.begin(&name_of(epoch))?;
+    folder.add(&mut begun, |to| writer.begin(to, &checkpoint.shape))?;
     for (operator, instance, piece) in &checkpoint.snapshots {
         let number = checkpoint.shape.iter().position(|known| known.id == *operator);
         let number = number.and_then(|number| u32::try_from(number).ok());
@@ -97,8 +104,7 @@ pub fn begin_from(from: &Path, state: &Path, now_ms: i64) -> Result<Epoch> {
         folder.add(&mut begun, |to| writer.piece(to, number, *instance, piece))?;
     }
     folder.add(&mut begun, |to| writer.end(to))?;
-    folder.end(begun)?;
-    Ok(first)
+    folder.end(begun)
 }
 
 fn failed_at(place: &Path) -> impl Fn(io::Error) -> Error {

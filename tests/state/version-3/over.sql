@@ -1,0 +1,8 @@
+SET 'execution.checkpointing.interval' = '1 h';
+SET 'table.exec.state.ttl' = '0';
+CREATE TABLE numbers (n BIGINT, d AS MOD(n, 7), v AS MOD(n * 31, 101), x AS CAST(MOD(n, 13) AS DOUBLE) / 4,
+    name AS CAST(MOD(n, 5) AS STRING), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts - INTERVAL '0.5' SECOND)
+WITH ('connector' = 'datagen', 'rows-per-second' = '1200', 'fields.n.kind' = 'sequence',
+    'fields.n.start' = '0', 'fields.n.end' = '600');
+SELECT d, n, SUM(v) OVER (PARTITION BY d ORDER BY ts ROWS BETWEEN 20 PRECEDING AND CURRENT ROW) AS s
+FROM numbers;

@@ -1,0 +1,7 @@
+SET 'execution.checkpointing.interval' = '1 h';
+CREATE TABLE numbers (n BIGINT, d AS MOD(n, 7), v AS MOD(n * 31, 101), x AS CAST(MOD(n, 13) AS DOUBLE) / 4,
+    name AS CAST(MOD(n, 5) AS STRING), ts AS TO_TIMESTAMP_LTZ(n * 10 + n / 60 * 5000, 3), WATERMARK FOR ts AS ts - INTERVAL '0.5' SECOND)
+WITH ('connector' = 'datagen', 'rows-per-second' = '1200', 'fields.n.kind' = 'sequence',
+    'fields.n.start' = '0', 'fields.n.end' = '600');
+SELECT name, window_start, window_end, COUNT(*) AS c, SUM(v) AS s
+FROM TABLE(SESSION(TABLE numbers PARTITION BY name, DESCRIPTOR(ts), INTERVAL '2' SECOND)) GROUP BY name, window_start, window_end;
