@@ -99,13 +99,7 @@ pub(crate) fn assemble(
                 }
             };
             let name = stage_name(graph, stage);
-            workers[worker].push(StageInstance::new(
-                name,
-                head,
-                chain,
-                Arc::clone(&checkpoints),
-                Arc::clone(&config.clock),
-            ));
+            workers[worker].push(StageInstance::new(name, head, chain, Arc::clone(&checkpoints)));
         }
     }
     config.store.restored();

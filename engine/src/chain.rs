@@ -9,6 +9,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::checkpoint::Checkpoints;
@@ -20,7 +21,7 @@ use crate::exchange::ExchangeWriter;
 use crate::keys::{KEY_GROUPS, KeyGroup};
 use crate::metrics::OperatorMetrics;
 use crate::operator::{DEAD, Firing, Operator};
-use crate::output::Output;
+use crate::output::{Output, Timers};
 use crate::sink::{Ready, Sink};
 use crate::source::{Source, SourcePoll, Stop};
 use crate::state::StateWriter;
@@ -61,8 +62,7 @@ pub(crate) struct Node {
     pub key_groups: Range<KeyGroup>,
     /// The epoch whose snapshot is being written.
     snapshot: Option<Epoch>,
-    /// Earliest processing-time timer, `i64::MAX` for none.
-    timer_ms: i64,
+    timers: Timers,
     /// The last watermark passed on.
     watermark_ms: i64,
     pending: Option<Pending>,
@@ -79,7 +79,7 @@ impl Node {
             route: None,
             key_groups: 0..KEY_GROUPS,
             snapshot: None,
-            timer_ms: if timer_at_start { i64::MIN } else { i64::MAX },
+            timers: Timers::new(timer_at_start),
             watermark_ms: WATERMARK_MIN_MS,
             pending: None,
             ended: false,
@@ -120,7 +120,7 @@ fn call<R>(
         base: at + 1,
         children: &head.children,
         metrics: &head.metrics,
-        timer_ms: &mut head.timer_ms,
+        timers: &mut head.timers,
         watermark_ms: &mut head.watermark_ms,
         own_clock,
         run,
@@ -489,20 +489,21 @@ impl Chain {
         Ok(made)
     }
 
-    /// The earliest timer, `i64::MAX` when there is none.
-    pub fn next_timer_ms(&self) -> i64 {
-        self.nodes.iter().map(|node| node.timer_ms).min().unwrap_or(i64::MAX)
+    /// How long until a timer is due, if there is one.
+    pub fn next_timer(&self) -> Option<Duration> {
+        let none = Timers::new(false);
+        self.nodes.iter().fold(none, |earliest, node| earliest.and(&node.timers)).wait(&self.run.clock)
     }
 
     /// Fires the timers that are due. True when there was one.
-    pub fn fire_timers(&mut self, now_ms: i64) -> Result<bool> {
+    pub fn fire_timers(&mut self) -> Result<bool> {
+        let now_ms = self.run.clock.steady_ms();
         let mut fired = false;
         for at in 0..self.nodes.len() {
-            if self.nodes[at].timer_ms > now_ms || self.nodes[at].pending.is_some() {
+            if self.nodes[at].pending.is_some() || !self.nodes[at].timers.take_due(&self.run.clock) {
                 continue;
             }
             fired = true;
-            self.nodes[at].timer_ms = i64::MAX;
             self.run.ingested_ns = 0;
             let firing = call(&mut self.nodes, 0, at, &mut self.run, true, |body, out| match body {
                 Body::Operator(operator) => operator.on_timer(now_ms, out),

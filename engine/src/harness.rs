@@ -30,7 +30,7 @@ pub enum Emitted {
     Watermark(i64),
 }
 
-/// One operator instance with its surroundings. The clock stands still until [`OperatorHarness::advance`].
+/// One operator instance with its surroundings. Time stands still until [`OperatorHarness::advance`].
 pub struct OperatorHarness {
     chain: Chain,
     clock: Arc<ManualClock>,
@@ -169,8 +169,17 @@ impl OperatorHarness {
     /// What the operator answers.
     pub fn advance(&mut self, ms: i64) -> Result<Vec<Emitted>> {
         self.clock.advance(ms);
-        let now_ms = crate::clock::Clock::now_ms(&*self.clock);
-        self.chain.fire_timers(now_ms)?;
+        self.chain.fire_timers()?;
+        self.settle()
+    }
+
+    /// Sets the wall clock forward by `ms`, or back, while no time passes, and fires what is due.
+    ///
+    /// # Errors
+    /// What the operator answers.
+    pub fn step_wall(&mut self, ms: i64) -> Result<Vec<Emitted>> {
+        self.clock.step(ms);
+        self.chain.fire_timers()?;
         self.settle()
     }
 

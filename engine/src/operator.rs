@@ -55,7 +55,7 @@ pub trait Operator: Send {
         Ok(Firing::Done)
     }
 
-    /// A processing-time timer set with [`Output::set_timer`] is due.
+    /// A timer set with [`Output::set_timer`] or [`Output::set_wall_timer`] is due.
     ///
     /// # Errors
     /// Ends the job.

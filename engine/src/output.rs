@@ -2,12 +2,56 @@
 //!
 //! Emitting calls the operators below at once (chain.rs makes the call); what goes to another stage ends in an exchange.
 
+use std::time::Duration;
+
 use crate::batch::Batch;
 use crate::chain::{Edge, Node, Run, deliver_batch, deliver_control, expect_partitions};
+use crate::clock::{Clock, ClockRef};
 use crate::element::Element;
 use crate::error::Result;
 use crate::metrics::OperatorMetrics;
 use crate::operator::MAIN;
+
+/// When a node's timers are due, `i64::MAX` for never.
+pub(crate) struct Timers {
+    pub steady_ms: i64,
+    pub wall_ms: i64,
+}
+
+impl Timers {
+    /// None, or one at once.
+    pub fn new(is_due: bool) -> Self {
+        Self { steady_ms: if is_due { i64::MIN } else { i64::MAX }, wall_ms: i64::MAX }
+    }
+
+    /// The earliest of both.
+    pub fn and(&self, other: &Self) -> Self {
+        Self { steady_ms: self.steady_ms.min(other.steady_ms), wall_ms: self.wall_ms.min(other.wall_ms) }
+    }
+
+    /// Takes out those that are due. True when there was one.
+    pub fn take_due(&mut self, clock: &ClockRef) -> bool {
+        let is_steady_due = self.steady_ms < i64::MAX && self.steady_ms <= clock.steady_ms();
+        let is_wall_due = self.wall_ms < i64::MAX && self.wall_ms <= clock.now_ms();
+        if is_steady_due {
+            self.steady_ms = i64::MAX;
+        }
+        if is_wall_due {
+            self.wall_ms = i64::MAX;
+        }
+        is_steady_due || is_wall_due
+    }
+
+    /// How long until one is due, if there is one.
+    pub fn wait(&self, clock: &ClockRef) -> Option<Duration> {
+        let until = |at_ms: i64, now_ms: fn(&dyn Clock) -> i64| {
+            (at_ms < i64::MAX).then(|| u64::try_from(at_ms.saturating_sub(now_ms(&**clock))).unwrap_or(0))
+        };
+        let steady = until(self.steady_ms, |clock| clock.steady_ms());
+        let wall = until(self.wall_ms, |clock| clock.now_ms());
+        steady.into_iter().chain(wall).min().map(Duration::from_millis)
+    }
+}
 
 /// Where an operator or source puts what it produces. Emitting calls the operators below at once; what they refuse
 /// comes back as the error of the emit.
@@ -16,7 +60,7 @@ pub struct Output<'a> {
     pub(crate) base: usize,
     pub(crate) children: &'a [Edge],
     pub(crate) metrics: &'a OperatorMetrics,
-    pub(crate) timer_ms: &'a mut i64,
+    pub(crate) timers: &'a mut Timers,
     pub(crate) watermark_ms: &'a mut i64,
     /// Rows go out under this node's own last watermark, not under their input's.
     pub(crate) own_clock: bool,
@@ -113,14 +157,25 @@ impl Output<'_> {
         Ok(())
     }
 
-    /// Asks for [`on_timer`](crate::Operator::on_timer) at `at_ms` by the job's clock. Only the earliest is kept: set the next one
-    /// when it fires.
+    /// Asks for [`on_timer`](crate::Operator::on_timer) at `at_ms` by [`Output::now_ms`]. Only the earliest is kept: set the
+    /// next one when it fires.
     pub fn set_timer(&mut self, at_ms: i64) {
-        *self.timer_ms = (*self.timer_ms).min(at_ms);
+        self.timers.steady_ms = self.timers.steady_ms.min(at_ms);
     }
 
-    /// The wall clock, in ms since 1970.
+    /// The same, at `at_ms` by [`Output::wall_ms`].
+    pub fn set_wall_timer(&mut self, at_ms: i64) {
+        self.timers.wall_ms = self.timers.wall_ms.min(at_ms);
+    }
+
+    /// The job's time: ms since 1970 as the wall clock was when the process began, and what has passed since. For how long
+    /// something is kept, held back or waited for, whatever the wall clock is set to meanwhile.
     pub fn now_ms(&self) -> i64 {
+        self.run.clock.steady_ms()
+    }
+
+    /// The wall clock, in ms since 1970: for times that rows get. It may step.
+    pub fn wall_ms(&self) -> i64 {
         self.run.clock.now_ms()
     }
 

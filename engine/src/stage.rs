@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoints;
-use crate::clock::ClockRef;
 use crate::element::{Element, Epoch, WATERMARK_MAX_MS, WATERMARK_MIN_MS};
 use crate::error::Result;
 use crate::gate::Gate;
@@ -59,7 +58,6 @@ pub(crate) struct StageInstance {
     head: Head,
     chain: Chain,
     checkpoints: Arc<Checkpoints>,
-    clock: ClockRef,
     /// Epoch that sources and sinks were last told of.
     told: Epoch,
     /// Something was done since the sinks were last told that it is quiet.
@@ -70,19 +68,13 @@ pub(crate) struct StageInstance {
 }
 
 impl StageInstance {
-    pub fn new(
-        name: String,
-        head: Head,
-        chain: Chain,
-        checkpoints: Arc<Checkpoints>,
-        clock: ClockRef,
-    ) -> Self {
+    pub fn new(name: String, head: Head, chain: Chain, checkpoints: Arc<Checkpoints>) -> Self {
         let told = checkpoints.completed();
         let head = match head {
             Head::Source(source) => Head::Source(SourceHead { barrier: checkpoints.requested(), ..source }),
             gate => gate,
         };
-        Self { name, head, chain, checkpoints, clock, told, busy: false, was_blocked: false, finished: false }
+        Self { name, head, chain, checkpoints, told, busy: false, was_blocked: false, finished: false }
     }
 
     /// Does a bounded piece of work. `drain` tells sources to take nothing new.
@@ -143,15 +135,10 @@ impl StageInstance {
         if self.chain.emit_letters()? {
             return Ok(Progress::Made);
         }
-        let timer_ms = self.chain.next_timer_ms();
-        let mut wake = None;
-        if timer_ms < i64::MAX {
-            let now_ms = self.clock.now_ms();
-            if timer_ms <= now_ms {
-                self.chain.fire_timers(now_ms)?;
-                return Ok(Progress::Made);
-            }
-            wake = Some(Duration::from_millis(timer_ms.abs_diff(now_ms)));
+        let wake = self.chain.next_timer();
+        if wake.is_some_and(|wait| wait.is_zero()) {
+            self.chain.fire_timers()?;
+            return Ok(Progress::Made);
         }
         let progress = match &mut self.head {
             Head::Source(source) => step_source(source, &mut self.chain, &self.checkpoints, drain)?,

@@ -5,7 +5,7 @@
 //! mini-batch (mini_batch.rs) those of several batches do, and what was last said of a key is kept until then. Rows that
 //! the input takes back are taken out of the aggregates; a key without rows is deleted and its state forgotten.
 //!
-//! With a time to live, a key that was not written for that long (wall clock) is forgotten without a word, and its next
+//! With a time to live, a key that was not written for that long is forgotten without a word, and its next
 //! row begins anew, as in Flink (StateTtlConfig OnCreateAndWrite). Flink: GroupAggFunction.
 //!
 //! A snapshot is written in pieces (frozen.rs); while one is, keys are not renumbered.
@@ -116,7 +116,7 @@ pub struct Group {
     accumulators: Vec<Box<dyn Accumulator>>,
     /// By key: how many rows it holds. Zero: it is not there.
     rows: Vec<i64>,
-    /// By key: when it was last written, by the wall clock.
+    /// By key: when it was last written, by the job's time.
     written_ms: Vec<i64>,
     /// By key: the answer that it was last listed for, so that each is listed once.
     touched_in: Vec<u64>,

@@ -9,7 +9,7 @@ use millstream_engine::Output;
 /// How long changes may be held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MiniBatch {
-    /// So long, by the wall clock.
+    /// So long.
     pub latency_ms: i64,
     /// Until so many rows have come.
     pub rows_max: usize,

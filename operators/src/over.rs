@@ -112,7 +112,7 @@ struct Partition {
     frame: VecDeque<Row>,
     /// The time of the last row that was answered.
     answered_ms: Option<i64>,
-    /// When it was last written, by the wall clock.
+    /// When it was last written, by the job's time.
     written_ms: i64,
 }
 

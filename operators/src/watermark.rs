@@ -282,7 +282,7 @@ impl Operator for WatermarkAssigner {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let now_ms = out.now_ms();
         self.take_up(out)?;
-        let mut batch = self.without_bad_rows(batch, now_ms)?;
+        let mut batch = self.without_bad_rows(batch, out.wall_ms())?;
         if batch.is_empty() {
             return Ok(());
         }

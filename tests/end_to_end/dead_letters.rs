@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Receiver, file, run};
+use crate::receiver::Receiver;
+use crate::support::{file, run};
 
 /// Whether the receiver takes what it has refused before.
 static IS_MENDED: AtomicBool = AtomicBool::new(false);

@@ -4,7 +4,8 @@ use std::process::Child;
 
 use serde_json::json;
 
-use crate::support::{Publisher, Receiver, broker, command, ended, free_address, get, signal, wait_until};
+use crate::receiver::Receiver;
+use crate::support::{Publisher, broker, command, ended, free_address, get, signal, wait_until};
 
 #[path = "../../examples/embed_gateway.rs"]
 mod embed_gateway;

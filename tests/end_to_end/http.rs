@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Receiver, command, ended, free_address, get, run, signal, wait_until};
+use crate::receiver::Receiver;
+use crate::support::{command, ended, free_address, get, run, signal, wait_until};
 
 /// Posts over a raw socket; status line and body.
 fn post(address: SocketAddr, path: &str, token: &str, body: &str) -> (String, String) {

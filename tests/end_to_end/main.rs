@@ -32,6 +32,8 @@ mod outbox_mqtt;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod promises;
+mod receiver;
+mod relay;
 mod side_outputs;
 mod sinks;
 mod state_format;

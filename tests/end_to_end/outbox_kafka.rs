@@ -11,9 +11,8 @@ use millstream::engine::{Clock, SystemClock};
 
 use crate::kafka::{Kafka, Listener};
 use crate::mosquitto::Mosquitto;
-use crate::support::{
-    Publisher, Relay, command, ended, free_address, get, lines, metric, run, signal, wait_until,
-};
+use crate::relay::Relay;
+use crate::support::{Publisher, command, ended, free_address, get, lines, metric, run, signal, wait_until};
 
 const DEVICES: i64 = 10;
 

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::process::Child;
 
 use crate::mosquitto::Mosquitto;
-use crate::support::{
-    Relay, broker, command, ended, free_address, get, lines, metric, run, signal, wait_until,
-};
+use crate::relay::Relay;
+use crate::support::{broker, command, ended, free_address, get, lines, metric, run, signal, wait_until};
 
 const DEVICES: i64 = 10;
 

@@ -1,7 +1,8 @@
 //! Dead letters and late rows as tables: every bad or late row is in the table that the source names, no other is, and
 //! the answer of the query is what it was.
 
-use crate::support::{Receiver, file, run};
+use crate::receiver::Receiver;
+use crate::support::{file, run};
 
 /// Every second minute one row that does not decode, and one that comes when its window has closed.
 fn lines() -> String {

@@ -1,12 +1,10 @@
-//! What the tests share: the command as a process, an HTTP receiver, a broker in this process, a publisher.
+//! What the tests share: the command as a process, what it answers over HTTP, a broker in this process, a publisher.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millstream::engine::{Clock, SystemClock};
@@ -85,107 +83,17 @@ pub fn lines(file: &Path) -> usize {
     std::fs::read_to_string(file).unwrap_or_default().lines().count()
 }
 
+/// The rows of all files of a folder that have their names, in no order.
+pub fn parts(folder: &Path) -> Vec<serde_json::Value> {
+    let parts = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let parts = parts.filter(|part| part.file_name().to_string_lossy().starts_with("part-"));
+    let text: String = parts.map(|part| std::fs::read_to_string(part.path()).unwrap()).collect();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// A port nobody listens on.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// A request as it arrived.
-#[derive(Debug, Clone)]
-pub struct Request {
-    pub headers: HashMap<String, String>,
-    pub body: String,
-    /// What it was answered.
-    pub status: &'static str,
-}
-
-/// An HTTP receiver that answers 204 and keeps what came. A thread a connection, each request after the other.
-pub struct Receiver {
-    pub url: String,
-    requests: Arc<Mutex<Vec<Request>>>,
-}
-
-impl Receiver {
-    pub fn start() -> Self {
-        Self::answering(|_| "204 No Content")
-    }
-
-    /// One that answers 422 to bodies that have `part` in them.
-    pub fn refusing(part: &'static str) -> Self {
-        Self::answering(
-            move |body| {
-                if body.contains(part) { "422 Unprocessable Content" } else { "204 No Content" }
-            },
-        )
-    }
-
-    /// One that listens where it is told, as soon as that is free.
-    pub fn start_on(address: SocketAddr) -> Self {
-        Self::on(address, |_| "204 No Content")
-    }
-
-    /// One that answers to bodies what `status` says.
-    pub fn answering(status: impl Fn(&str) -> &'static str + Copy + Send + 'static) -> Self {
-        Self::on(SocketAddr::from(([127, 0, 0, 1], 0)), status)
-    }
-
-    fn on(address: SocketAddr, status: impl Fn(&str) -> &'static str + Copy + Send + 'static) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let requests = Arc::<Mutex<Vec<Request>>>::default();
-        let kept = Arc::clone(&requests);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || serve(stream.unwrap(), &kept, status));
-            }
-        });
-        Self { url, requests }
-    }
-
-    pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    /// How many came.
-    pub fn count(&self) -> usize {
-        self.requests.lock().unwrap().len()
-    }
-
-    pub fn bodies(&self) -> Vec<serde_json::Value> {
-        self.requests().iter().map(|request| serde_json::from_str(&request.body).unwrap()).collect()
-    }
-}
-
-fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>, status: impl Fn(&str) -> &'static str) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        let mut headers = HashMap::new();
-        loop {
-            let mut header = String::new();
-            if reader.read_line(&mut header).unwrap_or(0) == 0 {
-                return;
-            }
-            match header.trim().split_once(':') {
-                Some((name, value)) => headers.insert(name.to_lowercase(), value.trim().to_owned()),
-                None => break,
-            };
-        }
-        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        let body = String::from_utf8(body).unwrap();
-        let status = status(&body);
-        kept.lock().unwrap().push(Request { headers, body, status });
-        let length = if status.starts_with("204") { "" } else { "Content-Length: 0\r\n" };
-        if write!(stream, "HTTP/1.1 {status}\r\n{length}\r\n").is_err() {
-            return;
-        }
-    }
 }
 
 /// A GET request's status line and body.
@@ -203,51 +111,6 @@ pub fn metric(http: &str, name: &str, of: &str) -> Option<f64> {
     let (_, text) = get(http, "/metrics")?;
     let (name, of) = (format!("{name}{{"), format!("\"{of}\""));
     text.lines().find(|line| line.starts_with(&name) && line.contains(&of))?.rsplit(' ').next()?.parse().ok()
-}
-
-/// A line between two addresses, which can be cut: connections break, and new ones come to nothing.
-pub struct Relay {
-    is_cut: Arc<AtomicBool>,
-    streams: Arc<Mutex<Vec<TcpStream>>>,
-}
-
-impl Relay {
-    /// Who connects to `from` is connected to `to`.
-    pub fn start(from: SocketAddr, to: SocketAddr) -> Self {
-        let listener = TcpListener::bind(from).unwrap();
-        let own = Self { is_cut: Arc::default(), streams: Arc::default() };
-        let (is_cut, streams) = (Arc::clone(&own.is_cut), Arc::clone(&own.streams));
-        std::thread::spawn(move || {
-            for near in listener.incoming().map_while(Result::ok) {
-                let mut streams = streams.lock().unwrap();
-                if is_cut.load(Ordering::Acquire) {
-                    continue;
-                }
-                let Ok(far) = TcpStream::connect(to) else { continue };
-                let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                streams.extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
-                for (mut from, mut to) in [(near, far_too), (far, near_too)] {
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
-                }
-            }
-        });
-        own
-    }
-
-    pub fn cut(&self) {
-        let mut streams = self.streams.lock().unwrap();
-        self.is_cut.store(true, Ordering::Release);
-        for stream in streams.drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-
-    pub fn mend(&self) {
-        self.is_cut.store(false, Ordering::Release);
-    }
 }
 
 /// A publisher of MQTT 3.1.1 that knows nothing of our client: every message is QoS 1, and acknowledged when

@@ -116,7 +116,7 @@ impl RollingSink {
     }
 
     fn now_ms(&self) -> i64 {
-        self.clock.as_ref().map_or(0, |clock| clock.now_ms())
+        self.clock.as_ref().map_or(0, |clock| clock.steady_ms())
     }
 }
 
@@ -136,7 +136,7 @@ impl Sink for RollingSink {
             loop {
                 tokio::time::sleep(clock.sleep_for(interval)).await;
                 let Some(parts) = parts.upgrade() else { return };
-                let (now_ns, now_ms) = (clock.monotonic_ns(), clock.now_ms());
+                let (now_ns, now_ms) = (clock.monotonic_ns(), clock.steady_ms());
                 let rolled = tokio::task::spawn_blocking(move || {
                     let mut parts = parts.lock();
                     let rolled = parts.roll_due(now_ns).and_then(|()| parts.commit_due(now_ms));

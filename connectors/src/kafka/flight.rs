@@ -66,7 +66,7 @@ impl ProducerContext for Reports {
             Err(failed) => failed,
         };
         let code = error.rdkafka_error_code();
-        let waited_ms = consignment.expired_ms(self.0.clock.now_ms());
+        let waited_ms = consignment.expired_ms(self.0.clock.steady_ms());
         let why = match (code, waited_ms) {
             (Some(code), _) if is_about_the_row(code) => {
                 Error::data(format!("Kafka refused the message: {error}"))

@@ -42,6 +42,7 @@ const SAME: &[&str] = &[
     "metadata.max.age.ms",
     "connections.max.idle.ms",
     "socket.keepalive.enable",
+    "socket.timeout.ms",
     "queued.max.messages.kbytes",
     "message.max.bytes",
     "broker.address.family",

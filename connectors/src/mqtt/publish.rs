@@ -327,7 +327,7 @@ impl Publisher {
                 self.reject(&waiting, error)?;
                 continue;
             }
-            let aged = match waiting.aged(self.context.clock.now_ms()) {
+            let aged = match waiting.aged(self.context.clock.steady_ms()) {
                 Ok(aged) => aged,
                 Err(error) => {
                     self.reject(&waiting, error)?;
@@ -347,7 +347,7 @@ impl Publisher {
 
     /// Refuses what has waited longer than its outbox keeps it.
     fn expire(&mut self) -> Result<()> {
-        let now_ms = self.context.clock.now_ms();
+        let now_ms = self.context.clock.steady_ms();
         if self.queue.iter().all(|waiting| waiting.expired_ms(now_ms).is_none()) {
             return Ok(());
         }

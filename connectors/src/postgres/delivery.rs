@@ -178,7 +178,7 @@ impl Writer {
     /// Why the rows of a record are not to be written.
     fn unsendable(&self, handed: &Handed) -> Option<Error> {
         let (ticket, names) = handed.record.as_ref()?;
-        if let Some(waited_ms) = ticket.expired_ms(self.context.clock.now_ms()) {
+        if let Some(waited_ms) = ticket.expired_ms(self.context.clock.steady_ms()) {
             return Some(expired(waited_ms));
         }
         let is_same = names.iter().eq(self.settings.names());

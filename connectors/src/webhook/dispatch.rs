@@ -192,7 +192,7 @@ impl Dispatcher {
     /// A request of the outbox has reached nobody: it waits there as well as here.
     fn wait_for_the_line(&mut self, mut parcel: Parcel, ticket: &Ticket, why: &str) -> Result<()> {
         let lane = parcel.request.lane;
-        if let Some(waited_ms) = ticket.expired_ms(self.context.clock.now_ms()) {
+        if let Some(waited_ms) = ticket.expired_ms(self.context.clock.steady_ms()) {
             let error = expired(waited_ms);
             self.reject(&parcel, &Error::unavailable(format!("{}; at last {why}", error.message())))?;
             self.lanes.give_up(lane);

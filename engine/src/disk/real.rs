@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Disk, DiskFile};
+use crate::failpoint;
 
 /// A folder of the file system.
 #[derive(Debug, Clone)]
@@ -79,10 +80,12 @@ impl Disk for RealDisk {
     fn truncate(&self, name: &str, bytes: u64) -> Result<()> {
         let file = File::options().write(true).open(self.path.join(name))?;
         file.set_len(bytes)?;
+        failpoint::sync();
         file.sync_all()
     }
 
     fn sync(&self) -> Result<()> {
+        failpoint::sync();
         File::open(&self.path)?.sync_all()
     }
 }
@@ -99,6 +102,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&mut self) -> Result<()> {
+        failpoint::sync();
         // Its length too, which is all of the meta data that reading needs.
         self.0.sync_data()
     }

@@ -238,7 +238,7 @@ impl Outbox {
 
     /// Puts a record in, under a title for people.
     pub fn put(&mut self, title: &[u8], body: &[u8]) {
-        let time_ms = self.clock.now_ms();
+        let time_ms = self.clock.steady_ms();
         record::head(&mut self.head, time_ms, self.connector, title);
         let number = self.journal.appending().push(&[&self.head, body]);
         self.shared.with(|ledger| ledger.put(number, time_ms));

@@ -97,7 +97,7 @@ impl<T: Parcel> Pumping<T> {
         if !self.outlet.is_ready() || self.shared.with(|ledger| ledger.refused_bytes()) >= REFUSED_BYTES_MAX {
             return Ok(false);
         }
-        let (written, now_ms) = (self.shared.tail().written(), self.clock.now_ms());
+        let (written, now_ms) = (self.shared.tail().written(), self.clock.steady_ms());
         let wants_backlog = self.outlet.in_flight_bytes() <= self.outlet_bytes_max / BACKLOG_PART;
         match self.feed.next(written, now_ms, wants_backlog)? {
             Fed::Nothing => return Ok(false),

@@ -202,6 +202,22 @@ fn a_key_without_writes_is_forgotten_and_begins_anew() {
     assert!(state.groups.is_empty());
 }
 
+/// The wall clock may be set to another time: what is kept for a while is kept for that while.
+#[test]
+fn a_clock_that_is_set_forgets_nothing_and_keeps_nothing_for_longer() {
+    let spec = GroupSpec { ttl_ms: Some(1_000), ..spec(false) };
+    let mut harness = OperatorHarness::new(Box::new(Group::new(&spec).unwrap())).unwrap();
+    harness.batch(batch(&[(1, Some(5), false)], false)).unwrap();
+    harness.step_wall(300_000).unwrap();
+    let out = harness.batch(batch(&[(1, Some(1), false)], false)).unwrap();
+    let millstream_engine::harness::Emitted::Rows(rows) = &out[0] else { panic!("{out:?}") };
+    assert_eq!(rows.rows.column(1).as_primitive::<Int64Type>().values(), &[1, 2]);
+    harness.step_wall(-600_000).unwrap();
+    harness.advance(1_100).unwrap();
+    let (_, state) = harness.snapshot().unwrap();
+    assert!(state.groups.is_empty());
+}
+
 #[test]
 fn an_endless_space_of_keys_does_not_grow_under_a_time_to_live() {
     let spec = GroupSpec { ttl_ms: Some(10), ..spec(false) };

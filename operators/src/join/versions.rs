@@ -33,7 +33,7 @@ impl AsOf {
 pub(super) struct Versions {
     as_of: AsOf,
     of_key: Vec<Vec<Version>>,
-    /// By key: when a version was last written, by the wall clock.
+    /// By key: when a version was last written, by the job's time.
     written_ms: Vec<i64>,
     /// Keys with a version that time makes useless, by the watermark from which it does.
     stale: BTreeSet<(i64, u32)>,

@@ -85,7 +85,7 @@ struct Partition {
     waiting: VecDeque<(i64, u32)>,
     /// When it is next looked at, by event time.
     due_ms: Option<i64>,
-    /// When it was last written, by the wall clock.
+    /// When it was last written, by the job's time.
     written_ms: i64,
     is_live: bool,
 }
@@ -245,7 +245,7 @@ impl MatchRecognize {
         Ok(())
     }
 
-    /// By the wall clock: when attempts are to be given up.
+    /// Without event time: when attempts are to be given up.
     fn set_timer(&self, out: &mut Output<'_>) {
         if self.spec.time == TimeMode::Processing
             && let Some((due_ms, _)) = self.due.first()

@@ -29,7 +29,7 @@ pub(super) struct Lists {
     rows: RowStore,
     order: Option<RowConverter>,
     lists: Vec<List>,
-    /// By partition: when it was last written, by the wall clock.
+    /// By partition: when it was last written, by the job's time.
     written_ms: Vec<i64>,
     /// Rows that have left their list.
     left: Vec<u32>,

@@ -27,7 +27,7 @@ pub(super) struct Clocks {
     /// Restored clocks of partitions that may be another instance's now: they count from when the source names them.
     former_ms: BTreeMap<u32, i64>,
     pub watermark_ms: Vec<i64>,
-    /// When the clock last had a row, by the wall clock.
+    /// When the clock last had a row, by the job's time.
     pub seen_ms: Vec<i64>,
     hashes: Vec<u64>,
     /// The number of each row's clock, of the batch numbered last.

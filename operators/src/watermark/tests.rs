@@ -84,6 +84,22 @@ fn a_partition_without_a_row_holds_the_watermark_until_it_is_idle() {
     assert_eq!(text(&run.batch(Batch { partition: 7, ..times(&[150]) }).unwrap()), "[150]@[45] w145");
 }
 
+/// The wall clock is set forward, and back: a partition is idle when it has been silent for so long, and no sooner or later.
+#[test]
+fn a_clock_that_is_set_makes_no_partition_idle_and_keeps_none_from_it() {
+    let spec = WatermarkSpec { idle_timeout_ms: Some(1_000), ..spec() };
+    let mut run = OperatorHarness::new(Box::new(WatermarkAssigner::new(spec))).unwrap();
+    run.advance(0).unwrap();
+    run.expect_partitions(&[0, 7]).unwrap();
+    assert_eq!(text(&run.batch(times(&[100])).unwrap()), "[100]@[-]");
+    assert_eq!(text(&run.step_wall(300_000).unwrap()), "");
+    assert_eq!(text(&run.batch(times(&[110])).unwrap()), "[110]@[95]");
+    assert_eq!(text(&run.step_wall(-600_000).unwrap()), "");
+    run.advance(900).unwrap();
+    assert_eq!(text(&run.batch(times(&[120])).unwrap()), "[120]@[105]");
+    assert_eq!(text(&run.advance(101).unwrap()), "w115");
+}
+
 #[test]
 fn a_partition_without_a_row_holds_nothing_back_when_all_fall_idle_at_once() {
     let spec = WatermarkSpec { idle_timeout_ms: Some(1_000), ..spec() };

@@ -96,6 +96,16 @@ impl WindowAssigner {
         }
     }
 
+    /// True for a window that the wall clock, at `now_ms`, was not in a moment ago: it has been set back since.
+    fn is_far_ahead(&self, window_end_ms: i64, now_ms: i64) -> bool {
+        let length_ms = match *self {
+            Self::Tumble { size_ms, .. } | Self::Hop { size_ms, .. } => size_ms,
+            Self::Cumulate { max_ms, .. } => max_ms,
+            Self::Session { gap_ms } => gap_ms,
+        };
+        window_end_ms.saturating_sub(now_ms) > length_ms.saturating_mul(2)
+    }
+
     fn offset_ms(&self) -> i64 {
         match *self {
             Self::Tumble { offset_ms, .. }
@@ -338,5 +348,7 @@ pub(crate) fn count_late(batch: &Batch, late: Vec<bool>, out: &mut Output<'_>) -
     Ok(count > 0)
 }
 
+#[cfg(test)]
+mod processing_tests;
 #[cfg(test)]
 mod tests;

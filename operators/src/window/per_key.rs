@@ -377,6 +377,18 @@ impl PerKeyWindows {
 
 impl Operator for PerKeyWindows {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut Output<'_>) -> Result<()> {
+        let now = out.wall_ms();
+        if self.spec.time == TimeMode::Processing
+            && let Some((end_ms, ..)) = self.by_end.last()
+            && self.spec.window.is_far_ahead(*end_ms, now)
+        {
+            // The clock was set back: what is open of a time far ahead is over, and does not wait until it comes again.
+            self.time_ms = *end_ms;
+            while self.close_due()? {
+                self.emit_closed(out)?;
+            }
+            self.emit_closed(out)?;
+        }
         let keys: Vec<ArrayRef> =
             self.spec.keys.iter().map(|key| Arc::clone(batch.rows.column(*key))).collect();
         self.number(&keys, batch.num_rows())?;
@@ -385,7 +397,6 @@ impl Operator for PerKeyWindows {
             self.claim(groups.iter().copied())?;
             self.groups = groups;
         }
-        let now = out.now_ms();
         let times: Vec<i64> = match self.spec.time {
             TimeMode::Processing => vec![now; batch.num_rows()],
             TimeMode::Event => batch
@@ -434,7 +445,7 @@ impl Operator for PerKeyWindows {
         if self.spec.time == TimeMode::Processing
             && let Some((end_ms, _, _)) = self.by_end.first()
         {
-            out.set_timer(*end_ms);
+            out.set_wall_timer(*end_ms);
         }
         self.emit_closed(out)
     }
@@ -444,12 +455,18 @@ impl Operator for PerKeyWindows {
         self.resume(out)
     }
 
-    fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+    fn on_timer(&mut self, _now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        let now_ms = out.wall_ms();
         self.time_ms = now_ms;
         if let Some((end_ms, _, _)) = self.by_end.first() {
-            out.set_timer((*end_ms).max(now_ms + 1));
+            out.set_wall_timer((*end_ms).max(now_ms + 1));
         }
         self.resume(out)
+    }
+
+    /// Windows that were restored fire though no row comes.
+    fn starts_with_timer(&self) -> bool {
+        self.spec.time == TimeMode::Processing
     }
 
     fn resume(&mut self, out: &mut Output<'_>) -> Result<Firing> {

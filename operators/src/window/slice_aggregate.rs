@@ -111,13 +111,40 @@ impl SliceAggregate {
         Ok(Firing::Done)
     }
 
+    /// By the wall clock: when the next window fires that holds rows.
+    fn set_timer(&self, out: &mut Output<'_>) {
+        if self.spec.time == TimeMode::Processing
+            && let Some(end_ms) = self.slices.next_window_end_ms(self.fired_ms)
+        {
+            out.set_wall_timer(end_ms);
+        }
+    }
+
+    /// Where the wall clock was set back: what is open far ahead fires now, not when the clock shows that time again; and
+    /// windows that have fired take rows once more, and fire once more.
+    fn follow_the_clock(&mut self, now_ms: i64, end_ms: i64, out: &mut Output<'_>) -> Result<()> {
+        if let Some(last_ms) = self.slices.last_end_ms()
+            && self.spec.window.is_far_ahead(last_ms, now_ms)
+        {
+            self.time_ms = self.spec.window.last_window_end_ms(last_ms);
+            while self.fire_next(out)? == Firing::More {}
+        }
+        if end_ms <= self.fired_ms {
+            self.fired_ms = end_ms - self.spec.window.slide_ms();
+            self.slices.reopen();
+        }
+        Ok(())
+    }
+
     fn process_rows(&mut self, batch: Batch, out: &mut Output<'_>) -> Result<()> {
         let window = self.spec.window;
         let Assigned { rows, runs } = match self.spec.time {
             TimeMode::Event => assign(&window, batch, out)?,
             TimeMode::Processing => {
-                let end_ms = window.slice_start_ms(out.now_ms()) + window.slide_ms();
-                out.set_timer(end_ms);
+                let now_ms = out.wall_ms();
+                let end_ms = window.slice_start_ms(now_ms) + window.slide_ms();
+                self.follow_the_clock(now_ms, end_ms, out)?;
+                out.set_wall_timer(end_ms);
                 let run = Run { end_ms, start: 0, len: batch.num_rows() };
                 Assigned { rows: batch, runs: vec![run] }
             }
@@ -140,13 +167,26 @@ impl Operator for SliceAggregate {
         self.fire_next(out)
     }
 
-    fn on_timer(&mut self, now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
-        self.time_ms = now_ms;
-        self.fire_next(out)
+    fn on_timer(&mut self, _now_ms: i64, out: &mut Output<'_>) -> Result<Firing> {
+        self.time_ms = out.wall_ms();
+        let firing = self.fire_next(out)?;
+        if firing == Firing::Done {
+            self.set_timer(out);
+        }
+        Ok(firing)
     }
 
     fn resume(&mut self, out: &mut Output<'_>) -> Result<Firing> {
-        self.fire_next(out)
+        let firing = self.fire_next(out)?;
+        if firing == Firing::Done {
+            self.set_timer(out);
+        }
+        Ok(firing)
+    }
+
+    /// Windows that were restored fire though no row comes.
+    fn starts_with_timer(&self) -> bool {
+        self.spec.time == TimeMode::Processing
     }
 
     fn begin_snapshot(&mut self, state: &mut StateWriter) -> Result<Firing> {

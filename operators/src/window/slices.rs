@@ -119,6 +119,22 @@ impl Slices {
             .map(|end| (*end).max(next_ms))
     }
 
+    /// End of the last slice that holds rows.
+    pub fn last_end_ms(&self) -> Option<i64> {
+        self.by_end.last_key_value().map(|(end_ms, _)| *end_ms)
+    }
+
+    /// Windows may fire again that have fired: what was put together of slices is put together anew.
+    pub fn reopen(&mut self) {
+        match &mut self.combine {
+            Combine::None => {}
+            Combine::Running { from_ms, to_ms, .. } => (*from_ms, *to_ms) = (i64::MIN, i64::MIN),
+            Combine::Blocks { block_end_ms, prefix_to_ms, .. } => {
+                (*block_end_ms, *prefix_to_ms) = (i64::MIN, i64::MIN);
+            }
+        }
+    }
+
     /// Puts the window that ends at `end_ms` together. Its groups are then there to read until [`Slices::fired`].
     pub fn fire(&mut self, end_ms: i64) -> Result<()> {
         let start_ms = self.windows.window_start_ms(end_ms);

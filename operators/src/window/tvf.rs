@@ -36,7 +36,7 @@ impl Operator for WindowTvf {
         let now;
         let times = match self.time {
             TimeMode::Processing => {
-                now = vec![out.now_ms(); batch.num_rows()];
+                now = vec![out.wall_ms(); batch.num_rows()];
                 now.as_slice()
             }
             TimeMode::Event => batch

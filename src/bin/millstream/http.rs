@@ -245,14 +245,14 @@ fn metrics(pipeline: &Pipeline, live: &Live) -> String {
             family(name, kind, help, &|m| (m.kind == "source").then(|| read(m).to_string()));
         }
     }
-    let now_ms = pipeline.clock().now_ms();
+    let (now_ms, steady_ms) = (pipeline.clock().now_ms(), pipeline.clock().steady_ms());
     if pipeline.state_folder().is_some() {
         for (name, help, read) in OUTBOX {
             family(name, "gauge", help, &|m| (m.kind == "sink").then(|| read(m).to_string()));
         }
         family("outbox_oldest_seconds", "gauge", "How long the oldest of those has waited, about.", &|m| {
             let waited_ms =
-                m.outbox_oldest_ms().map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms).max(0));
+                m.outbox_oldest_ms().map_or(0, |oldest_ms| steady_ms.saturating_sub(oldest_ms).max(0));
             (m.kind == "sink").then(|| format!("{:.3}", waited_ms as f64 / 1e3))
         });
     }

@@ -124,7 +124,7 @@ fn line(pipeline: &Pipeline, last: &Totals, now: &Totals) -> String {
     let down = if now.down == 0 { String::new() } else { format!(" · {} connection(s) down", now.down) };
     let outbox = match now.oldest_ms {
         Some(oldest_ms) if now.waiting > 0 => {
-            let waited = millis(pipeline.clock().now_ms().saturating_sub(oldest_ms).max(0));
+            let waited = millis(pipeline.clock().steady_ms().saturating_sub(oldest_ms).max(0));
             format!(" · outbox {}, oldest {waited}", count(now.waiting))
         }
         _ => String::new(),

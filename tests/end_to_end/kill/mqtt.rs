@@ -5,69 +5,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::ops::Range;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::kafka::Kafka;
 use crate::mosquitto::Mosquitto;
-use crate::support::{Publisher, free_address, get, wait_until};
+use crate::relay::Relay;
+use crate::support::free_address;
 
+use super::around::{Around, Wire};
 use super::blows::{Blows, FURTHER};
-use super::feed::{Feed, Writer};
+use super::feed::Feed;
+use super::publish::Publishing;
 use super::victim::Victim;
-use super::{Asked, ledger};
+use super::{Asked, KAFKA_BLOWS, PATIENCE, kafka_behind_a_line};
 
-fn query(kafka: &Kafka, mosquitto: &Mosquitto) -> String {
+fn query(kafka: SocketAddr, mosquitto: SocketAddr) -> String {
     format!(
         "SET 'execution.checkpointing.interval' = '200 ms';
          CREATE TABLE readings (device STRING, n BIGINT)
-         WITH ('connector' = 'mqtt', 'url' = 'mqtt://{}', 'topic' = 'readings', 'qos' = '1', 'client-id' = 'kill',
-               'format' = 'json');
+         WITH ('connector' = 'mqtt', 'url' = 'mqtt://{mosquitto}', 'topic' = 'readings', 'qos' = '1', 'client-id' = 'kill',
+               'keep-alive' = '2 s', 'reconnect.backoff.max' = '1 s', 'format' = 'json');
          CREATE TABLE kept (device STRING, n BIGINT)
-         WITH ('connector' = 'kafka', 'topic' = 'kept', 'properties.bootstrap.servers' = '{}', 'format' = 'json',
+         WITH ('connector' = 'kafka', 'topic' = 'kept', 'properties.bootstrap.servers' = '{kafka}', {PATIENCE}, 'format' = 'json',
                'key.format' = 'raw', 'key.fields' = 'device', 'sink.delivery-guarantee' = 'exactly-once',
                'sink.transactional-id-prefix' = 'kill');
-         INSERT INTO kept SELECT device, n FROM readings;",
-        mosquitto.address, kafka.address
+         INSERT INTO kept SELECT device, n FROM readings;"
     )
-}
-
-/// Publishes until each message is acknowledged.
-struct Publishing {
-    address: SocketAddr,
-    publisher: Option<Publisher>,
-    /// Messages that were published more than once.
-    again: BTreeSet<u64>,
-}
-
-impl Writer for Publishing {
-    type Account = BTreeSet<u64>;
-
-    fn write(&mut self, numbers: Range<u64>) {
-        for n in numbers {
-            let payload = ledger::record(n).to_string();
-            loop {
-                if self.publisher.is_none() {
-                    self.publisher = Publisher::connect(self.address).ok();
-                }
-                match self.publisher.as_mut().map(|to| to.publish("readings", payload.as_bytes())) {
-                    Some(Ok(())) => break,
-                    Some(Err(_)) => {
-                        self.again.insert(n);
-                        self.publisher = None;
-                    }
-                    None => {}
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        }
-    }
-
-    fn close(self) -> BTreeSet<u64> {
-        self.again
-    }
 }
 
 /// Numbers that follow each other, as first and last.
@@ -86,27 +49,32 @@ fn spans(numbers: impl Iterator<Item = u64>) -> Vec<(u64, u64)> {
 #[ignore = "needs Kafka and Mosquitto; scripts/kill runs it"]
 fn mqtt_to_kafka_killed_at_any_instant_loses_no_acknowledged_message_and_repeats_none() {
     let asked = Asked::read();
+    let Some(blows) = Blows::new(asked.seed, KAFKA_BLOWS) else { return };
     // Each is acknowledged before the next, so fewer take as long.
     let messages = asked.records / 20;
-    let (mut kafka, mut mosquitto) = (Kafka::start(), Mosquitto::start());
+    let (mut kafka, to_kafka, kafkas) = kafka_behind_a_line();
+    let (mut mosquitto, to_mosquitto) = (Mosquitto::start(), free_address());
+    let mosquittos = Relay::start(to_mosquitto, mosquitto.address);
     kafka.topic(&["--create", "--topic", "kept", "--partitions", "3"]);
-    let query = query(&kafka, &mosquitto);
+    let query = query(to_kafka, to_mosquitto);
     let mut victim = Victim::new();
     // Nobody keeps messages that come before there is a subscription.
-    let http = free_address().to_string();
-    victim.start(&query, 2, None, &["--http", &http]);
-    wait_until("the subscription", || {
-        get(&http, "/readyz").is_some_and(|(status, _)| status.contains("200"))
-    });
+    victim.start(&query, 2, None);
+    victim.wait("the subscription", Victim::is_ready);
     victim.kill("with the subscription there");
-    let publishing = Publishing { address: mosquitto.address, publisher: None, again: BTreeSet::new() };
+    let publishing = Publishing::to(mosquitto.address, |n| vec![("readings", n)]);
     let feed = Feed::start(messages, asked.kills + FURTHER, publishing);
-    let blows = Blows::new(asked.seed);
-    let tally = blows.deal(asked.kills, &mut victim, &query, &mut [&mut kafka, &mut mosquitto], |number| {
-        feed.allow(number);
-    });
+    let around = Around {
+        brokers: vec![&mut kafka, &mut mosquitto],
+        wires: vec![
+            Wire { relay: &kafkas, source: None },
+            Wire { relay: &mosquittos, source: Some("readings") },
+        ],
+        ..Around::default()
+    };
+    let tally = blows.deal(asked.kills, &mut victim, &query, around, |number| feed.allow(number));
     let again = feed.finish();
-    victim.start(&query, 3, None, &[]);
+    victim.start(&query, 3, None);
     let mut seen = BTreeMap::<u64, usize>::new();
     let read = |seen: &mut BTreeMap<u64, usize>| {
         seen.clear();
