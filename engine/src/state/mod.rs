@@ -8,12 +8,14 @@
 
 mod disk;
 mod file;
+mod files;
 mod fit;
 pub mod savepoint;
 mod shape;
 
 pub use disk::DiskStateStore;
 pub(crate) use disk::newest;
+pub use files::{FILES_MAX, StateFile, StateFiles};
 pub use shape::OperatorShape;
 
 use std::collections::HashMap;
