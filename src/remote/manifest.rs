@@ -137,7 +137,7 @@ mod tests {
     fn what_was_written_is_read_and_no_byte_changes_unseen() {
         let text = example().to_text();
         assert_eq!(Manifest::read(text.as_bytes()).unwrap(), example());
-        assert_eq!(example().num_bytes(), 31 + 43);
+        assert_eq!(example().num_bytes(), 31 + 44);
         let bytes = text.into_bytes();
         for at in 0..bytes.len() {
             for bit in 0..8 {

@@ -4,6 +4,7 @@
 //! (`AWS_…`); `file:///FOLDER` is a mounted disk. Requests are tried again for a while before they fail; what is bigger than a
 //! part is sent in parts, each of which is. Every error that leaves here names the URL and the remedy, and no credentials.
 
+use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub const RETRIES_OF_A_COMMAND: usize = 4;
 pub const RETRIES_OF_AN_UPLOAD: usize = 10;
 
 /// See the module's page.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Place {
     url: String,
     store: Arc<dyn ObjectStore>,
@@ -53,6 +54,13 @@ pub struct Object {
     /// Its name in the folder.
     pub name: String,
     pub bytes: u64,
+}
+
+impl fmt::Debug for Place {
+    /// The store knows who signs in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.url).finish()
+    }
 }
 
 impl Place {
@@ -78,7 +86,9 @@ impl Place {
             ));
         }
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let prefix = Path::parse(prefix).ok().filter(|_| !bucket.is_empty() && !rest.contains(['?', '#']));
+        let prefix = Path::parse(prefix)
+            .ok()
+            .filter(|_| !bucket.is_empty() && !rest.contains(['?', '#']) && !rest.contains("//"));
         let prefix = prefix.ok_or_else(|| not_a_url(url))?;
         let is_plain = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
             .iter()
