@@ -155,7 +155,7 @@ impl Drop for Copier {
 
 /// What was said last about copies that fail.
 struct Said {
-    error: String,
+    kind: ErrorKind,
     at_ns: u64,
 }
 
@@ -192,23 +192,24 @@ async fn attend(rounds: Rounds, interval: Duration, clock: ClockRef, mut phase: 
                 }
                 None
             }
-            Some(Err(error)) => Some(error.to_string()),
+            Some(Err(error)) => Some(error),
         };
         if let Some(error) = error {
             rounds.status.failures.fetch_add(1, Ordering::Relaxed);
             if is_last {
-                return rounds.say_unfinished(&error);
+                return rounds.say_unfinished(&error.to_string());
             }
             let now_ns = clock.monotonic_ns();
             let is_said = said.as_ref().is_some_and(|said| {
-                said.error == error && now_ns.saturating_sub(said.at_ns) < SAYING_EVERY.as_nanos() as u64
+                said.kind == error.kind()
+                    && now_ns.saturating_sub(said.at_ns) < SAYING_EVERY.as_nanos() as u64
             });
             if !is_said {
                 tracing::error!(
                     "checkpoints are not copied, and go on in {}: {error}",
                     rounds.state.display()
                 );
-                said = Some(Said { error, at_ns: now_ns });
+                said = Some(Said { kind: error.kind(), at_ns: now_ns });
             }
         }
         if is_last {

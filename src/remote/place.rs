@@ -29,13 +29,14 @@ const PARTS_ON_THE_WAY: usize = 2;
 /// A request that takes longer is given up: a part at 150 kbit/s.
 const REQUEST_TIMEOUT: &str = "300 seconds";
 const CONNECT_TIMEOUT: &str = "10 seconds";
-/// Between two attempts at a request.
+/// Between two attempts at a request: at least, and at most.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const RETRYING_MAX: Duration = Duration::from_secs(120);
 
 /// How often a request is tried again where somebody waits for it: some seconds in all.
 pub const RETRIES_OF_A_COMMAND: usize = 4;
-/// The same behind a pipeline that runs: about half a minute, so that a short break does not cost what was sent before it.
+/// The same behind a pipeline that runs: ten seconds at least, so that a short break does not cost what was sent before it.
 pub const RETRIES_OF_AN_UPLOAD: usize = 10;
 
 /// See the module's page.
@@ -100,7 +101,11 @@ impl Place {
         }
         let client = |key| AmazonS3ConfigKey::Client(key);
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(RetryConfig {
-            backoff: BackoffConfig { max_backoff: BACKOFF_MAX, ..BackoffConfig::default() },
+            backoff: BackoffConfig {
+                init_backoff: BACKOFF_MIN,
+                max_backoff: BACKOFF_MAX,
+                ..BackoffConfig::default()
+            },
             max_retries: retries,
             retry_timeout: RETRYING_MAX,
         });
@@ -298,7 +303,11 @@ impl Place {
         let said = match (code, message) {
             (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
             (Some(code), _) => code.to_owned(),
-            _ => text.split("<?xml").next().unwrap_or_default().chars().take(400).collect(),
+            // In front of the last " - " is what was asked and how often.
+            _ => {
+                let cause = text.split("<?xml").next().unwrap_or_default();
+                cause.rsplit(" - ").next().unwrap_or_default().chars().take(400).collect()
+            }
         };
         let is = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
         if matches!(error, object_store::Error::NotFound { .. }) && !is(&["NoSuchBucket"]) {
@@ -405,6 +414,10 @@ mod tests {
                 && !text.contains("AKIA7"),
             "{text}"
         );
+        let away = "Error performing GET http://s3/x in 4.07s, after 10 retries, max_retries: 10 - HTTP error: connection refused";
+        let away =
+            place.failed("listed", "", &object_store::Error::Generic { store: "S3", source: away.into() });
+        assert_eq!(away.message(), "cannot be listed: HTTP error: connection refused");
     }
 
     #[tokio::test]
