@@ -1,6 +1,7 @@
 //! Checkpoints away from the machine: it is lost, and another goes on from what was copied. To another disk, and to a real S3
 //! server (s3s-fs, which scripts/test installs; ignored without being asked for).
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -144,9 +145,9 @@ fn s3_a_machine_is_lost_and_another_goes_on_from_the_bucket() {
     let s3 = S3::start(folder.path().join("s3"));
     let (uplink, http) = (free_address(), free_address().to_string());
     let relay = Relay::start(uplink, s3.address);
-    // One that does not come to its end before the uplink is back.
-    let last = 700_000;
-    let query = sql_to(folder.path(), "5", last, "sums.json', 'sink.append' = 'true");
+    // Its end is said when the uplink has been away and back, however long that took.
+    let to = "sums.json', 'sink.append' = 'true";
+    let query = sql_to(folder.path(), "5", 1_000_000_000, to);
     let state = folder.path().join("state").display().to_string();
     let (url, there) = ("s3://fleet/site-1/gateway-7", s3.path("site-1/gateway-7"));
     let arguments =
@@ -178,13 +179,18 @@ fn s3_a_machine_is_lost_and_another_goes_on_from_the_bucket() {
     std::fs::remove_dir_all(&state).unwrap();
     let again = [&arguments[..], &["--from", url, "--workers", "3"]].concat();
     let second = at(uplink, SECRET, &again).spawn().unwrap();
-    wait_until("it to go on", || local() > 1e9);
+    // Past all that the first wrote behind its last copy, which comes again.
+    let of_first = written(folder.path()).0.len();
+    wait_until("it to go on", || local() > 1e9 && written(folder.path()).0.len() > of_first);
     signal(&second, "TERM");
     let stopped = ended(second);
     assert!(stopped.code == Some(0) && stopped.err.contains("for another machine"), "{stopped:?}");
     // And another one from what that left, which is exact: no window of it is there twice.
     let (windows_before, lines_before) = written(folder.path());
     std::fs::remove_dir_all(&state).unwrap();
+    let windows = windows_before.keys().map(|(_, start)| start).collect::<BTreeSet<_>>().len();
+    let last = 500 * (i64::try_from(windows).unwrap() + 40);
+    assert_eq!(sql_to(folder.path(), "5", last, to), query);
     let third = ran_at(s3.address, &again);
     assert!(third.code == Some(0) && third.err.contains("going on from checkpoint"), "{third:?}");
     let (all, lines) = written(folder.path());
