@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::durable::{assert_complete, assert_complete_to, sql, sql_to, written};
-use crate::support::{Ran, Relay, command, ended, file, free_address, metric, run, signal, wait_until};
+use crate::support::{
+    Ran, Receiver, Relay, command, ended, file, free_address, metric, run, signal, wait_until,
+};
 
 const KEY: &str = "AKIAMILLSTREAM";
 const SECRET: &str = "hunter2-and-more";
@@ -56,6 +58,44 @@ fn a_machine_is_lost_and_another_goes_on_from_the_other_disk() {
     let newest =
         std::fs::read_dir(&state).unwrap().flatten().map(|file| file.file_name().into_string().unwrap());
     assert_eq!(newest.filter(|name| name.starts_with("checkpoint-")).max().as_ref(), Some(&kept[0]));
+}
+
+/// What the lost machine had not delivered is in its outbox, which was copied with its checkpoints: the other one sends it, and what
+/// came behind the copy is made anew.
+#[test]
+fn alerts_that_wait_on_a_lost_machine_are_sent_by_another() {
+    const LAST: i64 = 3_000;
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+    let sql = format!(
+        "SET 'execution.checkpointing.interval' = '50 ms';
+         CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '500',
+           'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{LAST}');
+         CREATE TABLE alerts (n BIGINT) WITH ('connector' = 'webhook', 'url' = 'http://{address}/hook',
+           'private-addresses' = 'allow', 'retry.backoff.max' = '200 ms');
+         INSERT INTO alerts SELECT n FROM numbers;"
+    );
+    let (state, there) = (folder.path().join("state"), folder.path().join("gateway-7"));
+    let (state_text, url) = (state.display().to_string(), format!("file://{}", there.display()));
+    let arguments = [&["sql", &sql, "--state", &state_text, "--checkpoints", &url][..], &OFTEN].concat();
+    let mut first = command(&arguments).spawn().unwrap();
+    // A copy behind the first ones, so that rows wait in its outbox that no position of the source brings again.
+    let mut seen = BTreeSet::new();
+    wait_until("copies", || {
+        seen.extend(copies(&there));
+        seen.len() > 6
+    });
+    first.kill().unwrap();
+    first.wait().unwrap();
+    std::fs::remove_dir_all(&state).unwrap();
+    let newest = there.join(&copies(&there)[0]).join("outbox-alerts-0");
+    let waits: u64 =
+        std::fs::read_dir(newest).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(waits > 1_000, "{waits} bytes wait");
+    let receiver = Receiver::start_on(address);
+    let ran = run(&[&arguments[..], &["--from", &url]].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let arrived: BTreeSet<i64> = receiver.bodies().iter().map(|body| body["n"].as_i64().unwrap()).collect();
+    assert!(arrived.iter().copied().eq(1..=LAST), "{} of {LAST}", arrived.len());
 }
 
 #[test]
