@@ -47,7 +47,7 @@
 //!
 //! Not a database: it keeps what open windows need and no history. Not a cluster: one process, as many threads as you
 //! give it; the same SQL runs on Flink when a machine is outgrown. State is in memory, and with
-//! [`PipelineBuilder::state`] on disk at every checkpoint; without it a pipeline that is killed starts anew.
+//! [`PipelineBuilder::state`] on disk at every checkpoint, and copied to an object store where that is said; without it a pipeline that is killed starts anew.
 //!
 //! # Limits
 //!
@@ -56,7 +56,8 @@
 //!
 //! # Features
 //!
-//! `sql`, `mqtt`, `webhook`, `http`, `kafka`, `postgres`, `formats` and `cli` are on by default; `gateway` is SQL, MQTT, webhook
+//! `sql`, `mqtt`, `webhook`, `http`, `kafka`, `postgres`, `formats`, `object-store` (copies of checkpoints in a bucket) and `cli` are
+//! on by default; `gateway` is SQL, MQTT, webhook
 //! and command without C libraries. `text` is JSON, CSV and raw with files, generators and print, and comes with any of
 //! these. Without default features there are the engine, the operators, memory and blackhole: under sixty crates.
 
@@ -65,6 +66,8 @@
 #[cfg(feature = "sql")]
 pub mod dead_letters;
 mod pipeline;
+#[cfg(feature = "object-store")]
+pub mod remote;
 
 pub use millstream_connectors as connectors;
 pub use millstream_engine as engine;

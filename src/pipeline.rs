@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "object-store")]
+use crate::remote::{Copier, CopyStatus, RemoteCheckpoints};
 #[cfg(feature = "sql")]
 use arrow_schema::SchemaRef;
 #[cfg(feature = "sql")]
@@ -30,6 +32,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Pipeline {
     job: Job,
     state_folder: Option<PathBuf>,
+    #[cfg(feature = "object-store")]
+    copier: Option<Copier>,
 }
 
 impl Pipeline {
@@ -104,12 +108,28 @@ impl Pipeline {
         self.state_folder.as_deref()
     }
 
-    /// Waits for the end: of bounded sources, of draining, or of a failure.
+    /// Where its checkpoints are copied to, and what has been copied.
+    #[cfg(feature = "object-store")]
+    pub fn checkpoint_copies(&self) -> Option<(&str, &CopyStatus)> {
+        self.copier.as_ref().map(|copier| (copier.url(), copier.status()))
+    }
+
+    /// Waits for the end: of bounded sources, of draining, or of a failure; then, for 10 s at most, until the last checkpoint
+    /// is copied, where checkpoints are.
     ///
     /// # Errors
     /// The error that ended it.
     pub fn wait(&self) -> Result<(), Error> {
-        self.job.wait()
+        let ended = self.job.wait();
+        #[cfg(feature = "object-store")]
+        if let Some(copier) = &self.copier {
+            if self.state() == JobState::Stopped && self.suspended().is_none() {
+                copier.stop();
+            } else {
+                copier.finish();
+            }
+        }
+        ended
     }
 
     /// Waits for the end, at most `limit`. True when it has ended.
@@ -125,6 +145,8 @@ pub struct PipelineBuilder {
     graph: Graph,
     state_folder: Option<PathBuf>,
     savepoint: Option<PathBuf>,
+    #[cfg(feature = "object-store")]
+    checkpoints: Option<RemoteCheckpoints>,
     allow_dropped_state: bool,
     #[cfg(feature = "sql")]
     texts: Vec<String>,
@@ -140,6 +162,8 @@ impl Default for PipelineBuilder {
             graph: Graph::new(),
             state_folder: None,
             savepoint: None,
+            #[cfg(feature = "object-store")]
+            checkpoints: None,
             allow_dropped_state: false,
             #[cfg(feature = "sql")]
             texts: Vec::new(),
@@ -209,8 +233,17 @@ impl PipelineBuilder {
         self
     }
 
+    /// Copies checkpoints of the state folder to an object store, behind the pipeline: `s3://BUCKET/FOLDER`, or a
+    /// [`RemoteCheckpoints`] that says how often and how many stay. It wins over `execution.checkpointing.dir`.
+    #[cfg(feature = "object-store")]
+    #[must_use]
+    pub fn checkpoints(mut self, to: impl Into<RemoteCheckpoints>) -> Self {
+        self.checkpoints = Some(to.into());
+        self
+    }
+
     /// Begins the state folder, which must have no state yet, from a savepoint
-    /// ([`millstream_engine::state::savepoint::take`]).
+    /// ([`millstream_engine::state::savepoint::take`]), or from the URL that checkpoints were copied to.
     #[must_use]
     pub fn from_savepoint(mut self, savepoint: impl Into<PathBuf>) -> Self {
         self.savepoint = Some(savepoint.into());
@@ -253,6 +286,7 @@ impl PipelineBuilder {
                     .into());
             }
             let program = self.compile()?;
+            self.take_copies(&program.settings)?;
             if let Some(name) = program.settings.pipeline_name {
                 self.config.name = name;
             }
@@ -261,10 +295,22 @@ impl PipelineBuilder {
             self.config.checkpoint_interval = interval_ms.map(Duration::from_millis);
             self.graph = program.graph;
         }
+        #[cfg(feature = "object-store")]
+        if let Some(to) = &self.checkpoints {
+            to.check()?;
+            if self.state_folder.is_none() {
+                return Err(Error::config(format!(
+                    "checkpoints are copied to {} from a state folder",
+                    to.url
+                ))
+                .remedy("say where state is kept: --state FOLDER, or .state(FOLDER)")
+                .into());
+            }
+        }
         match &self.state_folder {
             Some(folder) => {
                 if let Some(from) = &self.savepoint {
-                    savepoint::begin_from(from, folder, self.config.clock.now_ms())?;
+                    begin_from(from, folder, &self.config.clock)?;
                 }
                 let store = DiskStateStore::open(folder, self.graph.shape(), self.allow_dropped_state)?;
                 self.config.restore = store.latest();
@@ -279,8 +325,58 @@ impl PipelineBuilder {
             // In memory a checkpoint would help nobody.
             None => self.config.checkpoint_interval = None,
         }
-        Ok(Pipeline { job: Job::start(&self.graph, self.config)?, state_folder: self.state_folder })
+        #[cfg(feature = "object-store")]
+        let copier = match (&self.state_folder, &self.checkpoints) {
+            (Some(folder), Some(to)) => {
+                Some(Copier::start(folder.clone(), to, Arc::clone(&self.config.clock))?)
+            }
+            _ => None,
+        };
+        Ok(Pipeline {
+            job: Job::start(&self.graph, self.config)?,
+            state_folder: self.state_folder,
+            #[cfg(feature = "object-store")]
+            copier,
+        })
     }
+
+    /// What the text says about copies of checkpoints, where the program does not.
+    #[cfg(all(feature = "sql", feature = "object-store"))]
+    fn take_copies(&mut self, settings: &millstream_sql::Settings) -> Result<(), Error> {
+        let said = settings.checkpoint_dir.clone().map(RemoteCheckpoints::from);
+        self.checkpoints = self.checkpoints.take().or(said);
+        if let Some(to) = &mut self.checkpoints {
+            let interval_ms = settings.checkpoint_dir_interval_ms.and_then(|ms| u64::try_from(ms).ok());
+            to.interval = interval_ms.map_or(to.interval, Duration::from_millis);
+            to.retained = settings.checkpoints_retained.unwrap_or(to.retained);
+        }
+        Ok(())
+    }
+
+    #[cfg(all(feature = "sql", not(feature = "object-store")))]
+    fn take_copies(&mut self, settings: &millstream_sql::Settings) -> Result<(), Error> {
+        match &settings.checkpoint_dir {
+            Some(url) => Err(no_object_store(url)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes the state folder `state` begin from a savepoint, by its path or its URL.
+fn begin_from(from: &Path, state: &Path, clock: &ClockRef) -> Result<(), Error> {
+    match from.to_str().filter(|from| from.contains("://")) {
+        #[cfg(feature = "object-store")]
+        Some(url) => crate::remote::begin_from(url, state, clock).map(drop),
+        #[cfg(not(feature = "object-store"))]
+        Some(url) => Err(no_object_store(url)),
+        None => savepoint::begin_from(from, state, clock.now_ms()).map(drop),
+    }
+}
+
+#[cfg(not(feature = "object-store"))]
+fn no_object_store(url: &str) -> Error {
+    Error::config(format!("this build has no object stores, so not {url}"))
+        .remedy("build it with the feature object-store")
 }
 
 #[cfg(feature = "sql")]

@@ -107,6 +107,12 @@ pub struct Settings {
     pub state_ttl_ms: Option<i64>,
     /// `execution.checkpointing.interval`, in ms.
     pub checkpoint_interval_ms: Option<i64>,
+    /// `execution.checkpointing.dir`: the URL that checkpoints are copied to.
+    pub checkpoint_dir: Option<String>,
+    /// `execution.checkpointing.dir.interval`, in ms.
+    pub checkpoint_dir_interval_ms: Option<i64>,
+    /// `execution.checkpointing.num-retained`: how many stay there.
+    pub checkpoints_retained: Option<usize>,
     /// `table.exec.mini-batch.*`: how long changes are held back, if they are.
     pub mini_batch: Option<MiniBatch>,
 }
@@ -120,6 +126,9 @@ impl Default for Settings {
             idle_timeout_ms: None,
             state_ttl_ms: None,
             checkpoint_interval_ms: None,
+            checkpoint_dir: None,
+            checkpoint_dir_interval_ms: None,
+            checkpoints_retained: None,
             mini_batch: None,
         }
     }

@@ -26,6 +26,12 @@ pub const SETTINGS: &[(&str, &str)] = &[
         "how often state is made safe where there is a --state folder; 10 s if not set",
     ),
     (
+        "execution.checkpointing.dir",
+        "where checkpoints of the --state folder are copied to: s3://BUCKET/FOLDER or file:///FOLDER",
+    ),
+    ("execution.checkpointing.dir.interval", "how often they are copied there; 1 min if not set"),
+    ("execution.checkpointing.num-retained", "how many stay there; 3 if not set"),
+    (
         "table.exec.state.ttl",
         "how long state of a key is kept that is not written, such as 1 d; 0 keeps it for ever",
     ),
@@ -119,6 +125,16 @@ fn apply(
             let interval_ms = millstream_engine::options::parse_duration_ms(value).filter(|ms| *ms > 0);
             settings.checkpoint_interval_ms =
                 Some(interval_ms.ok_or_else(|| wrong("a duration, such as 10 s"))?);
+        }
+        "execution.checkpointing.dir" => settings.checkpoint_dir = Some(value.to_owned()),
+        "execution.checkpointing.dir.interval" => {
+            let interval_ms = millstream_engine::options::parse_duration_ms(value).filter(|ms| *ms > 0);
+            settings.checkpoint_dir_interval_ms =
+                Some(interval_ms.ok_or_else(|| wrong("a duration, such as 5 min"))?);
+        }
+        "execution.checkpointing.num-retained" => {
+            let retained = value.parse().ok().filter(|retained| *retained > 0);
+            settings.checkpoints_retained = Some(retained.ok_or_else(|| wrong("a number from 1 on"))?);
         }
         "table.exec.state.ttl" => {
             let ttl_ms = millstream_engine::options::parse_duration_ms(value).filter(|ms| *ms >= 0);

@@ -12,12 +12,12 @@ const LAST: i64 = 40_000;
 const IN_WINDOW: i64 = 500;
 
 /// Windows of a counting generator, appended to a file: a number is 10 ms of event time.
-fn sql(folder: &Path, window: &str) -> String {
+pub fn sql(folder: &Path, window: &str) -> String {
     sql_to(folder, window, LAST, "sums.json', 'sink.append' = 'true")
 }
 
 /// Up to the number `last`, to the file `to`, options of which may follow.
-fn sql_to(folder: &Path, window: &str, last: i64, to: &str) -> String {
+pub fn sql_to(folder: &Path, window: &str, last: i64, to: &str) -> String {
     let text = format!(
         "SET 'execution.checkpointing.interval' = '100 ms';
          CREATE TABLE numbers (n BIGINT, d AS MOD(n, 7), ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts)
@@ -36,8 +36,8 @@ fn sql_to(folder: &Path, window: &str, last: i64, to: &str) -> String {
 }
 
 /// (key, start of the window) to the (count, sum)s that were written of it, and the number of lines.
-type Written = BTreeMap<(i64, String), BTreeSet<(i64, i64)>>;
-fn written(folder: &Path) -> (Written, usize) {
+pub type Written = BTreeMap<(i64, String), BTreeSet<(i64, i64)>>;
+pub fn written(folder: &Path) -> (Written, usize) {
     let mut text = std::fs::read_to_string(folder.join("sums.json")).unwrap_or_default();
     // Files of a folder that have their names.
     let parts = std::fs::read_dir(folder.join("sums")).into_iter().flatten().flatten();
@@ -58,9 +58,14 @@ fn written(folder: &Path) -> (Written, usize) {
 }
 
 /// Every window with its one right answer.
-fn assert_complete(all: &Written) {
+pub fn assert_complete(all: &Written) {
+    assert_complete_to(all, LAST);
+}
+
+/// The same of a generator that ends at `last`.
+pub fn assert_complete_to(all: &Written, last: i64) {
     let mut expected = BTreeMap::<(i64, i64), (i64, i64)>::new();
-    for n in 0..=LAST {
+    for n in 0..=last {
         let sum = expected.entry((n % 7, n / IN_WINDOW)).or_default();
         *sum = (sum.0 + 1, sum.1 + n);
     }

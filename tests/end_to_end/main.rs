@@ -1,6 +1,6 @@
 //! Millstream as its users see it: the command, the library, whole pipelines. One binary, one module a subject.
 //!
-//! Nothing here needs anything installed, except what runs against a real Mosquitto, Kafka or PostgreSQL, whose tests are
+//! Nothing here needs anything installed, except what runs against a real Mosquitto, Kafka, PostgreSQL or S3 server, whose tests are
 //! ignored until scripts/test asks for them.
 
 #![allow(clippy::unwrap_used)]
@@ -25,6 +25,8 @@ mod kill;
 mod layering;
 mod mosquitto;
 mod nexmark;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod outbox;
 #[cfg(feature = "kafka")]
 mod outbox_kafka;

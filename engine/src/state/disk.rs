@@ -8,6 +8,7 @@
 //! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -183,21 +184,39 @@ pub(crate) fn newest(folder: &Folder) -> Result<Option<Checkpoint>> {
 
 /// The checkpoint of `epoch` on `disk`.
 pub(super) fn read(disk: &dyn Disk, epoch: Epoch) -> Result<Checkpoint> {
+    let place = |name: &str| disk.place(name);
+    read_with(epoch, &place, &mut |name, part| match part {
+        None => disk.read(name),
+        Some((offset, bytes)) => disk.read_at(name, offset, bytes),
+    })
+}
+
+/// Reads a file by name, all of it or bytes from an offset on.
+pub(super) type ReadFile<'a> = &'a mut dyn FnMut(&str, Option<(u64, usize)>) -> io::Result<Vec<u8>>;
+
+/// The checkpoint of `epoch`, of files that are read by `read` and that messages call as `place` says.
+pub(super) fn read_with(
+    epoch: Epoch,
+    place: &dyn Fn(&str) -> String,
+    read: ReadFile<'_>,
+) -> Result<Checkpoint> {
     let name = name_of(epoch);
     let damaged = |why: String| {
-        Error::state(format!("the checkpoint cannot be restored: {why}")).at(disk.place(&name)).remedy(
+        Error::state(format!("the checkpoint cannot be restored: {why}")).at(place(&name)).remedy(
             "move this file away to go on from the checkpoint before it (sinks may then get rows twice), or give an \
              empty --state folder to begin anew",
         )
     };
-    let bytes = disk.read(&name).map_err(|error| damaged(format!("cannot read it: {error}")))?;
-    let mut fetch = |place: &Place| {
-        let name = name_of(place.epoch);
-        let length = usize::try_from(place.length).map_err(|error| error.to_string())?;
-        let bytes = disk.read_at(&name, place.offset, length);
-        bytes
-            .map(Bytes::from)
-            .map_err(|error| format!("cannot read {}, which it refers to: {error}", disk.place(&name)))
+    let bytes = read(&name, None).map_err(|error| damaged(format!("cannot read it: {error}")))?;
+    let mut fetch = |wanted: &Place| {
+        let name = name_of(wanted.epoch);
+        let length = usize::try_from(wanted.length).map_err(|error| error.to_string())?;
+        let bytes = read(&name, Some((wanted.offset, length)))
+            .map_err(|error| format!("cannot read {}, which it refers to: {error}", place(&name)))?;
+        if !wanted.is_of(&bytes) {
+            return Err(format!("bytes in {}, which it refers to, were changed or lost", place(&name)));
+        }
+        Ok(Bytes::from(bytes))
     };
     let checkpoint = file::read(bytes.into(), &mut fetch).map_err(damaged)?;
     if checkpoint.epoch != epoch {

@@ -8,6 +8,7 @@
 
 mod disk;
 mod file;
+mod files;
 mod fit;
 pub mod savepoint;
 mod shape;
@@ -15,6 +16,7 @@ mod stored;
 
 pub use disk::DiskStateStore;
 pub(crate) use disk::newest;
+pub use files::{FILES_MAX, StateFile, StateFiles};
 pub use shape::OperatorShape;
 
 use std::collections::HashMap;

@@ -1,28 +1,25 @@
 //! Savepoints: a state folder as it is at one checkpoint, copied to where retention does not reach it.
 //!
 //! The files of a checkpoint never change once they have their names, so a savepoint needs nothing of the process that runs:
-//! it is the newest checkpoint, in one file that refers to no other, and the folders beside it (journals and the like), which hold what the last two checkpoints
-//! need. A checkpoint that is still there once these are copied was among the last two all the while; one that is not is
-//! left, and the copy is made anew from the newest.
+//! it is the files of the newest checkpoint (files.rs), copied. A state folder that begins from one gets it as one file,
+//! which refers to no other.
 //!
 //! A state folder that begins from a savepoint gets epochs of its own, above all that anybody had before: a sink that
 //! commits with checkpoints takes an epoch that its far end has seen for one that is written.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::disk::{epoch_of, name_of, read};
-use super::file::{Checkpoint, CheckpointWriter};
+use super::disk::{epoch_of, name_of, read_with};
+use super::file::CheckpointWriter;
+use super::files::{StateFiles, failed_at, folders_in, newest, sync_folder};
 use super::stored::Storing;
-use crate::disk::RealDisk;
 use crate::disk::folder::{Folder, TEMPORARY};
+use crate::disk::{Disk, RealDisk};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
 
-/// How often a copy is begun anew because the process that runs was faster.
-const ATTEMPTS_MAX: usize = 10;
 /// Epochs behind a savepoint: this many for each millisecond of the clock, so that each start from it has other ones.
 const EPOCHS_PER_MS: u64 = 1 << 16;
 
@@ -39,33 +36,14 @@ pub fn take(state: &Path, to: &Path) -> Result<Epoch> {
     let mut writing = to.as_os_str().to_owned();
     writing.push(format!(".{TEMPORARY}"));
     let writing = PathBuf::from(writing);
-    let failed = failed_at(to);
-    for _ in 0..ATTEMPTS_MAX {
-        let epoch = newest(state)?;
-        match fs::remove_dir_all(&writing) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        fs::create_dir_all(&writing).map_err(&failed)?;
-        let copied = read(&RealDisk::open(state).map_err(&failed)?, epoch);
-        let copied = copied.and_then(|checkpoint| {
-            write_whole(
-                &Folder::on(Arc::new(RealDisk::open(&writing).map_err(&failed)?))?,
-                epoch,
-                &checkpoint,
-            )?;
-            copy_folders(state, &writing).map_err(&failed)
-        });
-        // What the copy was of is not needed any more, so there is something newer.
-        if !state.join(name_of(epoch)).exists() {
-            continue;
-        }
-        copied?;
-        fs::rename(&writing, to).and_then(|()| sync_folder(to.parent())).map_err(&failed)?;
-        return Ok(epoch);
-    }
-    Err(Error::unavailable(format!("checkpoints came faster than they were copied, {ATTEMPTS_MAX} times"))
-        .remedy("try again, or take the savepoint while the pipeline is stopped"))
+    let files = StateFiles::open(state)?;
+    files.check()?;
+    make_empty(&writing)
+        .and_then(|()| files.copy_to(&writing))
+        .and_then(|()| fs::rename(&writing, to))
+        .and_then(|()| sync_folder(to.parent().unwrap_or(Path::new(""))))
+        .map_err(failed_at(to))?;
+    Ok(files.epoch)
 }
 
 /// Makes the state folder `state`, which has no state yet, begin from the savepoint `from`; another state folder that nobody
@@ -74,6 +52,22 @@ pub fn take(state: &Path, to: &Path) -> Result<Epoch> {
 /// # Errors
 /// If `from` is no savepoint or is damaged, or `state` has state already or cannot be written.
 pub fn begin_from(from: &Path, state: &Path, now_ms: i64) -> Result<Epoch> {
+    begin_with(&from.display().to_string(), state, now_ms, |to| {
+        StateFiles::open(from)?.copy_to(to).map_err(failed_at(state))
+    })
+}
+
+/// The same with a savepoint that is somewhere else: `fetch` puts its files into the folder that it is given, which is inside
+/// `state`, and messages call it `from`.
+///
+/// # Errors
+/// Those of `fetch`; if what it fetched is damaged; if `state` has state already or cannot be written.
+pub fn begin_with(
+    from: &str,
+    state: &Path,
+    now_ms: i64,
+    fetch: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Epoch> {
     let folder = Folder::open(state)?;
     let has_state = folder.names()?.iter().any(|name| epoch_of(name).is_some())
         || folders_in(state).map_err(failed_at(state))?.next().is_some();
@@ -82,19 +76,31 @@ pub fn begin_from(from: &Path, state: &Path, now_ms: i64) -> Result<Epoch> {
             "leave --from away to go on with that, or begin from the savepoint with an empty --state folder",
         ));
     }
-    let epoch = newest(from)?;
-    let checkpoint = read(&RealDisk::open(from).map_err(failed_at(from))?, epoch)?;
-    copy_folders(from, state).map_err(failed_at(state))?;
-    let first = u64::try_from(now_ms).unwrap_or(0).saturating_mul(EPOCHS_PER_MS).max(epoch + 1);
-    // Last, for it makes a state folder of it.
-    write_whole(&folder, first, &checkpoint)?;
-    Ok(first)
+    let fetched = state.join(format!("savepoint.{TEMPORARY}"));
+    make_empty(&fetched).map_err(failed_at(state))?;
+    let begun = fetch(&fetched).and_then(|()| begin(from, &fetched, state, &folder, now_ms));
+    let cleared = fs::remove_dir_all(&fetched).map_err(failed_at(state));
+    begun.and_then(|epoch| cleared.map(|()| epoch))
 }
 
-/// Writes `checkpoint` as that of `epoch`, in one file.
-fn write_whole(folder: &Folder, epoch: Epoch, checkpoint: &Checkpoint) -> Result<()> {
-    let mut writer = CheckpointWriter::new(epoch, Storing::whole());
-    let mut begun = folder.begin(&name_of(epoch))?;
+/// Makes a state folder of what was `fetched`.
+fn begin(from: &str, fetched: &Path, state: &Path, folder: &Folder, now_ms: i64) -> Result<Epoch> {
+    let epoch = newest(fetched)?;
+    let disk = RealDisk::open(fetched).map_err(failed_at(state))?;
+    let place = |name: &str| format!("{from}/{name}");
+    let checkpoint = read_with(epoch, &place, &mut |name, part| match part {
+        None => disk.read(name),
+        Some((offset, bytes)) => disk.read_at(name, offset, bytes),
+    })?;
+    for log in folders_in(fetched).map_err(failed_at(state))? {
+        let own = state.join(log.file_name().unwrap_or_default());
+        fs::rename(&log, &own).map_err(failed_at(state))?;
+    }
+    sync_folder(state).map_err(failed_at(state))?;
+    let first = u64::try_from(now_ms).unwrap_or(0).saturating_mul(EPOCHS_PER_MS).max(epoch + 1);
+    // Last, for it makes a state folder of it.
+    let (mut begun, mut writer) =
+        (folder.begin(&name_of(first))?, CheckpointWriter::new(first, Storing::whole()));
     folder.add(&mut begun, |to| writer.begin(to, &checkpoint.shape))?;
     for (operator, instance, piece) in &checkpoint.snapshots {
         let number = checkpoint.shape.iter().position(|known| known.id == *operator);
@@ -104,60 +110,17 @@ fn write_whole(folder: &Folder, epoch: Epoch, checkpoint: &Checkpoint) -> Result
         folder.add(&mut begun, |to| writer.piece(to, number, *instance, piece))?;
     }
     folder.add(&mut begun, |to| writer.end(to))?;
-    folder.end(begun)
+    folder.end(begun)?;
+    Ok(first)
 }
 
-fn failed_at(place: &Path) -> impl Fn(io::Error) -> Error {
-    let place = place.display().to_string();
-    move |error| {
-        Error::state(format!("the savepoint cannot be copied: {error}"))
-            .at(&place)
-            .remedy("check the disk's space and health, and the rights of both folders")
+/// Makes a folder, without what was in it.
+fn make_empty(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-}
-
-/// The newest complete checkpoint in a folder.
-fn newest(folder: &Path) -> Result<Epoch> {
-    let names = fs::read_dir(folder).map_err(failed_at(folder))?.flatten();
-    let epochs = names.filter_map(|entry| epoch_of(entry.file_name().to_str()?));
-    epochs.max().ok_or_else(|| {
-        Error::state(format!("there is no complete checkpoint in {}", folder.display()))
-            .remedy("give the folder of a --state that has run for an interval, or a savepoint")
-    })
-}
-
-fn folders_in(folder: &Path) -> io::Result<impl Iterator<Item = PathBuf>> {
-    let entries = fs::read_dir(folder)?.flatten();
-    Ok(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()))
-}
-
-/// Copies the folders inside `from` with their files, and makes them safe.
-fn copy_folders(from: &Path, to: &Path) -> io::Result<()> {
-    for folder in folders_in(from)? {
-        let Some(name) = folder.file_name() else { continue };
-        let own = to.join(name);
-        fs::create_dir(&own)?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                copy_file(&entry.path(), &own.join(entry.file_name()))?;
-            }
-        }
-        sync_folder(Some(&own))?;
-    }
-    sync_folder(Some(to))
-}
-
-fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    fs::copy(from, to)?;
-    File::open(to)?.sync_all()
-}
-
-fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
-    match folder.filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
+    fs::create_dir_all(folder)
 }
 
 #[cfg(test)]

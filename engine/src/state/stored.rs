@@ -31,6 +31,13 @@ pub(super) struct Place {
     pub sum: u32,
 }
 
+impl Place {
+    /// Whether `bytes` are those that were put there.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.length && crc32fast::hash(bytes) == self.sum
+    }
+}
+
 /// What one checkpoint is made of.
 #[derive(Debug, Default)]
 pub(super) struct Stored {

@@ -138,8 +138,8 @@ pub struct Savepoint {
     /// The state folder of the pipeline.
     #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
     pub state: PathBuf,
-    /// The folder to make of it, which is not there yet.
-    #[arg(long, value_name = "PATH")]
+    /// The folder to make of it, which is not there yet; or s3://BUCKET/FOLDER.
+    #[arg(long, value_name = "PATH|URL")]
     pub to: PathBuf,
 }
 
@@ -274,8 +274,12 @@ pub struct RunOptions {
     /// Folder for durable state: a run goes on where the last one with this folder ended, killed or not.
     #[arg(long, env = "MILLSTREAM_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Begin the state folder, which must have no state yet, from a savepoint.
-    #[arg(long, requires = "state", value_name = "PATH")]
+    /// Copy checkpoints here every minute, behind the pipeline: s3://BUCKET/FOLDER (with AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or file:///FOLDER.
+    #[arg(long, requires = "state", env = "MILLSTREAM_CHECKPOINTS", value_name = "URL")]
+    pub checkpoints: Option<String>,
+    /// Begin the state folder, which must have no state yet, from a savepoint, or from where checkpoints were copied to.
+    #[arg(long, requires = "state", value_name = "PATH|URL")]
     pub from: Option<PathBuf>,
     /// Go on although the query has changed, without the state of operators that it does not have any more.
     #[arg(long, requires = "state")]

@@ -299,6 +299,44 @@ fn metrics(pipeline: &Pipeline, live: &Live) -> String {
             pipeline.last_checkpoint()
         );
     }
+    #[cfg(feature = "object-store")]
+    if let Some((url, status)) = pipeline.checkpoint_copies() {
+        let age_ms = now_ms.saturating_sub(status.last_completed_ms()).max(0);
+        let labels = format!("pipeline=\"{}\",url=\"{}\"", escaped(pipeline.name()), escaped(url));
+        for (name, kind, help, value) in [
+            (
+                "last",
+                "gauge",
+                "The newest checkpoint that is whole in the object store; it counts up.",
+                status.last().to_string(),
+            ),
+            (
+                "age_seconds",
+                "gauge",
+                "How old that is, and so how much would be lost with the machine; without one, since the start.",
+                format!("{:.3}", age_ms as f64 / 1e3),
+            ),
+            ("bytes", "gauge", "Bytes of it.", status.last_bytes().to_string()),
+            (
+                "sent_bytes_total",
+                "counter",
+                "Bytes of checkpoints that went over the uplink.",
+                status.sent_bytes().to_string(),
+            ),
+            (
+                "failures_total",
+                "counter",
+                "Copies of checkpoints that failed.",
+                status.failures().to_string(),
+            ),
+        ] {
+            let _ = writeln!(
+                out,
+                "# HELP millstream_checkpoint_copy_{name} {help}\n# TYPE millstream_checkpoint_copy_{name} {kind}\n\
+                 millstream_checkpoint_copy_{name}{{{labels}}} {value}"
+            );
+        }
+    }
     let _ = writeln!(
         out,
         "# HELP millstream_up 1 while the pipeline runs.\n# TYPE millstream_up gauge\nmillstream_up{{pipeline=\"{}\"}} {up}",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millstream::Pipeline;
 use millstream::engine::{ErrorKind, JobState};
+use millstream::{Pipeline, PipelineBuilder};
 use parking_lot::Mutex;
 
 use crate::cli::{PlanOptions, RunOptions};
@@ -39,6 +39,9 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
         if let Some(savepoint) = &options.from {
             builder = builder.from_savepoint(savepoint);
         }
+        if let Some(url) = &options.checkpoints {
+            builder = copied(builder, url)?;
+        }
     }
     let program = builder.compile().map_err(|error| Failure::Sql(error, name.to_owned()))?;
     for explanation in &program.explanations {
@@ -63,6 +66,19 @@ pub fn run(text: &str, name: &str, options: &RunOptions) -> Result<(), Failure> 
     let done = attend(&pipeline, &signals);
     status::summary(&pipeline);
     done
+}
+
+/// Has checkpoints copied to `url`.
+#[cfg(feature = "object-store")]
+fn copied(builder: PipelineBuilder, url: &str) -> Result<PipelineBuilder, Failure> {
+    Ok(builder.checkpoints(url))
+}
+
+#[cfg(not(feature = "object-store"))]
+fn copied(_: PipelineBuilder, url: &str) -> Result<PipelineBuilder, Failure> {
+    Err(Failure::Usage(format!(
+        "--checkpoints {url}: this build has no object stores (feature object-store)"
+    )))
 }
 
 /// Waits for the end, passing signals on and keeping the status line.
@@ -94,6 +110,10 @@ pub fn attend(pipeline: &Arc<Pipeline>, signals: &Signals) -> Result<(), Failure
     drop(line);
     if let (Ok(()), Some(epoch), Some(folder)) = (&ended, pipeline.suspended(), pipeline.state_folder()) {
         eprintln!("state is safe in {}: the next run goes on from checkpoint {epoch}", folder.display());
+        #[cfg(feature = "object-store")]
+        if let Some((url, _)) = pipeline.checkpoint_copies().filter(|(_, status)| status.last() == epoch) {
+            eprintln!("and in {url}, for another machine: run --from {url}");
+        }
         return Ok(());
     }
     match ended {
