@@ -1,7 +1,6 @@
 //! The thread that copies checkpoints to an object store, behind a pipeline that runs.
 //!
-//! It looks at the state folder as anybody might and knows nothing of the job: the newest checkpoint is opened (so that retention
-//! takes nothing of it away), copied, and copies beyond the number that is kept go. Nothing waits for it. While the store is away
+//! It knows nothing of the job: every so often the newest checkpoint of the state folder is copied (rounds.rs). Nothing waits for it. While the store is away
 //! each interval is one more attempt, with what is newest then: there is no queue, so an outage of hours costs one copy afterwards.
 //! What cannot be copied is said at once, then every ten minutes, and counted.
 //!
@@ -14,18 +13,16 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use millstream_engine::state::StateFiles;
 use millstream_engine::{ClockRef, Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::RemoteCheckpoints;
-use super::found::{self, Found, folder_of, inside};
-use super::manifest::{self, Manifest};
+use super::manifest::Manifest;
 use super::owner::Owner;
 use super::place::{Place, RETRIES_OF_AN_UPLOAD};
+use super::rounds::Rounds;
 use super::runtime;
-use super::save::save;
 
 /// How long the end of a pipeline waits for the copy of its last checkpoint.
 const ENDING_MAX: Duration = Duration::from_secs(10);
@@ -69,7 +66,12 @@ impl CopyStatus {
         self.failures.load(Ordering::Relaxed)
     }
 
-    fn copied(&self, manifest: &Manifest) {
+    pub(super) fn sent(&self, bytes: u64) {
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A whole one is there.
+    pub(super) fn copied(&self, manifest: &Manifest) {
         self.last_completed_ms.store(manifest.completed_ms, Ordering::Relaxed);
         self.last_bytes.store(manifest.num_bytes(), Ordering::Relaxed);
         self.last.store(manifest.epoch, Ordering::Release);
@@ -239,95 +241,5 @@ async fn given_up(phase: &mut watch::Receiver<Phase>, clock: &ClockRef) {
                 let _ = tokio::time::timeout(wait, phase.changed()).await;
             }
         }
-    }
-}
-
-/// Copies what is newest, as often as it is told to.
-pub(super) struct Rounds {
-    pub state: PathBuf,
-    pub place: Place,
-    pub owner: Owner,
-    pub retained: usize,
-    pub status: Arc<CopyStatus>,
-}
-
-impl Rounds {
-    /// True when the newest checkpoint is there, as far as is known.
-    fn is_done(&self) -> bool {
-        StateFiles::newest(&self.state)
-            .is_ok_and(|newest| newest.is_none_or(|newest| newest == self.status.last()))
-    }
-
-    fn say_unfinished(&self, why: &str) {
-        tracing::error!(
-            "the last checkpoint was not copied to {}, where the newest is {}: {why}",
-            self.place.url(""),
-            self.status.last()
-        );
-    }
-
-    /// Copies the newest checkpoint where it is not there yet, and takes those away that are too many.
-    pub async fn round(&self) -> Result<()> {
-        let epochs = found::epochs(&self.place).await?;
-        let last = match found::newest(&self.place, &epochs).await {
-            // It is refused when it is to be begun from; a newer one in front of it does no harm.
-            Err(error) if error.kind() == ErrorKind::State => {
-                tracing::warn!("{}: {}", error.place().unwrap_or_default(), error.message());
-                None
-            }
-            last => last?,
-        };
-        let own = last.as_ref().filter(|last| last.manifest.owner == self.owner.own);
-        if let Some(own) = own {
-            self.status.copied(&own.manifest);
-        }
-        let newest = StateFiles::newest(&self.state)?;
-        if let Some(other) = last.as_ref().filter(|_| own.is_none()) {
-            self.check_follows(other, newest)?;
-        }
-        if newest.is_none() || own.is_some_and(|own| newest <= Some(own.manifest.epoch)) {
-            return Ok(());
-        }
-        let files = StateFiles::open(&self.state)?;
-        let saved =
-            save(&self.place, &folder_of(files.epoch), &files, &self.owner.own, last.as_ref()).await?;
-        self.status.sent_bytes.fetch_add(saved.sent_bytes, Ordering::Relaxed);
-        self.status.copied(&saved.manifest);
-        if let Err(error) = self.retain(saved.manifest.epoch).await {
-            tracing::warn!("old checkpoints stay where they are: {error}");
-        }
-        Ok(())
-    }
-
-    /// The newest checkpoint there is another folder's: it must be one that this began from, and older than what this has.
-    fn check_follows(&self, other: &Found, newest: Option<u64>) -> Result<()> {
-        let is_older = newest.is_none_or(|newest| other.manifest.epoch < newest);
-        if self.owner.follows(&other.manifest.owner) && is_older {
-            return Ok(());
-        }
-        Err(Error::config("the newest checkpoint there is another pipeline's, or a former state folder's")
-            .at(self.place.url(&other.folder))
-            .remedy("give each pipeline a URL of its own; to go on from what is there, begin an empty --state folder with --from"))
-    }
-
-    /// Takes away what is older than the last `retained` whole ones, and halves.
-    async fn retain(&self, newest: u64) -> Result<()> {
-        let mut whole = 0;
-        for epoch in found::epochs(&self.place).await?.into_iter().filter(|epoch| *epoch <= newest) {
-            let folder = folder_of(epoch);
-            let objects = self.place.objects(&folder).await?;
-            let is_whole = objects.iter().any(|object| object.name == manifest::NAME);
-            if is_whole && whole < self.retained {
-                whole += 1;
-                continue;
-            }
-            // The manifest first, so that what is left of it when this is cut off does not count.
-            let (manifest, files): (Vec<_>, Vec<_>) =
-                objects.iter().partition(|object| object.name == manifest::NAME);
-            for object in manifest.into_iter().chain(files) {
-                self.place.remove(&inside(&folder, &object.name)).await?;
-            }
-        }
-        Ok(())
     }
 }

@@ -66,6 +66,7 @@ pub fn before(error: Error, place: &Place, epochs: &[u64], epoch: u64) -> Error 
             "begin from the one before it with --from {} (sinks may then get rows twice)",
             place.url(&folder_of(*other))
         )),
+        None if epochs.is_empty() => error.remedy("give --from the URL of another checkpoint or savepoint"),
         None => error.remedy("there is none before it: begin anew, or from a savepoint"),
     }
 }

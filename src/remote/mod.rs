@@ -1,7 +1,7 @@
 //! Checkpoints away from the machine: copies of a state folder's checkpoints in an object store, and the way back.
 //!
 //! A state folder stays on the machine's own disk, which is what journals, outboxes and checkpoints are synced to; nothing of the
-//! stream waits for an uplink. Behind it a thread (copier.rs) copies the newest checkpoint, with the journals and outboxes that
+//! stream waits for an uplink. Behind it a thread (copier.rs, rounds.rs) copies the newest checkpoint, with the journals and outboxes that
 //! belong to it, every so often: save.rs writes files and then the manifest (manifest.rs) that makes them a checkpoint. On another
 //! machine fetch.rs makes a state folder of the newest whole one (found.rs). A savepoint in a bucket is the same, once.
 //!
@@ -9,11 +9,13 @@
 //! places are places (place.rs) of one pipeline (owner.rs).
 
 mod copier;
+mod failure;
 mod fetch;
 mod found;
 mod manifest;
 mod owner;
 mod place;
+mod rounds;
 mod save;
 #[cfg(test)]
 mod tests;

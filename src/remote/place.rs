@@ -2,7 +2,7 @@
 //!
 //! `s3://BUCKET/FOLDER` is any store that speaks like S3, found and signed in to by the environment variables of its own tools
 //! (`AWS_…`); `file:///FOLDER` is a mounted disk. Requests are tried again for a while before they fail; what is bigger than a
-//! part is sent in parts, each of which is. Every error that leaves here names the URL and the remedy, and no credentials.
+//! part is sent in parts, each of which is. What a store answers instead is failure.rs's.
 
 use std::fmt;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use millstream_engine::{Error, ErrorKind, Result};
+use millstream_engine::{Error, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -20,11 +20,13 @@ use object_store::{
     BackoffConfig, ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig, WriteMultipart,
 };
 
+use super::failure;
+
 /// What is bigger is sent in parts. The least that S3 takes.
 const PART_BYTES: u64 = 5 << 20;
 /// S3 takes 10,000 parts of an object.
 const PARTS_MAX: u64 = 9_000;
-/// Parts that are on their way at once: with the one that is read, what an upload has in memory.
+/// Parts that are on their way at once, which is what an upload has in memory.
 const PARTS_ON_THE_WAY: usize = 2;
 /// A request that takes longer is given up: a part at 150 kbit/s.
 const REQUEST_TIMEOUT: &str = "300 seconds";
@@ -32,7 +34,8 @@ const CONNECT_TIMEOUT: &str = "10 seconds";
 /// Between two attempts at a request: at least, and at most.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-const RETRYING_MAX: Duration = Duration::from_secs(120);
+/// A part that took long may be tried again; signatures are good for little longer.
+const RETRYING_MAX: Duration = Duration::from_secs(290);
 
 /// How often a request is tried again where somebody waits for it: some seconds in all.
 pub const RETRIES_OF_A_COMMAND: usize = 4;
@@ -94,7 +97,10 @@ impl Place {
         let is_plain = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
             .iter()
             .any(|name| std::env::var(name).is_ok_and(|endpoint| endpoint.starts_with("http://")));
-        if is_plain && !std::env::var("AWS_ALLOW_HTTP").is_ok_and(|allow| allow == "true") {
+        let is_allowed = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|allow| {
+            ["1", "true", "on", "yes", "y"].contains(&allow.to_ascii_lowercase().as_str())
+        });
+        if is_plain && !is_allowed {
             return Err(Error::config("the endpoint in the environment is http://, which is not encrypted")
                 .at(url)
                 .remedy("set AWS_ENDPOINT_URL to https://…, or AWS_ALLOW_HTTP=true where that is meant"));
@@ -295,73 +301,14 @@ impl Place {
             })
     }
 
-    /// What an error of the store's means, and what to do about it. Bodies of answers are not passed on: they say who asked.
     fn failed(&self, what: &str, name: &str, error: &object_store::Error) -> Error {
-        let text = chain(error);
-        let (code, message) =
-            (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>"));
-        let said = match (code, message) {
-            (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
-            (Some(code), _) => code.to_owned(),
-            // In front of the last " - " is what was asked and how often.
-            _ => {
-                let cause = text.split("<?xml").next().unwrap_or_default();
-                cause.rsplit(" - ").next().unwrap_or_default().chars().take(400).collect()
-            }
-        };
-        let is = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-        if matches!(error, object_store::Error::NotFound { .. }) && !is(&["NoSuchBucket"]) {
-            return Error::state("there is no such object").at(self.url(name));
-        }
-        let (kind, remedy) = if is(&["NoSuchBucket"]) {
-            (
-                ErrorKind::Config,
-                "make the bucket, or give the URL of one that is there; AWS_ENDPOINT_URL and AWS_REGION say where it is looked for",
-            )
-        } else if is(&["169.254.169.254", "metadata/", "CredentialsNotLoaded"]) {
-            (ErrorKind::Config, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
-        } else if matches!(
-            error,
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
-        ) || is(&["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"])
-        {
-            (
-                ErrorKind::Config,
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where there is one) to those of a user \
-                 who may list, read, write and delete there; a clock that is wrong by minutes is refused too",
-            )
-        } else if is(&["without LOCATION", "PermanentRedirect", "AuthorizationHeaderMalformed"]) {
-            (ErrorKind::Config, "set AWS_REGION to the region of the bucket")
-        } else if self.folder.is_some() {
-            (ErrorKind::Unavailable, "check the disk's space and health, and the folder's rights")
-        } else {
-            (ErrorKind::Unavailable, "check the uplink, and AWS_ENDPOINT_URL where the store is not Amazon's")
-        };
-        Error::new(kind, format!("cannot be {what}: {said}")).at(self.url(name)).remedy(remedy)
+        failure::failed(what, &self.url(name), self.folder.is_some(), error)
     }
 }
 
 fn not_a_url(url: &str) -> Error {
     Error::config(format!("checkpoints cannot go to '{url}'"))
         .remedy("give s3://BUCKET/FOLDER, for any store that speaks like S3 (AWS_ENDPOINT_URL says where it is), or file:///FOLDER")
-}
-
-/// An error with what it came of, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let own = source.to_string();
-        if !text.contains(&own) {
-            text = format!("{text}: {own}");
-        }
-        next = source.source();
-    }
-    text
-}
-
-fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
-    text.split_once(from)?.1.split_once(to).map(|(found, _)| found)
 }
 
 #[cfg(test)]
@@ -396,28 +343,6 @@ mod tests {
         assert_eq!(place.url("manifest"), "s3://bucket/fleet/gateway-7/manifest");
         assert_eq!(place.path("a/b").as_ref(), "fleet/gateway-7/a/b");
         assert_eq!(Place::open("s3://bucket", 0).unwrap().path("a/b%2Fc").as_ref(), "a/b%2Fc");
-    }
-
-    #[test]
-    fn what_a_store_answers_is_said_without_who_asked() {
-        let body = "Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code>\
-                    <Message>The signature does not match</Message><AWSAccessKeyId>AKIA7</AWSAccessKeyId></Error>";
-        let place = Place::open("s3://bucket/x", 0).unwrap();
-        let error = object_store::Error::Generic { store: "S3", source: body.into() };
-        let error = place.failed("written", "checkpoint-1/manifest", &error);
-        assert_eq!(error.kind(), ErrorKind::Config);
-        let text = error.to_string();
-        assert!(
-            text.starts_with(
-                "s3://bucket/x/checkpoint-1/manifest: cannot be written: SignatureDoesNotMatch: The signature"
-            ) && text.contains("AWS_SECRET_ACCESS_KEY")
-                && !text.contains("AKIA7"),
-            "{text}"
-        );
-        let away = "Error performing GET http://s3/x in 4.07s, after 10 retries, max_retries: 10 - HTTP error: connection refused";
-        let away =
-            place.failed("listed", "", &object_store::Error::Generic { store: "S3", source: away.into() });
-        assert_eq!(away.message(), "cannot be listed: HTTP error: connection refused");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! Each file is sent once: one that the last copy has with the same sum is copied inside the store, which costs the uplink
 //! nothing. The manifest comes behind all it names. Files are of a state folder ([`StateFiles`]), open, so the pipeline
-//! that runs with it goes on; what is in memory are three parts of one file.
+//! that runs with it goes on; what is in memory are two parts of one file.
 
 use std::collections::HashMap;
 

@@ -16,11 +16,12 @@ use object_store::path::Path as ObjectPath;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tempfile::TempDir;
 
-use super::copier::{CopyStatus, Rounds};
+use super::copier::CopyStatus;
 use super::fetch::{fetch, find};
 use super::found::{epochs, folder_of};
 use super::owner::Owner;
 use super::place::Place;
+use super::rounds::Rounds;
 
 /// A state folder that a pipeline runs with.
 struct Gateway {
