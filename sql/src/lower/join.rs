@@ -13,6 +13,7 @@ use sqlparser::tokenizer::Span;
 use super::build::{bind_all, build, filtered, span_of};
 use super::columns::{as_column, bind, column, indexed, is_infallible, paths_in, substitute, type_of};
 use super::rel::{Attribute, Join, Past, Rank, Rel, RelKind};
+use super::sets::{is_set_of_all, set_of_all};
 use crate::functions::FunctionContext;
 use crate::plan::error::PlanError;
 use crate::plan::versions::{as_match, as_version};
@@ -22,6 +23,9 @@ pub(super) fn join(
     plan: &datafusion_expr::logical_plan::Join,
     functions: &FunctionContext,
 ) -> Result<Rel, PlanError> {
+    if is_set_of_all(plan) {
+        return set_of_all(plan, functions);
+    }
     let (left, right) = (build(&plan.left, functions)?, build(&plan.right, functions)?);
     let place = span_of(plan.on.iter().flat_map(|(left, right)| [left, right]).chain(&plan.filter));
     let kind = match plan.join_type {

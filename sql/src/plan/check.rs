@@ -159,14 +159,13 @@ impl Check<'_> {
         let SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
             return ControlFlow::Continue(());
         };
-        let distinct = *set_quantifier != SetQuantifier::All;
-        let known = matches!(op, SetOperator::Union)
-            || (distinct && matches!(op, SetOperator::Intersect | SetOperator::Except));
-        if !known {
+        let by_place =
+            matches!(set_quantifier, SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None);
+        if !by_place || !matches!(op, SetOperator::Union | SetOperator::Intersect | SetOperator::Except) {
             return refuse(
-                format!("{op} {set_quantifier} is not supported"),
+                format!("{op} {set_quantifier} is not Flink's"),
                 right.span(),
-                "leave ALL out: INTERSECT and EXCEPT give each row once",
+                "write UNION, INTERSECT or EXCEPT, each with ALL where equal rows count",
             );
         }
         self.set_expr(left)?;
