@@ -49,7 +49,8 @@ pub(super) fn set_of_all(plan: &Join, functions: &FunctionContext) -> Result<Rel
     // Rows that are left are equal to ones of the left, whose types they have.
     let wanted: Vec<FieldRef> = plan.schema.fields().iter().cloned().collect();
     let numbers = indexed(&counted.fields);
-    let as_left = |(at, field): (usize, &FieldRef)| match counted.fields[at].data_type() == field.data_type() {
+    let as_left = |(at, field): (usize, &FieldRef)| match counted.fields[at].data_type() == field.data_type()
+    {
         true => Ok(column(at)),
         false => with_flink_casts(cast(column(at), field.data_type().clone()), &numbers, functions),
     };

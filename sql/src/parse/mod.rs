@@ -12,6 +12,7 @@ pub(crate) mod cursor;
 mod ddl;
 mod dialect;
 mod json;
+mod json_aggregates;
 mod queries;
 mod text;
 mod tokens;

@@ -30,6 +30,7 @@ const NAMES: &[(&str, AggregateKind)] = &[
     ("last_value", AggregateKind::LastValue),
     ("listagg", AggregateKind::ListAgg(Cow::Borrowed(","))),
     ("array_agg", AggregateKind::ArrayAgg),
+    ("collect", AggregateKind::Collect),
     ("approx_count_distinct", AggregateKind::ApproxCountDistinct),
 ];
 

@@ -11,8 +11,8 @@ use sqlparser::tokenizer::Span;
 use super::context::Functions;
 use super::fields;
 use super::named_casts::{self, name_casts};
-use super::{lag, names, row_lists};
 use super::versions::{self, and, constraint_mut, plain_asof, take_version};
+use super::{lag, names, row_lists};
 use crate::parse::{call, number, string};
 
 /// Rewrites `node` in place.

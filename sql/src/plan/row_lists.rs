@@ -24,9 +24,8 @@ pub(super) fn check(expr: &Expr) -> Result<(), PlanError> {
     let Expr::InSubquery { expr: row, subquery, .. } = expr else { return Ok(()) };
     let Some(values) = values(row) else { return Ok(()) };
     let SetExpr::Select(select) = subquery.body.as_ref() else { return Ok(()) };
-    let is_plain = |item: &SelectItem| {
-        matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
-    };
+    let is_plain =
+        |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
     let found = select.projection.len();
     if found == values.len() || !select.projection.iter().all(is_plain) {
         return Ok(());
@@ -38,13 +37,11 @@ pub(super) fn check(expr: &Expr) -> Result<(), PlanError> {
 /// The comparison that `expr` is, if it is of rows.
 pub(super) fn plain(expr: &mut Expr) {
     let plain = match expr {
-        Expr::InSubquery { expr: row, subquery, negated } => {
-            values(row).map(|values| Expr::InSubquery {
-                subquery: Box::new(of_rows(subquery, values.len())),
-                expr: Box::new(call(ROW, values, row.span())),
-                negated: *negated,
-            })
-        }
+        Expr::InSubquery { expr: row, subquery, negated } => values(row).map(|values| Expr::InSubquery {
+            subquery: Box::new(of_rows(subquery, values.len())),
+            expr: Box::new(call(ROW, values, row.span())),
+            negated: *negated,
+        }),
         Expr::InList { expr: row, list, negated } => {
             let rows = list.iter().map(values).collect::<Option<Vec<_>>>();
             values(row).zip(rows).and_then(|(values, rows)| listed(&values, rows, *negated))
@@ -78,13 +75,12 @@ fn of_rows(subquery: &ast::Query, width: usize) -> ast::Query {
         columns: names.clone().map(TableAliasColumnDef::from_name).collect(),
         at: None,
     };
-    let rows = TableFactor::Derived {
-        lateral: false,
-        subquery: Box::new(query),
-        alias: Some(alias),
-        sample: None,
-    };
-    select_from(call(ROW, names.map(|name| Expr::Identifier(Ident::new(name))).collect(), subquery.span()), rows)
+    let rows =
+        TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
+    select_from(
+        call(ROW, names.map(|name| Expr::Identifier(Ident::new(name))).collect(), subquery.span()),
+        rows,
+    )
 }
 
 fn listed(values: &[Expr], rows: Vec<Vec<Expr>>, negated: bool) -> Option<Expr> {

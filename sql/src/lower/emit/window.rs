@@ -16,7 +16,12 @@ use super::{Emitter, Stream};
 use crate::plan::error::PlanError;
 
 impl Emitter<'_> {
-    pub(super) fn aggregate(&mut self, rel: &Rel, aggregate: &Aggregate, need: &[Need]) -> Result<Stream, PlanError> {
+    pub(super) fn aggregate(
+        &mut self,
+        rel: &Rel,
+        aggregate: &Aggregate,
+        need: &[Need],
+    ) -> Result<Stream, PlanError> {
         let below_need = input_need(rel, need);
         let below = self.rel(&aggregate.input, &below_need, true)?;
         let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.name.as_str()).collect();
