@@ -119,6 +119,13 @@ impl AggregateKind {
             Self::Percentile(fractions) | Self::ApproxPercentile(fractions) if argument.is_numeric() => {
                 fractions.output_type()
             }
+            // A value, and how often it counts.
+            Self::Percentile(fractions)
+                if matches!(argument, DataType::Struct(pair) if pair.len() == 2
+                    && pair[0].data_type().is_numeric() && pair[1].data_type().is_integer()) =>
+            {
+                fractions.output_type()
+            }
             Self::ListAgg(_) if matches!(argument, DataType::Utf8 | DataType::Utf8View) => argument.clone(),
             Self::ListAgg(_) => {
                 return Err(Error::config(format!(
@@ -177,9 +184,11 @@ impl AggregateCall {
             K::Min | K::Max | K::FirstValue | K::LastValue => pick::pick(&self.kind, &out)?,
             K::ListAgg(_) | K::ArrayAgg => Box::new(collected::Collected::new(&self.kind, argument, &out)?),
             K::Collect => Box::new(multiset::Multiset::new(argument)?),
-            K::Percentile(fractions) => Box::new(percentile::Percentile::<percentile::Exact>::new(fractions)),
+            K::Percentile(fractions) => {
+                Box::new(percentile::Percentile::<percentile::Exact>::new(fractions, argument))
+            }
             K::ApproxPercentile(fractions) => {
-                Box::new(percentile::Percentile::<sketch::Sketch>::new(fractions))
+                Box::new(percentile::Percentile::<sketch::Sketch>::new(fractions, argument))
             }
             K::ApproxCountDistinct => Box::new(hyperloglog::ApproxDistinct::new(argument)?),
             K::Lag(rows) => Box::new(lag::Lag::new(*rows, &out)?),

@@ -13,7 +13,7 @@ use super::fields;
 use super::named_casts::{self, name_casts};
 use super::versions::{self, and, constraint_mut, plain_asof, take_version};
 use super::{lag, names, row_lists};
-use crate::parse::{call, number, string};
+use crate::parse::{arguments_of, call, number, string};
 
 /// Rewrites `node` in place.
 pub(super) fn rewrite<V: VisitMut>(node: &mut V, functions: &Functions) {
@@ -153,6 +153,7 @@ impl VisitorMut for Rewrite<'_> {
                     format: None,
                 })
             }
+            Expr::Function(percentile) if frequency(percentile).is_some() => frequency(percentile),
             Expr::Function(aggregate)
                 if self.functions.is_aggregate(&aggregate.name.to_string())
                     && !is_count_of_rows(aggregate) =>
@@ -207,6 +208,22 @@ fn limit_of_fetch(query: &mut ast::Query) {
         _ => None,
     };
     query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(rows), offset, limit_by: Vec::new() });
+}
+
+/// `PERCENTILE(v, p, n)` as `PERCENTILE(ROW(v, n), p)`: an aggregate has one argument.
+fn frequency(percentile: &Function) -> Option<Expr> {
+    if !percentile.name.to_string().eq_ignore_ascii_case("percentile") {
+        return None;
+    }
+    let [value, fraction, times] = <[Expr; 3]>::try_from(arguments_of(percentile)?).ok()?;
+    let span = percentile.name.span();
+    let pair = call("row", vec![value, times], span);
+    match call("percentile", vec![pair, fraction], span) {
+        Expr::Function(Function { args, .. }) => {
+            Some(Expr::Function(Function { args, ..percentile.clone() }))
+        }
+        _ => None,
+    }
 }
 
 /// COUNT(*).
