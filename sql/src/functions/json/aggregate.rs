@@ -75,7 +75,7 @@ fn items(lists: &ListArray, row: usize) -> std::ops::Range<usize> {
     if lists.is_null(row) { 0..0 } else { offsets[row] as usize..offsets[row + 1] as usize }
 }
 
-fn value<'a>(values: &'a StringArray, at: usize) -> &'a str {
+fn value(values: &StringArray, at: usize) -> &str {
     if values.is_valid(at) { values.value(at) } else { "null" }
 }
 
