@@ -75,7 +75,7 @@ impl Spec {
     fn check_numeric(&self) -> Option<()> {
         let fills = self.has(b'-') || self.has(b'0');
         let contradicts = self.has(b'+') && self.has(b' ') || self.has(b'-') && self.has(b'0');
-        (!(fills && self.width.is_none()) && !contradicts).then_some(())
+        (!(contradicts || fills && self.width.is_none())).then_some(())
     }
 
     /// `text` filled up with blanks to the width.
@@ -218,12 +218,13 @@ fn convert(kind: char, spec: Spec, value: &Value<'_>, out: &mut String) -> Optio
                     let is_true = !matches!(value, Value::Null | Value::Boolean(false));
                     text.push_str(if is_true { "true" } else { "false" });
                 }
-                ('h', _) => {
+                ('h', Value::Null) => {
                     spec.without(b"#")?;
-                    match value.java_hash() {
-                        Some(hash) => write!(text, "{hash:x}").ok()?,
-                        None => text.push_str("null"),
-                    }
+                    text.push_str("null");
+                }
+                ('h', value) => {
+                    spec.without(b"#")?;
+                    write!(text, "{:x}", value.java_hash()?).ok()?;
                 }
                 (_, value) => {
                     spec.without(b"#")?;
