@@ -6,25 +6,29 @@
 //! so that each step is one call over columns.
 //!
 //! Invariants: a row is late exactly when its frame was answered by the clock it came under (Flink: unbounded frames go
-//! by the watermark, bounded ones by the last row that was answered); late rows are counted. Rows that have left a bounded
+//! by the watermark, bounded ones by the last row that was answered, so that a row behind its clock may be taken: it is
+//! answered with the next watermark, and makes none late before); late rows are counted. Rows that have left a bounded
 //! frame are taken out of the aggregates and forgotten. Flink: RowTimeRangeBoundedPrecedingFunction and its kin.
 
-use std::collections::{BTreeSet, VecDeque};
+mod partition;
+mod state;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::take::take;
 use millstream_engine::batch::record_batch;
-use millstream_engine::state::{StateReader, StateWriter, decode_rows, encode_rows};
+use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Batch, Error, Firing, Operator, Output, Result};
 
-use crate::aggregate::{Accumulator, AggregateCall, merge_states, to_input};
-use crate::keyed::{Keyed, next_forgetting_ms, state_rows};
+use crate::aggregate::{Accumulator, AggregateCall, to_input};
+use crate::keyed::{Keyed, next_forgetting_ms};
 use crate::row_store::RowStore;
 use crate::window::{TimeMode, clock_of, count_late};
+use partition::{Partition, Row, Waiting};
 
 /// Rows done at a time, about.
 const CHUNK_ROWS: usize = 4_096;
@@ -101,21 +105,6 @@ impl OverSpec {
     }
 }
 
-/// A row by its time and number.
-type Row = (i64, u32);
-
-#[derive(Debug, Default)]
-struct Partition {
-    /// Rows that wait for the watermark, by time, equal times as they came.
-    waiting: VecDeque<Row>,
-    /// Rows in the frame of the last row that was answered; for bounded frames.
-    frame: VecDeque<Row>,
-    /// The time of the last row that was answered.
-    answered_ms: Option<i64>,
-    /// When it was last written, by the job's time.
-    written_ms: i64,
-}
-
 /// See the module's page.
 pub struct Over {
     spec: OverSpec,
@@ -123,6 +112,8 @@ pub struct Over {
     keys: Keyed,
     rows: RowStore,
     partitions: Vec<Partition>,
+    /// The partitions with rows behind their clocks.
+    behind: BTreeSet<u32>,
     accumulators: Vec<Box<dyn Accumulator>>,
     /// The partitions with waiting rows, by the time of their first.
     due: BTreeSet<(i64, u32)>,
@@ -141,6 +132,7 @@ impl Over {
             keys: Keyed::new(&spec.input, &spec.partition)?,
             rows: RowStore::new(spec.input.fields().iter().map(|field| field.data_type().clone()))?,
             partitions: Vec::new(),
+            behind: BTreeSet::new(),
             accumulators: spec.accumulators()?,
             due: BTreeSet::new(),
             time_ms: i64::MIN,
@@ -162,33 +154,51 @@ impl Over {
     }
 
     /// True when the row's frame has been answered by the clock it comes under.
-    fn is_late(&self, key: u32, time_ms: i64, clock_ms: i64) -> bool {
-        if !self.spec.frame.is_bounded() {
+    fn is_late(&mut self, key: u32, time_ms: i64, clock_ms: i64) -> bool {
+        if time_ms > clock_ms || !self.spec.frame.is_bounded() {
             return time_ms <= clock_ms;
         }
-        let partition = &self.partitions[key as usize];
-        let until = partition.waiting.partition_point(|(waiting, _)| *waiting <= clock_ms);
-        let answered = until.checked_sub(1).map(|last| partition.waiting[last].0).or(partition.answered_ms);
-        answered.is_some_and(|answered| time_ms <= answered)
+        self.pass(key, clock_ms);
+        self.partitions[key as usize].answered_by(clock_ms).is_some_and(|answered| time_ms <= answered)
     }
 
-    fn wait(&mut self, key: u32, time_ms: i64, row: &[u8]) {
+    /// Keeps a row of `time_ms` that came under `clock_ms` until the watermark has passed both.
+    fn wait(&mut self, key: u32, time_ms: i64, clock_ms: i64, row: &[u8]) {
         let slot = self.rows.insert(row);
+        if time_ms > clock_ms {
+            self.wait_for_time(key, Waiting { time_ms, slot, clock_ms: i64::MIN });
+        } else {
+            self.partitions[key as usize].wait_behind(Waiting { time_ms, slot, clock_ms });
+            self.behind.insert(key);
+        }
+    }
+
+    fn wait_for_time(&mut self, key: u32, row: Waiting) {
         let waiting = &mut self.partitions[key as usize].waiting;
-        let first = waiting.front().map(|(first, _)| *first);
-        let at = waiting.partition_point(|(other, _)| *other <= time_ms);
-        waiting.insert(at, (time_ms, slot));
+        let first = waiting.front().map(|first| first.time_ms);
+        let at = waiting.partition_point(|other| other.time_ms <= row.time_ms);
+        waiting.insert(at, row);
         if at == 0 {
             if let Some(first) = first {
                 self.due.remove(&(first, key));
             }
-            self.due.insert((time_ms, key));
+            self.due.insert((row.time_ms, key));
+        }
+    }
+
+    /// Has the rows of a partition that came under clocks before `clock_ms` wait for their time.
+    fn pass(&mut self, key: u32, clock_ms: i64) {
+        while let Some(row) = self.partitions[key as usize].next_behind(clock_ms) {
+            self.wait_for_time(key, row);
+        }
+        if self.partitions[key as usize].behind.is_empty() {
+            self.behind.remove(&key);
         }
     }
 
     /// Answers a chunk of the rows that are due.
     fn answer(&mut self, out: &mut Output<'_>) -> Result<Firing> {
-        let mut due: Vec<(u32, Vec<Row>)> = Vec::new();
+        let mut due: Vec<(u32, Vec<Waiting>)> = Vec::new();
         let mut count = 0;
         while count < CHUNK_ROWS {
             let Some(&(first_ms, key)) = self.due.first() else { break };
@@ -197,10 +207,10 @@ impl Over {
             }
             self.due.pop_first();
             let waiting = &mut self.partitions[key as usize].waiting;
-            let until = waiting.partition_point(|(time, _)| *time <= self.time_ms);
-            let rows: Vec<Row> = waiting.drain(..until).collect();
-            if let Some((next, _)) = waiting.front() {
-                self.due.insert((*next, key));
+            let until = waiting.partition_point(|row| row.time_ms <= self.time_ms);
+            let rows: Vec<Waiting> = waiting.drain(..until).collect();
+            if let Some(next) = waiting.front() {
+                self.due.insert((next.time_ms, key));
             }
             count += rows.len();
             due.push((key, rows));
@@ -208,7 +218,7 @@ impl Over {
         if due.is_empty() {
             return Ok(Firing::Done);
         }
-        let slots = due.iter().flat_map(|(_, rows)| rows.iter().map(|(_, slot)| *slot));
+        let slots = due.iter().flat_map(|(_, rows)| rows.iter().map(|row| row.slot));
         let columns = self.rows.columns(slots)?;
         // Where each partition's rows begin among the columns.
         let mut starts = Vec::with_capacity(due.len());
@@ -219,33 +229,34 @@ impl Over {
         }
         let mut done = vec![0_usize; due.len()];
         loop {
-            let (mut keys, mut rows) = (Vec::new(), Vec::new());
+            let (mut keys, mut rows, mut clocks) = (Vec::new(), Vec::new(), Vec::new());
             let mut leaving: Vec<Row> = Vec::new();
             let mut leaving_keys = Vec::new();
             for (at, (key, all)) in due.iter().enumerate() {
-                let Some((time_ms, _)) = all.get(done[at]) else { continue };
+                let Some(Waiting { time_ms, .. }) = all.get(done[at]) else { continue };
                 let peers = if self.spec.frame.has_peers() {
-                    all[done[at]..].iter().take_while(|(time, _)| time == time_ms).count()
+                    all[done[at]..].iter().take_while(|row| row.time_ms == *time_ms).count()
                 } else {
                     1
                 };
                 for (offset, row) in all[done[at]..done[at] + peers].iter().enumerate() {
                     keys.push(*key);
                     rows.push((starts[at] + done[at] + offset) as u32);
-                    self.enter(*key, *row);
+                    clocks.push(row.clock_ms);
+                    self.enter(*key, (row.time_ms, row.slot));
                 }
                 done[at] += peers;
                 let before = leaving.len();
-                self.leave(*key, *time_ms, &mut leaving);
+                self.partitions[*key as usize].leave(self.spec.frame, *time_ms, &mut leaving);
                 leaving_keys.resize(leaving_keys.len() + leaving.len() - before, *key);
             }
             if keys.is_empty() {
                 break;
             }
-            self.round(&columns, (&keys, rows), (&leaving_keys, &leaving), out)?;
+            self.round(&columns, (&keys, rows, clocks), (&leaving_keys, &leaving), out)?;
         }
         if !self.spec.frame.is_bounded() {
-            let gone = due.iter().flat_map(|(_, rows)| rows.iter().map(|(_, slot)| *slot));
+            let gone = due.iter().flat_map(|(_, rows)| rows.iter().map(|row| row.slot));
             gone.for_each(|slot| self.rows.remove(slot));
         }
         Ok(if self.due.first().is_some_and(|(first, _)| *first <= self.time_ms) {
@@ -263,29 +274,11 @@ impl Over {
         }
     }
 
-    /// The rows that leave the frame of a row at `time_ms`.
-    fn leave(&mut self, key: u32, time_ms: i64, leaving: &mut Vec<Row>) {
-        let frame = &mut self.partitions[key as usize].frame;
-        match self.spec.frame {
-            Frame::RowsBefore(rows) => {
-                while frame.len() > rows + 1 {
-                    leaving.extend(frame.pop_front());
-                }
-            }
-            Frame::RangeBefore(ms) => {
-                while frame.front().is_some_and(|(time, _)| *time < time_ms.saturating_sub(ms)) {
-                    leaving.extend(frame.pop_front());
-                }
-            }
-            Frame::Rows | Frame::Range => {}
-        }
-    }
-
     /// Adds one step's rows to their aggregates, takes out what leaves, and emits the rows with their results.
     fn round(
         &mut self,
         columns: &[ArrayRef],
-        (keys, rows): (&[u32], Vec<u32>),
+        (keys, rows, clocks): (&[u32], Vec<u32>, Vec<i64>),
         (leaving_keys, leaving): (&[u32], &[Row]),
         out: &mut Output<'_>,
     ) -> Result<()> {
@@ -316,6 +309,10 @@ impl Over {
         result.extend(answers);
         let mut batch = Batch::new(record_batch(Arc::clone(&self.output), result, rows.len())?);
         batch.event_time = (self.spec.time == TimeMode::Event).then_some(self.spec.event_time);
+        // A row behind the clock it came under must look so to what comes next, however the rows came in batches.
+        if clocks.iter().any(|clock_ms| *clock_ms > i64::MIN) {
+            batch.clocks = Some(Int64Array::from(clocks));
+        }
         out.emit(batch)
     }
 
@@ -323,7 +320,7 @@ impl Over {
     fn forget(&mut self, now_ms: i64, ttl_ms: i64) -> Result<Option<i64>> {
         let mut oldest = None;
         for (key, partition) in self.partitions.iter_mut().enumerate() {
-            if partition.answered_ms.is_none() || !partition.waiting.is_empty() {
+            if partition.answered_ms.is_none() || partition.has_waiting() {
                 continue;
             }
             if now_ms.saturating_sub(partition.written_ms) >= ttl_ms {
@@ -357,13 +354,15 @@ impl Over {
             live.iter().map(|key| std::mem::take(&mut self.partitions[*key as usize])).collect();
         self.due = (0_u32..)
             .zip(&self.partitions)
-            .filter_map(|(key, partition)| Some((partition.waiting.front()?.0, key)))
+            .filter_map(|(key, partition)| Some((partition.waiting.front()?.time_ms, key)))
             .collect();
+        let is_behind = |(_, partition): &(u32, &Partition)| !partition.behind.is_empty();
+        self.behind = (0_u32..).zip(&self.partitions).filter(is_behind).map(|(key, _)| key).collect();
         Ok(())
     }
 
     fn live_keys(&self) -> impl Iterator<Item = u32> {
-        let lives = |partition: &Partition| partition.answered_ms.is_some() || !partition.waiting.is_empty();
+        let lives = |partition: &Partition| partition.answered_ms.is_some() || partition.has_waiting();
         (0_u32..).zip(&self.partitions).filter(move |(_, partition)| lives(partition)).map(|(key, _)| key)
     }
 }
@@ -379,7 +378,7 @@ impl Operator for Over {
         }
         if self.spec.time == TimeMode::Processing {
             for (row, key) in keys.iter().enumerate() {
-                self.wait(*key, now_ms, encoded.row(row));
+                self.wait(*key, now_ms, i64::MIN, encoded.row(row));
             }
             self.time_ms = now_ms;
             while self.answer(out)? == Firing::More {}
@@ -389,9 +388,10 @@ impl Operator for Over {
         let times = times.ok_or_else(|| Error::internal("rows without event time reached OVER"))?;
         let mut late = vec![false; times.len()];
         for (row, time_ms) in times.iter().enumerate() {
-            late[row] = self.is_late(keys[row], *time_ms, clock_of(&batch, row, out));
+            let clock_ms = clock_of(&batch, row, out);
+            late[row] = self.is_late(keys[row], *time_ms, clock_ms);
             if !late[row] {
-                self.wait(keys[row], *time_ms, encoded.row(row));
+                self.wait(keys[row], *time_ms, clock_ms, encoded.row(row));
             }
         }
         count_late(&batch, late, out)?;
@@ -403,6 +403,8 @@ impl Operator for Over {
             return Ok(Firing::Done);
         }
         self.time_ms = time_ms;
+        let behind: Vec<u32> = self.behind.iter().copied().collect();
+        behind.into_iter().for_each(|key| self.pass(key, time_ms));
         self.answer(out)
     }
 
@@ -419,75 +421,12 @@ impl Operator for Over {
         Ok(Firing::Done)
     }
 
-    /// Per key group a byte for what follows: 0, rows with their times, and whether they wait; 1, keys with the last time
-    /// that was answered, when written, and the aggregates' states.
     fn snapshot(&mut self, state: &mut StateWriter) -> Result<()> {
-        let ints = |values: &mut dyn Iterator<Item = i64>| {
-            Arc::new(Int64Array::from_iter_values(values)) as ArrayRef
-        };
-        for (group, keys) in self.keys.by_key_group(self.live_keys().map(|key| (key, key))) {
-            let rows: Vec<(Row, i64)> = keys
-                .iter()
-                .flat_map(|key| {
-                    let partition = &self.partitions[*key as usize];
-                    let frame = partition.frame.iter().map(|row| (*row, 0));
-                    frame.chain(partition.waiting.iter().map(|row| (*row, 1)))
-                })
-                .collect();
-            if !rows.is_empty() {
-                let mut columns = self.rows.columns(rows.iter().map(|((_, slot), _)| *slot))?;
-                columns.push(ints(&mut rows.iter().map(|((time, _), _)| *time)));
-                columns.push(ints(&mut rows.iter().map(|(_, waits)| *waits)));
-                state.put_group(group, [&[0][..], &encode_rows(&state_rows(columns)?)?].concat());
-            }
-            let of = |key: &u32| &self.partitions[*key as usize];
-            let keys: Vec<u32> = keys.into_iter().filter(|key| of(key).answered_ms.is_some()).collect();
-            let mut columns = self.keys.table.columns(&keys)?;
-            columns.push(ints(&mut keys.iter().filter_map(|key| of(key).answered_ms)));
-            columns.push(ints(&mut keys.iter().map(|key| of(key).written_ms)));
-            for accumulator in &self.accumulators {
-                columns.extend(accumulator.state(&keys)?);
-            }
-            state.put_group(group, [&[1][..], &encode_rows(&state_rows(columns)?)?].concat());
-        }
-        Ok(())
+        self.write_state(state)
     }
 
     fn restore(&mut self, state: &StateReader) -> Result<()> {
-        for (_, bytes) in state.groups() {
-            let (what, bytes) =
-                bytes.split_first().ok_or_else(|| Error::state("the state of OVER is empty"))?;
-            let rows = decode_rows(bytes)?;
-            let int = |column: &ArrayRef| column.as_primitive::<Int64Type>().clone();
-            if *what == 0 {
-                let (columns, beside) = rows.columns().split_at(self.spec.input.fields().len());
-                let columns = RecordBatch::try_new(Arc::clone(&self.spec.input), columns.to_vec())?;
-                let (times, waits) = (int(&beside[0]), int(&beside[1]));
-                let keys = self.number(&columns)?;
-                let encoded = self.rows.encode(columns.columns())?;
-                for (row, key) in keys.iter().enumerate() {
-                    let bytes = encoded.row(row);
-                    if waits.value(row) == 1 {
-                        self.wait(*key, times.value(row), bytes);
-                    } else {
-                        let slot = self.rows.insert(bytes);
-                        self.partitions[*key as usize].frame.push_back((times.value(row), slot));
-                    }
-                }
-                continue;
-            }
-            let (keys, rest) = rows.columns().split_at(self.keys.width());
-            self.keys.number_columns(keys, rows.num_rows())?;
-            self.grow();
-            let (answered, written) = (int(&rest[0]), int(&rest[1]));
-            for (row, key) in self.keys.numbers.iter().enumerate() {
-                let partition = &mut self.partitions[*key as usize];
-                partition.answered_ms = Some(answered.value(row));
-                partition.written_ms = written.value(row);
-            }
-            merge_states(&mut self.accumulators, &self.keys.numbers, &rest[2..])?;
-        }
-        Ok(())
+        self.read_state(state)
     }
 
     fn starts_with_timer(&self) -> bool {

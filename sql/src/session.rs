@@ -251,7 +251,8 @@ impl Session<'_> {
     }
 
     fn query(&self, query: Box<ast::Query>) -> Result<Rel, PlanError> {
-        let is_ordered = query.order_by.is_some() && query.limit_clause.is_none();
+        let is_limited = query.limit_clause.is_some() || query.fetch.is_some();
+        let is_ordered = query.order_by.is_some() && !is_limited;
         let plan = self.planner.query(query)?;
         let rel = if is_ordered { ordered(&plan, &self.functions)? } else { build(&plan, &self.functions)? };
         settle(rel)

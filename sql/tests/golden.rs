@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod golden_inserts;
 mod golden_kills;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ mod distinct;
 mod hyperloglog;
 mod lag;
 mod lists;
+mod multiset;
 mod percentile;
 mod pick;
 mod sketch;
@@ -60,6 +61,8 @@ pub enum AggregateKind {
     ListAgg(Cow<'static, str>),
     /// `ARRAY_AGG(x)`: all, in the order they came.
     ArrayAgg,
+    /// `COLLECT(x)`: how often each value came.
+    Collect,
     /// `PERCENTILE(x, p)`: the value at a fraction of the way, in proportion between two.
     Percentile(Fractions),
     /// `APPROX_PERCENTILE(x, p)`: the same to within a hundredth, in bounded memory.
@@ -89,6 +92,7 @@ impl AggregateKind {
             Self::LastValue => "LAST_VALUE",
             Self::ListAgg(_) => "LISTAGG",
             Self::ArrayAgg => "ARRAY_AGG",
+            Self::Collect => "COLLECT",
             Self::Percentile(_) => "PERCENTILE",
             Self::ApproxPercentile(_) => "APPROX_PERCENTILE",
             Self::ApproxCountDistinct => "APPROX_COUNT_DISTINCT",
@@ -115,6 +119,13 @@ impl AggregateKind {
             Self::Percentile(fractions) | Self::ApproxPercentile(fractions) if argument.is_numeric() => {
                 fractions.output_type()
             }
+            // A value, and how often it counts.
+            Self::Percentile(fractions)
+                if matches!(argument, DataType::Struct(pair) if pair.len() == 2
+                    && pair[0].data_type().is_numeric() && pair[1].data_type().is_integer()) =>
+            {
+                fractions.output_type()
+            }
             Self::ListAgg(_) if matches!(argument, DataType::Utf8 | DataType::Utf8View) => argument.clone(),
             Self::ListAgg(_) => {
                 return Err(Error::config(format!(
@@ -124,6 +135,7 @@ impl AggregateKind {
                 .remedy("CAST it to STRING"));
             }
             Self::ArrayAgg => DataType::List(Arc::new(Field::new("item", argument.clone(), true))),
+            Self::Collect => multiset::output_type(argument),
             Self::Lag(_) => argument.clone(),
             Self::Custom(Custom(function)) => function.return_type(argument)?,
             Self::Min | Self::Max | Self::FirstValue | Self::LastValue => {
@@ -171,9 +183,12 @@ impl AggregateCall {
             K::Avg => sum::avg(argument, &out)?,
             K::Min | K::Max | K::FirstValue | K::LastValue => pick::pick(&self.kind, &out)?,
             K::ListAgg(_) | K::ArrayAgg => Box::new(collected::Collected::new(&self.kind, argument, &out)?),
-            K::Percentile(fractions) => Box::new(percentile::Percentile::<percentile::Exact>::new(fractions)),
+            K::Collect => Box::new(multiset::Multiset::new(argument)?),
+            K::Percentile(fractions) => {
+                Box::new(percentile::Percentile::<percentile::Exact>::new(fractions, argument))
+            }
             K::ApproxPercentile(fractions) => {
-                Box::new(percentile::Percentile::<sketch::Sketch>::new(fractions))
+                Box::new(percentile::Percentile::<sketch::Sketch>::new(fractions, argument))
             }
             K::ApproxCountDistinct => Box::new(hyperloglog::ApproxDistinct::new(argument)?),
             K::Lag(rows) => Box::new(lag::Lag::new(*rows, &out)?),

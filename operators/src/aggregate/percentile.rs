@@ -2,7 +2,8 @@
 //!
 //! Both keep a [`Distribution`] a group: every value with how often it was seen ([`Exact`], whose memory grows with the
 //! different values), or a histogram of bounded size (sketch.rs). Neither depends on the order in which values come, so
-//! that batches, workers and restores give one answer. State is bytes with a version in front.
+//! that batches, workers and restores give one answer. State is bytes with a version in front. `PERCENTILE(x, p, n)` is over
+//! ROWs of a value and how often it counts; one that is NULL or counts no times is left out.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -10,12 +11,13 @@ use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, ListBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::types::Float64Type;
-use arrow_array::{ArrayRef, BooleanArray};
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef, BooleanArray};
 use arrow_schema::{DataType, Field};
 use millstream_engine::{Error, Result};
 
-use super::{Accumulator, for_each_value, same, versioned};
+use super::{Accumulator, for_each_row, for_each_value, same, versioned};
+use crate::kept_type::as_type;
 
 /// The version of a distribution's bytes.
 pub(super) const VERSION: u8 = 1;
@@ -155,12 +157,15 @@ impl Distribution for Exact {
 /// See the module's page.
 pub(super) struct Percentile<D> {
     fractions: Fractions,
+    /// Whether rows say how often their value counts.
+    has_frequency: bool,
     groups: Vec<D>,
 }
 
 impl<D: Distribution> Percentile<D> {
-    pub fn new(fractions: &Fractions) -> Self {
-        Self { fractions: fractions.clone(), groups: Vec::new() }
+    pub fn new(fractions: &Fractions, argument: &DataType) -> Self {
+        let has_frequency = matches!(argument, DataType::Struct(_));
+        Self { fractions: fractions.clone(), has_frequency, groups: Vec::new() }
     }
 
     fn each(
@@ -171,6 +176,19 @@ impl<D: Distribution> Percentile<D> {
         times: i64,
     ) -> Result<()> {
         let Some(column) = column else { return Err(Error::internal("a percentile without an argument")) };
+        if self.has_frequency {
+            let pair = column.as_struct_opt().filter(|pair| pair.num_columns() == 2);
+            let pair = pair.ok_or_else(|| Error::internal("a percentile without frequencies"))?;
+            let values = as_type(pair.column(0), &DataType::Float64)?;
+            let counts = as_type(pair.column(1), &DataType::Int64)?;
+            let (values, counts) = (values.as_primitive::<Float64Type>(), counts.as_primitive::<Int64Type>());
+            for_each_row(groups.len(), Some(values), filter, |row| {
+                if counts.is_valid(row) && counts.value(row) > 0 {
+                    self.groups[groups[row] as usize].add(values.value(row), times * counts.value(row));
+                }
+            });
+            return Ok(());
+        }
         let values = column.as_primitive::<Float64Type>().values();
         for_each_value(groups, values, column, filter, |group, value| self.groups[group].add(value, times));
         Ok(())
@@ -179,7 +197,7 @@ impl<D: Distribution> Percentile<D> {
 
 impl<D: Distribution> Accumulator for Percentile<D> {
     fn input_type(&self) -> Option<DataType> {
-        Some(DataType::Float64)
+        (!self.has_frequency).then_some(DataType::Float64)
     }
     fn resize(&mut self, groups: usize) {
         self.groups.resize_with(groups, D::default);
@@ -247,7 +265,8 @@ impl<D: Distribution> Accumulator for Percentile<D> {
         self.groups.clear();
     }
     fn fresh(&self) -> Box<dyn Accumulator> {
-        Box::new(Self::new(&self.fractions))
+        let (fractions, has_frequency) = (self.fractions.clone(), self.has_frequency);
+        Box::new(Self { fractions, has_frequency, groups: Vec::new() })
     }
     fn is_order_insensitive(&self) -> bool {
         D::IS_SMALL

@@ -1,6 +1,7 @@
 //! OVER against sums over the rows before each, worked out one by one; rows are on time.
 
 use arrow_array::TimestampMillisecondArray;
+use arrow_array::types::Int64Type;
 use arrow_schema::TimeUnit;
 use millstream_engine::harness::OperatorHarness;
 use proptest::prelude::*;
@@ -140,4 +141,35 @@ fn late_rows_are_counted_and_partitions_forgotten() {
     assert_eq!(folded.0.len(), 2);
     harness.advance(200).unwrap();
     assert!(harness.snapshot().unwrap().1.groups.is_empty());
+}
+
+/// A row that is taken behind its clock is answered with the next watermark; until then it makes none late.
+#[test]
+fn a_row_behind_its_clock_makes_none_late() {
+    for (frame, restarts) in [(Frame::RowsBefore(1), false), (Frame::RangeBefore(5), true)] {
+        let spec = spec(frame);
+        let make = || Box::new(Over::new(&spec).unwrap());
+        let mut harness = OperatorHarness::new(make()).unwrap();
+        harness.watermark(20).unwrap();
+        harness.batch(batch(&[(1, Some(1), 15)])).unwrap();
+        if restarts {
+            let state = OperatorHarness::gather_all(&[harness.snapshot().unwrap().1]);
+            harness = OperatorHarness::instance_of(make(), 0, 1, &state).unwrap();
+            // Time goes on where it was, as the source says it again.
+            assert!(millstream_engine::harness::rows(&harness.watermark(20).unwrap()).is_empty());
+        }
+        harness.batch(batch(&[(1, Some(2), 12)])).unwrap();
+        assert_eq!(harness.metrics().rows_late.get(), 0);
+        let found = millstream_engine::harness::rows(&harness.watermark(21).unwrap());
+        let times: Vec<i64> = found
+            .iter()
+            .flat_map(|rows| {
+                let times = rows.column(2).as_primitive::<arrow_array::types::TimestampMillisecondType>();
+                times.values().to_vec()
+            })
+            .collect();
+        assert_eq!(times, [12, 15]);
+        harness.batch(batch(&[(1, Some(3), 14), (1, Some(4), 16)])).unwrap();
+        assert_eq!(harness.metrics().rows_late.get(), 1);
+    }
 }

@@ -61,9 +61,10 @@ const AGGREGATES: &[(&str, &str)] = &[
         "All that are not NULL in the order they arrive, with the separator between them, a comma if none is given.",
     ),
     ("ARRAY_AGG(value)", "All in the order they arrive, NULLs too."),
+    ("COLLECT(value)", "How often each value came that is not NULL, as a MAP of values and counts."),
     (
-        "PERCENTILE(number, fraction)",
-        "The value at that fraction of the way from the least to the greatest, in proportion between two; a list for a list of fractions. It keeps every value.",
+        "PERCENTILE(number, fraction [, frequency])",
+        "The value at that fraction of the way from the least to the greatest, in proportion between two; a list for a list of fractions. A value counts as often as the frequency says. It keeps every value.",
     ),
     (
         "GROUPING_ID(key, …)",

@@ -1,14 +1,15 @@
 //! From the relational tree to graph nodes: sources that give only what is needed, each read once; event time and
-//! watermarks before anything else; fused projections; windows in one operator or two around an exchange. Other nodes that
-//! keep state are in emit/keyed.rs, emit/recognize.rs and emit/join.rs, lookups in emit/lookup.rs.
+//! watermarks before anything else; fused projections. Nodes that keep state are in emit/window.rs, emit/keyed.rs, emit/recognize.rs and emit/join.rs, lookups in emit/lookup.rs.
 
 mod clocked;
 mod join;
 mod keyed;
 mod lookup;
 mod recognize;
+mod repeat;
 mod sort;
 mod unnest;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,19 +18,16 @@ use arrow_schema::{FieldRef, Schema, SchemaRef};
 use datafusion_expr::Expr;
 use millstream_engine::graph::OperatorFactory;
 use millstream_engine::{Graph, Input, NodeId, Registry, SinkProvider};
-use millstream_operators::window::{
-    TimeMode, WindowAggregateSpec, WindowTvf, attached, global, local, per_key, single,
-};
+use millstream_operators::window::{TimeMode, WindowTvf};
 use millstream_operators::{
-    self as operators, AggregateCall, Expand, ExpandSpec, ExpressionRef, Project, Union, WatermarkAssigner,
-    WatermarkSpec,
+    self as operators, Expand, ExpandSpec, ExpressionRef, Project, Union, WatermarkAssigner, WatermarkSpec,
 };
 
 use super::changes::Into;
 use super::columns::{as_column, column, is_trivial, substitute};
 use super::expression::compile;
 use super::need::{Need, TableNeed, input_need, needs};
-use super::rel::{Aggregate, Rel, RelKind};
+use super::rel::{Rel, RelKind};
 use super::sides::Sides;
 use super::{changes, show, values};
 use crate::plan::error::PlanError;
@@ -192,6 +190,7 @@ impl Emitter<'_> {
                 Ok(Stream { node, schema, columns, ..below })
             }
             RelKind::Clocked { input } => self.clocked(rel, input, need),
+            RelKind::Repeat { input } => self.repeat(rel, input, need),
             RelKind::Unnest(unnest) => self.unnest(rel, unnest, need),
             RelKind::Aggregate(aggregate) => self.aggregate(rel, aggregate, need),
             RelKind::Group(group) => self.group(rel, group, need, before),
@@ -457,76 +456,6 @@ impl Emitter<'_> {
         self.project(&stream, None, &exprs, fields.to_vec(), "project".into())
     }
 
-    fn aggregate(&mut self, rel: &Rel, aggregate: &Aggregate, need: &[Need]) -> Result<Stream, PlanError> {
-        let below_need = input_need(rel, need);
-        let below = self.rel(&aggregate.input, &below_need, true)?;
-        let calls: Vec<&str> = aggregate.calls.iter().map(|call| call.name.as_str()).collect();
-        let below = self.materialized(below, &below_need, &aggregate.input.fields)?;
-        let below = match aggregate.time.filter(|_| aggregate.attached.is_none()) {
-            Some(time) => {
-                let time = below.at(time)?;
-                self.timed(below, time)?
-            }
-            None => below,
-        };
-        let at = |index: usize| below.at(index);
-        let spec = WindowAggregateSpec {
-            input: Arc::clone(&below.schema),
-            keys: aggregate.keys.iter().map(|key| at(*key)).collect::<Result<_, _>>()?,
-            window: aggregate.window,
-            event_time: aggregate.time.map_or(Ok(0), at)?,
-            time: if aggregate.time.is_some() { TimeMode::Event } else { TimeMode::Processing },
-            time_type: aggregate.time_type.clone(),
-            aggregates: aggregate
-                .calls
-                .iter()
-                .map(|call| {
-                    Ok(AggregateCall {
-                        argument: call.argument.map(at).transpose()?,
-                        filter: call.filter.map(at).transpose()?,
-                        ..call.clone()
-                    })
-                })
-                .collect::<Result<_, PlanError>>()?,
-        };
-        let names: Vec<&str> = spec.keys.iter().map(|key| below.schema.field(*key).name().as_str()).collect();
-        let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
-        let windows = match aggregate.attached {
-            None => show::window(&aggregate.window),
-            Some(_) => "the rows' own windows".to_owned(),
-        };
-        let detail = format!("{windows}{by}: {}", calls.join(", "));
-        let schema = spec.output_schema()?;
-        let arguments = spec.aggregates.iter().flat_map(|call| [call.argument, call.filter]).flatten();
-        let kept: Vec<usize> = spec.keys.iter().copied().chain(arguments).collect();
-        let clocks = if aggregate.input.has_keyed_clocks() { "a clock a key" } else { "one clock" };
-        let typed = show::typed(&below.schema, &kept);
-        let keeps = format!("{:?}, {:?}, {clocks}; {typed}", spec.window, spec.time);
-        let (judge, node) = match aggregate.attached {
-            None => self.window_operators(spec, below.node, aggregate.input.has_keyed_clocks(), &detail)?,
-            Some([start, end]) => {
-                let window = [at(start)?, at(end)?];
-                let input = if spec.keys.is_empty() {
-                    Input::gather(below.node)
-                } else {
-                    Input::keyed(below.node, spec.keys.clone())
-                };
-                attached(&spec, window)?;
-                let factory: OperatorFactory = Arc::new(move || attached(&spec, window));
-                let node = self.graph.operator("window", "window", detail.as_str(), vec![input], factory);
-                (node, node)
-            }
-        };
-        self.graph.keeps(node, keeps);
-        if let Some(late) = &aggregate.late {
-            let columns = late.columns.iter().map(|index| at(*index)).collect::<Result<Vec<_>, _>>()?;
-            self.sides.late_rows(late, &columns, judge, &below.schema, self.graph)?;
-        }
-        let width = schema.fields().len();
-        let columns = (0..width).map(|index| Some(column(index))).collect();
-        Ok(Stream { node, schema, columns, time: aggregate.time.map(|_| width - 1), mode: "" })
-    }
-
     /// The same rows, going by the time in column `time` of the rows.
     fn timed(&mut self, stream: Stream, time: usize) -> Result<Stream, PlanError> {
         if stream.time == Some(time) {
@@ -543,50 +472,6 @@ impl Emitter<'_> {
         let detail = format!("goes by {}", schema.field(time).name());
         let node = self.graph.operator("time", "project", detail, vec![Input::forward(stream.node)], factory);
         Ok(Stream { node, time: Some(time), ..stream })
-    }
-
-    /// The node that judges which rows are late, and the one that windows leave from.
-    fn window_operators(
-        &mut self,
-        spec: WindowAggregateSpec,
-        from: NodeId,
-        keyed_clocks: bool,
-        detail: &str,
-    ) -> Result<(NodeId, NodeId), PlanError> {
-        let to = |node: NodeId, keys: Vec<usize>| {
-            if keys.is_empty() { Input::gather(node) } else { Input::keyed(node, keys) }
-        };
-        if keyed_clocks && spec.time == TimeMode::Event {
-            per_key(&spec)?;
-            let input = to(from, spec.keys.clone());
-            let factory: OperatorFactory = Arc::new(move || per_key(&spec));
-            let node = self.graph.operator("window", "window", detail, vec![input], factory);
-            return Ok((node, node));
-        }
-        single(&spec)?;
-        if self.workers > 1 && spec.two_phase_pays() {
-            let keys: Vec<usize> = (0..spec.keys.len()).collect();
-            let before = spec.clone();
-            let first: OperatorFactory = Arc::new(move || local(&before));
-            let local = self.graph.operator(
-                "window/local",
-                "local window",
-                detail,
-                vec![Input::forward(from)],
-                first,
-            );
-            self.graph.transparent(local);
-            let second: OperatorFactory = Arc::new(move || global(&spec));
-            let inputs = vec![to(local, keys)];
-            let node = self.graph.operator("window", "window", "adds up the local windows", inputs, second);
-            // The same as in one phase, so that another number of workers goes on with it.
-            self.graph.state_of(node, detail);
-            return Ok((local, node));
-        }
-        let input = to(from, spec.keys.clone());
-        let node =
-            self.graph.operator("window", "window", detail, vec![input], Arc::new(move || single(&spec)));
-        Ok((node, node))
     }
 }
 

@@ -73,7 +73,8 @@ pub(super) fn distinct(input: Rel) -> Result<Rel, PlanError> {
     Ok(Rel { fields, ..rel })
 }
 
-fn grouped_by(
+/// One row for each of `keys` of `input`, with `calls`.
+pub(super) fn grouped_by(
     input: Rel,
     keys: Vec<usize>,
     calls: Vec<AggregateCall>,

@@ -97,7 +97,7 @@ fn both_lists<'a>(query: &[FieldRef], table: impl Iterator<Item = &'a FieldRef>)
     format!("Query: [{}]. Table: [{}]", list(&mut query.iter()), list(&mut table))
 }
 
-/// Flink's implicit conversions: to a wider number, between lengths and precisions, dates to timestamps.
+/// Flink's implicit conversions: to a wider number, between lengths and precisions, dates to timestamps, and part by part.
 fn converts(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     if from == to || from.is_null() || same_row(from, to) {
@@ -116,11 +116,20 @@ fn converts(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (T::Timestamp(..), T::Timestamp(..)) | (T::Date32, T::Timestamp(TimeUnit::Millisecond, _)) => true,
         (T::Utf8 | T::LargeUtf8 | T::Utf8View, T::Utf8) => true,
+        // A DECIMAL takes every number, and is NULL where that does not fit.
+        (from, T::Decimal128(..)) if from.is_numeric() => true,
+        // ROWs go by position; the names of fields may differ.
+        (T::Struct(from), T::Struct(to)) => {
+            from.len() == to.len()
+                && from.iter().zip(to).all(|(from, to)| converts(from.data_type(), to.data_type()))
+        }
+        (T::List(from), T::List(to)) => converts(from.data_type(), to.data_type()),
+        (T::Map(from, _), T::Map(to, _)) => converts(from.data_type(), to.data_type()),
         (from, to) => matches!((width(from), width(to)), (Some(from), Some(to)) if from <= to),
     }
 }
 
-/// ROWs go by position; the names of fields may differ.
+/// ROWs that are the same but for what may be NULL.
 fn same_row(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (DataType::Struct(from), DataType::Struct(to)) => {

@@ -3,9 +3,9 @@
 //! A join keeps its whole condition, so that a filter above an inner join can be made part of it. Conditions are over the
 //! columns of the left and then of the right; those of one side go below the join where that does not change the answer.
 
-use arrow_schema::FieldRef;
-use datafusion_common::{NullEquality, ScalarValue};
-use datafusion_expr::utils::split_conjunction_owned;
+use arrow_schema::{DataType, FieldRef};
+use datafusion_common::{DFSchema, NullEquality, ScalarValue};
+use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr, JoinType, Operator};
 use millstream_operators::{AsOf, JoinKind, TimeBounds};
 use sqlparser::tokenizer::Span;
@@ -13,8 +13,10 @@ use sqlparser::tokenizer::Span;
 use super::build::{bind_all, build, filtered, span_of};
 use super::columns::{as_column, bind, column, indexed, is_infallible, paths_in, substitute, type_of};
 use super::rel::{Attribute, Join, Past, Rank, Rel, RelKind};
+use super::sets::{is_set_of_all, set_of_all};
 use crate::functions::FunctionContext;
 use crate::plan::error::PlanError;
+use crate::plan::fields::access;
 use crate::plan::versions::{as_match, as_version};
 
 /// Lowers a join.
@@ -22,6 +24,9 @@ pub(super) fn join(
     plan: &datafusion_expr::logical_plan::Join,
     functions: &FunctionContext,
 ) -> Result<Rel, PlanError> {
+    if is_set_of_all(plan) {
+        return set_of_all(plan, functions);
+    }
     let (left, right) = (build(&plan.left, functions)?, build(&plan.right, functions)?);
     let place = span_of(plan.on.iter().flat_map(|(left, right)| [left, right]).chain(&plan.filter));
     let kind = match plan.join_type {
@@ -49,11 +54,15 @@ pub(super) fn join(
     if let Some(filter) = &plan.filter {
         let names = plan.left.schema().join(plan.right.schema())?;
         let numbers = indexed(&both(&left, &right));
-        conditions.extend(split_conjunction_owned(bind(filter.clone(), &names, &numbers, functions)?));
+        let filter = bind(filter.clone(), &names, &numbers, functions)?;
+        for condition in split_conjunction_owned(filter) {
+            conditions.push(by_fields(condition, &numbers)?);
+        }
         // NOT IN: a comparison with NULL may be true, so that it keeps the row out too; the planner puts it in front.
         if let (true, Some(first)) = (plan.null_aware, conditions.first_mut()) {
             *first = first.clone().is_not_false();
         }
+        conditions = conditions.into_iter().flat_map(split_conjunction_owned).collect();
     }
     if let Some(at) = conditions.iter().position(|condition| as_match(condition).is_some()) {
         let matches = conditions.remove(at);
@@ -71,6 +80,20 @@ pub(super) fn join(
     }
     let nulls_equal = plan.null_equality == NullEquality::NullEqualsNull;
     joined(left, right, kind, conditions, nulls_equal, plan.schema.fields().iter().cloned().collect(), place)
+}
+
+/// ROWs that must be equal as fields that must: one that is NULL is equal to none, and different from none.
+fn by_fields(condition: Expr, schema: &DFSchema) -> Result<Expr, PlanError> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = &condition else {
+        return Ok(condition);
+    };
+    let DataType::Struct(fields) = type_of(left, schema)? else { return Ok(condition) };
+    let of = |row: &Expr, at: usize| match row {
+        Expr::ScalarFunction(call) if call.func.name() == "row" => call.args[at].clone(),
+        _ => access(row.clone(), fields[at].name()),
+    };
+    let pairs = (0..fields.len()).map(|at| of(left, at).eq(of(right, at)));
+    Ok(conjunction(pairs).unwrap_or(condition))
 }
 
 fn both(left: &Rel, right: &Rel) -> Vec<FieldRef> {

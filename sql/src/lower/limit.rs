@@ -5,7 +5,8 @@ use datafusion_expr::logical_plan::{FetchType, Limit, SkipType, Sort};
 use datafusion_expr::{Expr, LogicalPlan};
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field};
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema};
 use millstream_operators::SortKey;
 
 use super::build::{bind_all, build, fields_of, span_of};
@@ -34,7 +35,13 @@ pub(super) fn limit(limit: &Limit, functions: &FunctionContext) -> Result<Rel, P
         return Err(PlanError::new(format!("LIMIT and OFFSET come to more than {ROWS_MAX} rows"))
             .remedy("keep fewer, or leave LIMIT out"));
     }
-    first(&limit.input, (skip + 1, skip + fetch), functions)
+    let rel = first(&limit.input, (skip + 1, skip + fetch), functions)?;
+    if fetch == 0 {
+        // No row is wanted: nothing is read, so that a query over an endless source is done at once.
+        let none = RecordBatch::new_empty(Arc::new(Schema::new(rel.fields.clone())));
+        return Ok(Rel { kind: RelKind::Values(none), ..rel });
+    }
+    Ok(rel)
 }
 
 /// Rows of `plan` in places `bounds`.

@@ -21,6 +21,7 @@ pub(crate) mod over;
 mod rank;
 mod recognize;
 pub(crate) mod rel;
+mod sets;
 mod show;
 pub(crate) mod sides;
 pub(crate) mod sort;

@@ -146,6 +146,7 @@ fn visit(rel: &Rel, need: &[Need], time: Option<Option<Cut>>, tables: &mut HashM
                 visit(input, &below, time, tables);
             }
         }
+        RelKind::Repeat { input } => visit(input, &input_need(rel, need), None, tables),
         RelKind::Unnest(unnest) => visit(&unnest.input, &input_need(rel, need), time, tables),
         RelKind::Group(group) => visit(&group.input, &input_need(rel, need), None, tables),
         RelKind::Rank(rank) => {
@@ -215,6 +216,7 @@ pub(super) fn input_need(rel: &Rel, need: &[Need]) -> Vec<Need> {
             below
         }
         RelKind::Clocked { input } => need[..input.fields.len()].to_vec(),
+        RelKind::Repeat { .. } => need.iter().cloned().chain([Need::All]).collect(),
         RelKind::Unnest(unnest) => {
             let mut below = need[..unnest.input.fields.len()].to_vec();
             below[unnest.list] = Need::All;

@@ -43,6 +43,8 @@ pub(crate) enum RelKind {
     Clocked { input: Box<Rel> },
     /// The rows once for each grouping set: their columns, the keys as the set has them, the set's number.
     Expand { input: Box<Rel>, keys: Vec<usize>, sets: Vec<Vec<bool>> },
+    /// The columns of the input but the last, as often as that says.
+    Repeat { input: Box<Rel> },
     /// The input's columns, and those of the items of a list, a row an item.
     Unnest(Box<Unnest>),
     /// Keys, aggregates, `window_start`, `window_end`, `window_time`. Arguments are columns of the input.
@@ -297,6 +299,7 @@ impl Rel {
             | RelKind::Lookup(_)
             | RelKind::Expand { .. }
             | RelKind::Clocked { .. }
+            | RelKind::Repeat { .. }
             | RelKind::Unnest(_)
             | RelKind::Group(_)
             | RelKind::Values(_) => Attribute::Plain,
@@ -310,6 +313,7 @@ impl Rel {
             RelKind::Calc { input, .. }
             | RelKind::Windowed { input, .. }
             | RelKind::Clocked { input }
+            | RelKind::Repeat { input }
             | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&unnest.input],
             RelKind::Sort(sort) => vec![&sort.input],
@@ -331,6 +335,7 @@ impl Rel {
             RelKind::Calc { input, .. }
             | RelKind::Windowed { input, .. }
             | RelKind::Clocked { input }
+            | RelKind::Repeat { input }
             | RelKind::Expand { input, .. } => vec![input],
             RelKind::Unnest(unnest) => vec![&mut unnest.input],
             RelKind::Sort(sort) => vec![&mut sort.input],
@@ -406,7 +411,8 @@ impl Rel {
             RelKind::Lookup(lookup) => lookup.left.has_keyed_clocks(),
             RelKind::Unnest(unnest) => unnest.input.has_keyed_clocks(),
             // What leaves a window goes by the stream's watermark.
-            RelKind::Aggregate(_)
+            RelKind::Repeat { .. }
+            | RelKind::Aggregate(_)
             | RelKind::Group(_)
             | RelKind::Over(_)
             | RelKind::Sort(_)
@@ -436,6 +442,7 @@ pub(crate) struct Unbounded {
 /// What of `rel` itself keeps state that no time and no end of a window takes away.
 pub(crate) fn unbounded_state(rel: &Rel) -> Option<Unbounded> {
     let (what, place) = match &rel.kind {
+        RelKind::Repeat { .. } => ("INTERSECT ALL or EXCEPT ALL", None),
         RelKind::Group(group) if !group.keys.is_empty() => {
             let what = if group.calls.is_empty() { "DISTINCT" } else { "this aggregate has no window, and" };
             (what, group.place)

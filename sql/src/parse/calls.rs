@@ -26,6 +26,16 @@ pub(crate) fn call(name: &str, arguments: Vec<Expr>, span: Span) -> Expr {
     })
 }
 
+/// The arguments of a call, if none is named or a query.
+pub(crate) fn arguments_of(function: &Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let of = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter().map(of).collect()
+}
+
 /// `'text'`
 pub(crate) fn string(text: String) -> Expr {
     Expr::Value(Value::SingleQuotedString(text).into())

@@ -4,7 +4,7 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::parser::{Parser, ParserError};
 
-use super::{between, casts, collections, json};
+use super::{between, casts, collections, json, json_aggregates, trim};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -44,7 +44,11 @@ impl Dialect for Flink {
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
-        json::prefix(parser).or_else(|| collections::prefix(parser)).or_else(|| casts::prefix(parser))
+        json::prefix(parser)
+            .or_else(|| json_aggregates::prefix(parser))
+            .or_else(|| collections::prefix(parser))
+            .or_else(|| casts::prefix(parser))
+            .or_else(|| trim::prefix(parser))
     }
 
     fn parse_infix(

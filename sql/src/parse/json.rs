@@ -79,14 +79,18 @@ fn null_of(data_type: DataType) -> Expr {
 }
 
 /// The word that comes next, if it is one of these.
-fn take(parser: &mut Parser<'_>, words: &[&'static str]) -> Option<&'static str> {
+pub(super) fn take(parser: &mut Parser<'_>, words: &[&'static str]) -> Option<&'static str> {
     let Token::Word(word) = &parser.peek_token_ref().token else { return None };
     let found = words.iter().find(|known| known.eq_ignore_ascii_case(&word.value)).copied()?;
     parser.next_token();
     Some(found)
 }
 
-fn expect(parser: &mut Parser<'_>, words: &[&'static str], what: &str) -> Result<&'static str, ParserError> {
+pub(super) fn expect(
+    parser: &mut Parser<'_>,
+    words: &[&'static str],
+    what: &str,
+) -> Result<&'static str, ParserError> {
     match take(parser, words) {
         Some(word) => Ok(word),
         None => parser.expected_ref(what, parser.peek_token_ref()),
@@ -168,7 +172,7 @@ fn exists(parser: &mut Parser<'_>, span: Span) -> Parsed {
 }
 
 /// `[NULL | ABSENT] ON NULL`, if it comes next.
-fn on_null(parser: &mut Parser<'_>, otherwise: &'static str) -> Result<&'static str, ParserError> {
+pub(super) fn on_null(parser: &mut Parser<'_>, otherwise: &'static str) -> Result<&'static str, ParserError> {
     let is_clause =
         matches!(&parser.peek_nth_token_ref(1).token, Token::Word(word) if word.keyword == Keyword::ON);
     match is_clause.then(|| take(parser, &["NULL", "ABSENT"])).flatten() {
@@ -194,7 +198,7 @@ fn is_json(expr: &Expr) -> bool {
 }
 
 /// A value, marked by what it is.
-fn marked(parser: &mut Parser<'_>) -> Result<[Expr; 2], ParserError> {
+pub(super) fn marked(parser: &mut Parser<'_>) -> Result<[Expr; 2], ParserError> {
     let value = parser.parse_expr()?;
     Ok([string(if is_json(&value) { "JSON" } else { "VALUE" }.into()), value])
 }

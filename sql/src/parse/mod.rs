@@ -12,8 +12,11 @@ pub(crate) mod cursor;
 mod ddl;
 mod dialect;
 mod json;
+mod json_aggregates;
+mod queries;
 mod text;
 mod tokens;
+mod trim;
 pub(crate) mod types;
 mod variables;
 
@@ -27,7 +30,8 @@ use crate::error::SqlError;
 use crate::program::Variables;
 use cursor::Cursor;
 
-pub(crate) use calls::{call, number, string};
+pub(crate) use calls::{arguments_of, call, number, string};
+pub(crate) use queries::select_from;
 pub(crate) use text::Text;
 pub(crate) use tokens::{ASOF_LEFT, PARTITION_ARGUMENT, QUERY, WITHIN};
 

@@ -30,6 +30,7 @@ const NAMES: &[(&str, AggregateKind)] = &[
     ("last_value", AggregateKind::LastValue),
     ("listagg", AggregateKind::ListAgg(Cow::Borrowed(","))),
     ("array_agg", AggregateKind::ArrayAgg),
+    ("collect", AggregateKind::Collect),
     ("approx_count_distinct", AggregateKind::ApproxCountDistinct),
 ];
 
@@ -122,7 +123,14 @@ impl AggregateUDFImpl for Planned {
             matches!(self.kind, AggregateKind::Percentile(_) | AggregateKind::ApproxPercentile(_));
         match arguments {
             [argument, fraction] if is_percentile => {
-                self.kind.output_type(argument).map_err(PlanError::from)?;
+                self.kind.output_type(argument).map_err(|error| match argument {
+                    DataType::Struct(_) => PlanError::new(format!(
+                        "{} takes a number, a fraction, and how often the number counts, a whole number",
+                        self.kind.name()
+                    ))
+                    .remedy("write PERCENTILE(v, 0.95, n)"),
+                    _ => PlanError::from(error),
+                })?;
                 let is_list = matches!(fraction, DataType::List(_));
                 let item = Arc::new(Field::new("item", DataType::Float64, true));
                 Ok(if is_list { DataType::List(item) } else { DataType::Float64 })
@@ -136,7 +144,14 @@ impl AggregateUDFImpl for Planned {
             _ if is_percentile => {
                 let name = self.kind.name();
                 Err(PlanError::new(format!("'{name}' takes a number and a fraction"))
-                    .remedy(format!("write {name}(v, 0.95); how often a value counts cannot be said here"))
+                    .remedy(format!(
+                        "write {name}(v, 0.95){}",
+                        if name == "PERCENTILE" {
+                            ", or PERCENTILE(v, 0.95, n), where v counts n times"
+                        } else {
+                            ""
+                        }
+                    ))
                     .into())
             }
             _ => plan_err!("'{}' takes one argument, found {}", self.kind.name(), arguments.len()),

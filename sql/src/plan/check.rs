@@ -10,6 +10,7 @@ use super::context::Functions;
 use super::error::PlanError;
 use super::ranking::window_function;
 use super::recognize;
+use super::row_lists;
 use super::versions::{check_asof, misplaced};
 use super::windows::is_window_function;
 use crate::parse::{ASOF_LEFT, PARTITION_ARGUMENT};
@@ -46,8 +47,14 @@ impl Visitor for Check<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &ast::Query) -> Flow {
-        if query.fetch.is_some() {
-            return refuse("FETCH is not supported", query.span(), "write LIMIT 10, which means the same");
+        if let Some(fetch) = &query.fetch
+            && (fetch.with_ties || fetch.percent || fetch.quantity.is_none())
+        {
+            return refuse(
+                "FETCH takes a number of rows, and nothing else",
+                query.span(),
+                "write FETCH FIRST 10 ROWS ONLY, or LIMIT 10, which means the same",
+            );
         }
         if let Some(with) = &query.with
             && with.recursive
@@ -146,6 +153,9 @@ impl Visitor for Check<'_> {
         }
         match expr {
             Expr::Function(call) => self.function(call),
+            Expr::InSubquery { .. } => {
+                row_lists::check(expr).map_or_else(ControlFlow::Break, ControlFlow::Continue)
+            }
             Expr::Interval(_) | Expr::TypedString(_) => {
                 super::intervals::check(expr).map_or(ControlFlow::Continue(()), ControlFlow::Break)
             }
@@ -159,14 +169,13 @@ impl Check<'_> {
         let SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
             return ControlFlow::Continue(());
         };
-        let distinct = *set_quantifier != SetQuantifier::All;
-        let known = matches!(op, SetOperator::Union)
-            || (distinct && matches!(op, SetOperator::Intersect | SetOperator::Except));
-        if !known {
+        let by_place =
+            matches!(set_quantifier, SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None);
+        if !by_place || !matches!(op, SetOperator::Union | SetOperator::Intersect | SetOperator::Except) {
             return refuse(
-                format!("{op} {set_quantifier} is not supported"),
+                format!("{op} {set_quantifier} is not Flink's"),
                 right.span(),
-                "leave ALL out: INTERSECT and EXCEPT give each row once",
+                "write UNION, INTERSECT or EXCEPT, each with ALL where equal rows count",
             );
         }
         self.set_expr(left)?;

@@ -38,6 +38,9 @@ impl ExprPlanner for FieldPlanner {
         let mut expr = Expr::Column(Column::new(qualifier.cloned(), field.name()));
         let mut kind = field.data_type().clone();
         let mut last = field.name().clone();
+        // A name of its own for each field, for aggregates are named after what they are of; names.rs gives columns theirs.
+        let mut path = qualifier.map_or_else(String::new, |qualifier| format!("{qualifier}."));
+        path.push_str(field.name());
         for name in nested {
             let DataType::Struct(fields) = &kind else {
                 let error = PlanError::new(format!("'{last}' is no ROW, so it has no field '{name}'"));
@@ -55,9 +58,10 @@ impl ExprPlanner for FieldPlanner {
             };
             kind = found.data_type().clone();
             last.clone_from(name);
+            path = format!("{path}.{name}");
             expr = access(expr, name);
         }
-        Ok(PlannerResult::Planned(expr.alias(last)))
+        Ok(PlannerResult::Planned(expr.alias(path)))
     }
 }
 

@@ -16,7 +16,7 @@ use super::error::PlanError;
 use super::rewrite::walk;
 use super::windows::is_window_function;
 use crate::parse::PARTITION_ARGUMENT;
-use crate::parse::call;
+use crate::parse::{arguments_of, call};
 
 /// Rewrites `node` in place.
 ///
@@ -58,18 +58,9 @@ impl Window {
     fn of(expr: &Expr) -> Option<Self> {
         let Expr::Function(function) = expr else { return None };
         let name = function.name.to_string().to_ascii_uppercase();
-        let arguments = arguments(function)?;
+        let arguments = arguments_of(function)?;
         is_window_function(&name).then(|| Self { name, arguments, span: function.name.span() })
     }
-}
-
-fn arguments(function: &Function) -> Option<Vec<Expr>> {
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let of = |argument: &FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    };
-    list.args.iter().map(of).collect()
 }
 
 fn select_with_window(select: &mut ast::Select) -> Result<(), PlanError> {
@@ -214,7 +205,7 @@ impl VisitorMut for Parts<'_> {
         let Some((column, span)) = self.part_of(expr) else { return ControlFlow::Continue(()) };
         let same = match expr {
             Expr::Function(function) => {
-                arguments(function).is_some_and(|own| same_arguments(&own, &self.window.arguments))
+                arguments_of(function).is_some_and(|own| same_arguments(&own, &self.window.arguments))
             }
             _ => false,
         };

@@ -1,12 +1,10 @@
-//! Syntax that only Flink has, brought into calls of functions by name before planning; and Flink's names for
-//! columns without one (`EXPR$0`).
+//! Syntax that only Flink has, brought into calls of functions by name before planning.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CeilFloorKind, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, SelectItem, Spanned, Subscript, Value, VisitMut, VisitorMut,
+    FunctionArguments, LimitClause, Spanned, Subscript, Value, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -14,7 +12,8 @@ use super::context::Functions;
 use super::fields;
 use super::named_casts::{self, name_casts};
 use super::versions::{self, and, constraint_mut, plain_asof, take_version};
-use crate::parse::{call, number, string};
+use super::{lag, names, row_lists};
+use crate::parse::{arguments_of, call, number, string};
 
 /// Rewrites `node` in place.
 pub(super) fn rewrite<V: VisitMut>(node: &mut V, functions: &Functions) {
@@ -31,6 +30,10 @@ struct Walk<'a>(&'a mut dyn VisitorMut<Break = ()>);
 
 impl VisitorMut for Walk<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        self.0.pre_visit_query(query)
+    }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         self.0.pre_visit_select(select)
@@ -52,8 +55,13 @@ struct Rewrite<'a> {
 impl VisitorMut for Rewrite<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        limit_of_fetch(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
-        name_columns(&mut select.projection);
+        names::name_columns(select);
         for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
             plain_asof(&mut join.join_operator);
             let Some(time) = take_version(&mut join.relation) else { continue };
@@ -69,6 +77,7 @@ impl VisitorMut for Rewrite<'_> {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Function(call) => units_of(call),
+            Expr::InSubquery { .. } | Expr::InList { .. } => row_lists::plain(expr),
             Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
                 if let (Some(first), Some(second)) = (period(left), period(right)) {
                     let span = expr.span();
@@ -83,6 +92,10 @@ impl VisitorMut for Rewrite<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let span = expr.span();
         super::intervals::plain(expr);
+        if let Some(lag) = lag::with_default(expr) {
+            *expr = lag;
+            return ControlFlow::Continue(());
+        }
         let replacement = match expr {
             Expr::Extract { field, expr, .. } => {
                 Some(call("extract_field", vec![unit(field), take(expr)], span))
@@ -140,6 +153,7 @@ impl VisitorMut for Rewrite<'_> {
                     format: None,
                 })
             }
+            Expr::Function(percentile) if frequency(percentile).is_some() => frequency(percentile),
             Expr::Function(aggregate)
                 if self.functions.is_aggregate(&aggregate.name.to_string())
                     && !is_count_of_rows(aggregate) =>
@@ -186,33 +200,29 @@ fn length_of(data_type: &ast::DataType) -> Option<(&'static str, u64)> {
     }
 }
 
-/// Flink names a column without a name `EXPR$n`, and the second `a` of a list `a0`.
-fn name_columns(items: &mut [SelectItem]) {
-    let mut taken: HashSet<String> = HashSet::new();
-    for (index, item) in items.iter_mut().enumerate() {
-        let name = match item {
-            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.value.clone(),
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) => {
-                idents.last().map_or_else(String::new, |ident| ident.value.clone())
-            }
-            SelectItem::UnnamedExpr(_) => format!("EXPR${index}"),
-            SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
-            _ => continue,
-        };
-        let free = if taken.contains(&name) {
-            (0..).map(|n| format!("{name}{n}")).find(|name| !taken.contains(name)).unwrap_or(name.clone())
-        } else {
-            name.clone()
-        };
-        taken.insert(free.clone());
-        let keeps = free == name
-            && !matches!(item, SelectItem::UnnamedExpr(other) if !matches!(other, Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
-        if keeps {
-            continue;
+/// `FETCH FIRST n ROWS ONLY` is LIMIT n.
+fn limit_of_fetch(query: &mut ast::Query) {
+    let Some(rows) = query.fetch.take().and_then(|fetch| fetch.quantity) else { return };
+    let offset = match query.limit_clause.take() {
+        Some(LimitClause::LimitOffset { offset, .. }) => offset,
+        _ => None,
+    };
+    query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(rows), offset, limit_by: Vec::new() });
+}
+
+/// `PERCENTILE(v, p, n)` as `PERCENTILE(ROW(v, n), p)`: an aggregate has one argument.
+fn frequency(percentile: &Function) -> Option<Expr> {
+    if !percentile.name.to_string().eq_ignore_ascii_case("percentile") {
+        return None;
+    }
+    let [value, fraction, times] = <[Expr; 3]>::try_from(arguments_of(percentile)?).ok()?;
+    let span = percentile.name.span();
+    let pair = call("row", vec![value, times], span);
+    match call("percentile", vec![pair, fraction], span) {
+        Expr::Function(Function { args, .. }) => {
+            Some(Expr::Function(Function { args, ..percentile.clone() }))
         }
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-            *item = SelectItem::ExprWithAlias { expr: take(expr), alias: Ident::new(free) };
-        }
+        _ => None,
     }
 }
 

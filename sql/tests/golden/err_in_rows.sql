@@ -1,3 +1,3 @@
 CREATE TABLE t (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
 WITH ('connector' = 'filesystem', 'path' = '${DATA}/duplicates.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
-SELECT DISTINCT id FROM t WHERE (device, v) IN (SELECT device, MAX(v) FROM t GROUP BY device);
+SELECT id FROM t WHERE (device, v) IN (SELECT device, v, id FROM t);

@@ -1,3 +1,3 @@
 CREATE TABLE events (id BIGINT, device STRING, kind STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
 WITH ('connector' = 'filesystem', 'path' = '${DATA}/events.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
-SELECT PERCENTILE(v, 0.5, id) AS p FROM events;
+SELECT PERCENTILE(v, 0.5, device) AS p FROM events;

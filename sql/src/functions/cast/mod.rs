@@ -23,7 +23,7 @@ use super::function::{Function, Kind, Subject};
 use millstream_engine::type_name;
 
 pub(super) use time::Times;
-pub(super) use write::java_double;
+pub(super) use write::{java_double, java_float};
 
 type Kernel = Box<dyn Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync>;
 

@@ -143,7 +143,8 @@ pub(in crate::functions) fn java_double(value: f64, out: &mut String) {
     java(value, value.abs(), out);
 }
 
-fn java_float(value: f32, out: &mut String) {
+/// As `Float.toString`.
+pub(in crate::functions) fn java_float(value: f32, out: &mut String) {
     if value.to_bits() == 1 {
         out.push_str("1.4E-45");
         return;

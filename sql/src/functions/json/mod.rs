@@ -2,8 +2,9 @@
 //!
 //! A text is read into nodes that point into it (document.rs), a path into steps (path.rs, filter.rs); evaluate.rs goes
 //! along the steps, write.rs and number.rs write what is found as Java's libraries do, encode.rs values of columns. value.rs,
-//! query.rs, construct.rs and quote.rs are the functions.
+//! query.rs, construct.rs, aggregate.rs and quote.rs are the functions.
 
+mod aggregate;
 mod construct;
 mod document;
 mod encode;
@@ -22,5 +23,12 @@ use std::sync::Arc;
 use datafusion_expr::ScalarUDF;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    [value::functions(), query::functions(), construct::functions(), quote::functions()].concat()
+    let parts = [
+        value::functions(),
+        query::functions(),
+        construct::functions(),
+        aggregate::functions(),
+        quote::functions(),
+    ];
+    parts.concat()
 }

@@ -5,6 +5,7 @@ mod extract;
 mod map;
 mod pattern;
 mod pieces;
+mod printf;
 mod search;
 mod shape;
 mod similar;
@@ -28,6 +29,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         encoding::functions(),
         url::functions(),
         map::functions(),
+        printf::functions(),
     ]
     .concat()
 }

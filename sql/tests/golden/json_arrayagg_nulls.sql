@@ -1,0 +1,3 @@
+CREATE TABLE c (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/nulls.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT device, JSON_ARRAYAGG(v) AS plain, JSON_ARRAYAGG(v NULL ON NULL) AS with_null, JSON_ARRAYAGG(note ABSENT ON NULL) AS no_null FROM c GROUP BY device;

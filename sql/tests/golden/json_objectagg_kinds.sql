@@ -1,0 +1,3 @@
+CREATE TABLE c (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/nulls.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT JSON_OBJECTAGG(KEY COALESCE(note, 'none') || '"' || CAST(id AS STRING) VALUE x) AS o, JSON_OBJECTAGG(KEY CAST(id AS STRING) VALUE amount) AS d, JSON_OBJECTAGG(KEY CAST(id AS STRING) VALUE ts) AS t, JSON_OBJECTAGG(KEY CAST(id AS STRING) VALUE JSON_OBJECT('v' VALUE v)) AS j, JSON_OBJECTAGG(KEY CAST(id AS STRING) VALUE v > 5) AS b FROM c;

@@ -1,0 +1,3 @@
+CREATE TABLE t (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/nulls.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, PRINTF('%s is %d', device, v) AS plain, PRINTF('%5d|%-5d|%05d|%+d|%x|%X|%o|%,d', v, v, v, v, v, v, v, v * 100000) AS ints, PRINTF('%f|%.2f|%10.3f|%e|%.1e|%g', x, x, x, x, x, x) AS reals, PRINTF('%b %B %c %%', v > 5, v > 5, 65) AS others, PRINTF('%10s|%-10s|%.3s|%S', note, note, note, note) AS texts FROM t;

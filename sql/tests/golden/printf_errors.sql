@@ -1,0 +1,3 @@
+CREATE TABLE t (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/in_order.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, PRINTF('%d', device) AS text_as_number, PRINTF('%s %s', device) AS too_few, PRINTF('%s', device, v) AS too_many, PRINTF('%q', v) AS no_such, PRINTF('%', v) AS cut, PRINTF(CAST(NULL AS STRING), v) AS no_format, PRINTF('plain') AS alone, PRINTF('%2$s %1$s', device, note) AS places, PRINTF('%s %<s', device) AS same_again, PRINTF('%n|%-5%|') AS ends FROM t;

@@ -1,0 +1,3 @@
+CREATE TABLE c (id INT, device STRING, v INT, x DOUBLE, amount DECIMAL(12, 2), note STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/nulls.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT id, PRINTF('%s', amount) AS d, PRINTF('%d', CAST(v AS BIGINT)) AS b, PRINTF('%s', v > 3) AS t, PRINTF('%s', x) AS x, PRINTF('%.2f', CAST(x AS FLOAT)) AS f, PRINTF('%(d', -v) AS neg, PRINTF('%08.2f', x) AS z, PRINTF('%,.2f', x * 1000000) AS grouped, PRINTF('%h', v) AS h, PRINTF('%#x', v) AS alt, PRINTF('%x', -v) AS neg_hex, PRINTF('%x', CAST(-v AS TINYINT)) AS neg_tiny FROM c;
