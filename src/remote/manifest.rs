@@ -149,6 +149,15 @@ mod tests {
         }
     }
 
+    /// Byte for byte what the first version writes: a program that cannot read it any more strands a machine. One that writes
+    /// another gets a new version, and keeps reading this one.
+    #[test]
+    fn the_format_is_what_it_was() {
+        let text = include_str!("fixtures/version-1.manifest");
+        assert_eq!(example().to_text(), text);
+        assert_eq!(Manifest::read(text.as_bytes()).unwrap(), example());
+    }
+
     #[test]
     fn nothing_with_a_right_sum_leads_out_of_its_folder() {
         for name in
