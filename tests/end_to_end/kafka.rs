@@ -131,8 +131,29 @@ impl Kafka {
     }
 
     fn read_at(&self, topic: &str, isolation: &str) -> Vec<(String, String)> {
-        let arguments =
-            ["--topic", topic, "--from-beginning", "--timeout-ms", "5000", "--isolation-level", isolation];
+        // On a busy machine Kafka's consumer may give up before it has the first message.
+        for timeout_ms in [5_000, 10_000, 20_000] {
+            let messages = self.read_within(topic, isolation, timeout_ms);
+            // A transaction takes places of its own, which are no messages.
+            let is_some = isolation == "read_committed" && !messages.is_empty();
+            if is_some || messages.len() as u64 >= self.count(topic) {
+                return messages;
+            }
+        }
+        self.read_within(topic, isolation, 20_000)
+    }
+
+    fn read_within(&self, topic: &str, isolation: &str, timeout_ms: u64) -> Vec<(String, String)> {
+        let timeout_ms = timeout_ms.to_string();
+        let arguments = [
+            "--topic",
+            topic,
+            "--from-beginning",
+            "--timeout-ms",
+            &timeout_ms,
+            "--isolation-level",
+            isolation,
+        ];
         let shown = ["print.partition=true", "print.offset=true", "print.key=true"];
         let mut command = self.tool("consumer.ConsoleConsumer", &arguments);
         shown.iter().for_each(|what| {
