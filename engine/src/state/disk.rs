@@ -8,21 +8,20 @@
 //! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::file::{self, Checkpoint, CheckpointWriter};
+use super::file::{Checkpoint, CheckpointWriter};
 use super::fit::Fit;
-use super::stored::{Place, Stored, Storing, seed};
+use super::folder::{epochs_in, name_of, newest};
+use super::stored::{Stored, Storing, seed};
 use super::{InstanceSnapshot, OperatorShape, StateReader, StateStore};
+use crate::disk::Room;
 use crate::disk::folder::{Begun, Folder};
-use crate::disk::{Disk, Room};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
 use crate::journal::{self, OtherJournal};
@@ -30,7 +29,6 @@ use crate::keys::KeyGroup;
 
 /// Checkpoints that stay: the last, and the one before it for a person to go back to.
 const CHECKPOINTS_KEPT: usize = 2;
-const PREFIX: &str = "checkpoint-";
 /// State that waits to be written before no more is asked for.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
@@ -162,69 +160,6 @@ impl DiskStateStore {
     }
 }
 
-pub(super) fn name_of(epoch: Epoch) -> String {
-    format!("{PREFIX}{epoch:020}")
-}
-
-pub(super) fn epoch_of(name: &str) -> Option<Epoch> {
-    name.strip_prefix(PREFIX)?.parse().ok()
-}
-
-/// The epochs of the checkpoints in `folder`, in order.
-fn epochs_in(folder: &Folder) -> Result<Vec<Epoch>> {
-    let mut epochs: Vec<Epoch> = folder.names()?.iter().filter_map(|name| epoch_of(name)).collect();
-    epochs.sort_unstable();
-    Ok(epochs)
-}
-
-/// The newest checkpoint in `folder`, which others do not use.
-pub(crate) fn newest(folder: &Folder) -> Result<Option<Checkpoint>> {
-    epochs_in(folder)?.pop().map(|epoch| read(folder.disk(), epoch)).transpose()
-}
-
-/// The checkpoint of `epoch` on `disk`.
-pub(super) fn read(disk: &dyn Disk, epoch: Epoch) -> Result<Checkpoint> {
-    let place = |name: &str| disk.place(name);
-    read_with(epoch, &place, &mut |name, part| match part {
-        None => disk.read(name),
-        Some((offset, bytes)) => disk.read_at(name, offset, bytes),
-    })
-}
-
-/// Reads a file by name, all of it or bytes from an offset on.
-pub(super) type ReadFile<'a> = &'a mut dyn FnMut(&str, Option<(u64, usize)>) -> io::Result<Vec<u8>>;
-
-/// The checkpoint of `epoch`, of files that are read by `read` and that messages call as `place` says.
-pub(super) fn read_with(
-    epoch: Epoch,
-    place: &dyn Fn(&str) -> String,
-    read: ReadFile<'_>,
-) -> Result<Checkpoint> {
-    let name = name_of(epoch);
-    let damaged = |why: String| {
-        Error::state(format!("the checkpoint cannot be restored: {why}")).at(place(&name)).remedy(
-            "move this file away to go on from the checkpoint before it (sinks may then get rows twice), or give an \
-             empty --state folder to begin anew",
-        )
-    };
-    let bytes = read(&name, None).map_err(|error| damaged(format!("cannot read it: {error}")))?;
-    let mut fetch = |wanted: &Place| {
-        let name = name_of(wanted.epoch);
-        let length = usize::try_from(wanted.length).map_err(|error| error.to_string())?;
-        let bytes = read(&name, Some((wanted.offset, length)))
-            .map_err(|error| format!("cannot read {}, which it refers to: {error}", place(&name)))?;
-        if !wanted.is_of(&bytes) {
-            return Err(format!("bytes in {}, which it refers to, were changed or lost", place(&name)));
-        }
-        Ok(Bytes::from(bytes))
-    };
-    let checkpoint = file::read(bytes.into(), &mut fetch).map_err(damaged)?;
-    if checkpoint.epoch != epoch {
-        return Err(damaged(format!("it holds epoch {}", checkpoint.epoch)));
-    }
-    Ok(checkpoint)
-}
-
 impl StateStore for DiskStateStore {
     fn put(&self, epoch: Epoch, operator: &str, instance: usize, state: InstanceSnapshot) -> Result<()> {
         if state.is_empty() {
@@ -320,6 +255,7 @@ mod tests {
     use super::*;
     use crate::disk::simulated::{Random, SimulatedDisk};
     use crate::state::StateWriter;
+    use crate::state::folder::epoch_of;
 
     fn operator(id: &str, does: &str) -> OperatorShape {
         OperatorShape { identity: format!("{id}: {does}"), id: id.into(), does: does.into() }

@@ -13,8 +13,8 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::disk::{epoch_of, name_of, read_with};
 use super::file;
+use super::folder::{epoch_of, name_of, read_with};
 use crate::disk::folder::TEMPORARY;
 use crate::element::Epoch;
 use crate::error::{Error, Result};

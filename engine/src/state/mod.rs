@@ -10,13 +10,14 @@ mod disk;
 mod file;
 mod files;
 mod fit;
+mod folder;
 pub mod savepoint;
 mod shape;
 mod stored;
 
 pub use disk::DiskStateStore;
-pub(crate) use disk::newest;
 pub use files::{FILES_MAX, StateFile, StateFiles};
+pub(crate) use folder::newest;
 pub use shape::OperatorShape;
 
 use std::collections::HashMap;

@@ -11,9 +11,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{epoch_of, name_of, read_with};
 use super::file::CheckpointWriter;
 use super::files::{StateFiles, failed_at, folders_in, newest, sync_folder};
+use super::folder::{epoch_of, name_of, read_with};
 use super::stored::Storing;
 use crate::disk::folder::{Folder, TEMPORARY};
 use crate::disk::{Disk, RealDisk};
