@@ -45,6 +45,9 @@ pub(super) struct Shared {
     pub failure: Mutex<Option<Error>>,
     /// Rows can be encoded.
     pub prepared: AtomicBool,
+    /// The sink ends well: the task says goodbye to the broker. Where it is dropped before that, the job has failed, and the
+    /// broker is to publish the will.
+    pub is_ending: AtomicBool,
     /// The task has nothing more to do.
     pub ended: AtomicBool,
 }
@@ -160,6 +163,11 @@ impl Handover {
         }
     }
 
+    /// What ends is not the job's failure.
+    pub fn ends_well(&self) {
+        self.shared.is_ending.store(true, Ordering::Release);
+    }
+
     /// Nothing more will come: waits until all is settled and the connection closed. What an outbox cannot send is left to
     /// the next run.
     pub fn on_end(&mut self, epoch: Epoch, state: &mut StateWriter, errors: &RowErrors) -> Result<Ready> {
@@ -170,6 +178,7 @@ impl Handover {
         if is_settled == Ready::NotYet {
             return Ok(Ready::NotYet);
         }
+        self.ends_well();
         match &mut self.way {
             Way::Straight(outlet) => *outlet = None,
             Way::Outbox(outbox, _) if outbox.is_empty() => outbox.stop_sending(),

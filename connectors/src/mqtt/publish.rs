@@ -169,7 +169,9 @@ impl Publisher {
                 Ok(None) => continue,
                 Ok(Some(mut connection)) => match self.deliver(&mut connection).await {
                     End::Finished => {
-                        connection.close(CLOSING).await;
+                        if self.shared.is_ending.load(Ordering::Acquire) {
+                            connection.close(CLOSING).await;
+                        }
                         return Ok(());
                     }
                     End::Failed(error) => return Err(error),
