@@ -16,13 +16,23 @@ const IN_WINDOW: u64 = 500;
 #[test]
 #[ignore = "needs Mosquitto; scripts/test runs it"]
 fn killed_again_and_again_every_acknowledged_message_counts_once() {
+    killed_again_and_again(1);
+}
+
+#[test]
+#[ignore = "needs Mosquitto; scripts/test runs it"]
+fn killed_again_and_again_every_message_of_qos_2_counts_once() {
+    killed_again_and_again(2);
+}
+
+fn killed_again_and_again(qos: u8) {
     let broker = Mosquitto::start();
     let folder = tempfile::tempdir().unwrap();
     let (out, state) = (folder.path().join("sums.json"), folder.path().join("state").display().to_string());
     let sql = format!(
         "SET 'execution.checkpointing.interval' = '200 ms';
          CREATE TABLE numbers (n BIGINT, ts AS TO_TIMESTAMP_LTZ(n * 10, 3), WATERMARK FOR ts AS ts)
-         WITH ('connector' = 'mqtt', 'url' = 'mqtt://{}', 'topic' = 'numbers', 'qos' = '1', 'client-id' = 'journal', 'format' = 'json');
+         WITH ('connector' = 'mqtt', 'url' = 'mqtt://{}', 'topic' = 'numbers', 'qos' = '{qos}', 'client-id' = 'journal', 'format' = 'json');
          CREATE TABLE sums (starts TIMESTAMP_LTZ(3), numbers BIGINT, total BIGINT)
          WITH ('connector' = 'filesystem', 'path' = '{}', 'sink.append' = 'true');
          INSERT INTO sums SELECT window_start, COUNT(*), SUM(n)
@@ -48,7 +58,12 @@ fn killed_again_and_again_every_acknowledged_message_counts_once() {
         let mut publisher = Publisher::connect(address).unwrap();
         // Until a subscription stands nobody keeps them: the first ones are not counted on.
         for n in 0..MESSAGES {
-            publisher.publish("numbers", json!({ "n": n }).to_string().as_bytes()).unwrap();
+            let payload = json!({ "n": n }).to_string().into_bytes();
+            let published = match qos {
+                1 => publisher.publish("numbers", &payload),
+                _ => publisher.publish_once("numbers", &payload),
+            };
+            published.unwrap();
             std::thread::sleep(Duration::from_micros(if n == 0 { 2_000_000 } else { 300 }));
         }
     });

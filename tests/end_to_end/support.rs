@@ -141,15 +141,31 @@ impl Publisher {
 
     /// Publishes and waits for the broker's acknowledgement.
     pub fn publish(&mut self, topic: &str, payload: &[u8]) -> std::io::Result<()> {
+        self.send(0x32, topic, payload)?;
+        self.answer(0x40)
+    }
+
+    /// The same at QoS 2, to its end.
+    pub fn publish_once(&mut self, topic: &str, payload: &[u8]) -> std::io::Result<()> {
+        self.send(0x34, topic, payload)?;
+        self.answer(0x50)?;
+        self.stream.write_all(&packet(0x62, &self.next_id.to_be_bytes()))?;
+        self.answer(0x70)
+    }
+
+    fn send(&mut self, head: u8, topic: &str, payload: &[u8]) -> std::io::Result<()> {
         self.next_id = self.next_id % u16::MAX + 1;
         let mut body = (topic.len() as u16).to_be_bytes().to_vec();
         body.extend(topic.bytes());
         body.extend(self.next_id.to_be_bytes());
         body.extend(payload);
-        self.stream.write_all(&packet(0x32, &body))?;
+        self.stream.write_all(&packet(head, &body))
+    }
+
+    fn answer(&mut self, head: u8) -> std::io::Result<()> {
         let mut answer = [0; 4];
         self.stream.read_exact(&mut answer)?;
-        assert_eq!((answer[0], u16::from_be_bytes([answer[2], answer[3]])), (0x40, self.next_id));
+        assert_eq!((answer[0], u16::from_be_bytes([answer[2], answer[3]])), (head, self.next_id));
         Ok(())
     }
 }

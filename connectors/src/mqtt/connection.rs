@@ -380,7 +380,7 @@ fn frame(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
 mod tests {
     use super::*;
     use crate::mqtt::packets::Publication;
-    use bytes::Bytes;
+    use bytes::{BufMut, Bytes};
     use millstream_engine::ManualClock;
     use proptest::prelude::*;
 
@@ -449,8 +449,8 @@ mod tests {
                 let payload = Bytes::from(vec![b'x'; *size]);
                 let publication =
                     Publication { topic: topic.clone(), payload, retain: false, properties: None };
-                Version::V5.write_publish(&mut bytes, &publication, number, false).unwrap();
-                Version::write_puback(&mut bytes, number);
+                Version::V5.write_publish(&mut bytes, &publication, 1, number, false).unwrap();
+                bytes.put_slice(&[0x40, 2, (number >> 8) as u8, number as u8]);
             }
             let (packets, failed) = runtime().block_on(read_in_pieces(&bytes, piece, payload_bytes_max));
             prop_assert!(!failed);

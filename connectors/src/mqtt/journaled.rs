@@ -1,6 +1,6 @@
 //! A source whose job keeps its state on disk tells the broker to forget a message only when the journal has it.
 //!
-//! Invariants: every QoS 1 message whose rows are emitted is in the journal or on its way there, in order of arrival, and is
+//! Invariants: every QoS 1 or 2 message whose rows are emitted is in the journal or on its way there, in order of arrival, and is
 //! acknowledged once it is safe. A checkpoint holds the number of the last message whose rows it counts: after a restart
 //! the messages behind that number come from the journal, and what the broker sends again of those before it is known by
 //! packet id and content and dropped, as it is after a reconnect. The journal keeps [`KNOWN_MAX`] messages for that, and
@@ -16,7 +16,7 @@ use millstream_engine::keys::hash_bytes;
 use millstream_engine::state::{StateReader, StateWriter};
 use millstream_engine::{Error, InstanceContext, Result};
 
-use super::packets::{Incoming, Message, Publication, Version};
+use super::packets::{Acknowledgement, Incoming, Message, Publication, Version};
 use super::receive::Taken;
 use super::recent::Recent;
 use super::settings::Link;
@@ -34,18 +34,26 @@ pub(super) struct Journaled {
     replay: Option<Replay>,
     /// The number of the last message whose rows were emitted.
     counted: u64,
-    /// Messages that were taken and are not recorded yet: (packet id, sum, where its record ends in `records`).
-    staged: Vec<(u16, u64, usize)>,
+    /// Messages that were taken and are not recorded yet.
+    staged: Vec<Staged>,
     records: BytesMut,
-    /// Recorded, and not acknowledged: (number, connection, packet id).
-    waiting: VecDeque<(u64, u64, u16)>,
-    acknowledged: Vec<u16>,
+    /// Recorded, and not acknowledged, with their numbers and connections.
+    waiting: VecDeque<(u64, u64, Acknowledgement)>,
+    acknowledged: Vec<Acknowledgement>,
     /// Messages that the broker may not know to be acknowledged.
     recent: Recent,
     /// Those of them that only the checkpoint had when it was restored: packet ids and sums.
     inherited: Vec<(u16, u64)>,
     /// The number of the last of these.
     inherited_until: u64,
+}
+
+struct Staged {
+    packet_id: u16,
+    sum: u64,
+    acknowledgement: Acknowledgement,
+    /// Where its record ends in `records`.
+    end: usize,
 }
 
 /// Topic and payload in one number.
@@ -172,7 +180,7 @@ impl Journaled {
         let is_known = message.duplicate && self.recent.knows(message.packet_id, sum_of(message));
         if is_known {
             // Safe at the latest when all that was recorded by now is.
-            self.waiting.push_back((self.counted, connection, message.packet_id));
+            self.waiting.push_back((self.counted, connection, message.acknowledgement()));
         }
         is_known
     }
@@ -189,9 +197,11 @@ impl Journaled {
             properties: message.properties.clone(),
         };
         self.records.put_u32_le(message.payload_bytes as u32);
-        Version::V5.write_publish(&mut self.records, &publication, message.packet_id, message.duplicate)?;
-        let sum = sum_of(message);
-        self.staged.push((message.packet_id, sum, self.records.len()));
+        let (qos, packet_id) = (message.qos, message.packet_id);
+        Version::V5.write_publish(&mut self.records, &publication, qos, packet_id, message.duplicate)?;
+        let acknowledgement = message.acknowledgement();
+        let (sum, end) = (sum_of(message), self.records.len());
+        self.staged.push(Staged { packet_id, sum, acknowledgement, end });
         Ok(())
     }
 
@@ -202,13 +212,13 @@ impl Journaled {
         }
         let (staged, mut begin) = (std::mem::take(&mut self.staged), 0);
         let mut journal = self.journal.appending();
-        for (packet_id, _, end) in &staged {
+        for Staged { acknowledgement, end, .. } in &staged {
             self.counted = journal.push(&[&self.records[begin..*end]]);
-            self.waiting.push_back((self.counted, connection, *packet_id));
+            self.waiting.push_back((self.counted, connection, *acknowledgement));
             begin = *end;
         }
         drop(journal);
-        for (packet_id, sum, _) in &staged {
+        for Staged { packet_id, sum, .. } in &staged {
             self.recent.remember(*packet_id, *sum);
         }
         self.records.clear();
@@ -225,9 +235,9 @@ impl Journaled {
         while let Some((_, connection, _)) =
             self.waiting.front().filter(|(number, ..)| *number <= safe).copied()
         {
-            let is_own = |(number, of, _): &(u64, u64, u16)| *number <= safe && *of == connection;
-            while let Some((_, _, packet_id)) = self.waiting.pop_front_if(|waiting| is_own(waiting)) {
-                self.acknowledged.push(packet_id);
+            let is_own = |(number, of, _): &(u64, u64, Acknowledgement)| *number <= safe && *of == connection;
+            while let Some((.., acknowledgement)) = self.waiting.pop_front_if(|waiting| is_own(waiting)) {
+                self.acknowledged.push(acknowledgement);
             }
             taken.acknowledge(connection, &self.acknowledged);
             self.acknowledged.clear();

@@ -19,7 +19,7 @@
 //! options, settings.rs reads them, client_id.rs has the session's name, answers.rs and refusal.rs the words for what
 //! a broker and TLS have against us.
 //!
-//! What one can rely on when reading at QoS 1:
+//! What one can rely on when reading at QoS 1 or 2:
 //! - A message is acknowledged when its rows have been taken into the pipeline. Until then the broker keeps it, also
 //!   while we are away: the session lives on over disconnects, and over restarts, as long as 'session-expiry' says.
 //! - A query that is slower than its messages holds them back: nothing is read while the inlet is full, then the
@@ -174,6 +174,11 @@ impl Connector for Mqtt {
     fn sink(&self, table: &Table) -> Result<Arc<dyn SinkProvider>> {
         let options = &table.options;
         let link = Arc::new(Link::read(table)?);
+        if link.qos > 1 {
+            return Err(Error::config("option 'qos': QoS 2 is for tables that are read")
+                .at(options.owner())
+                .remedy("use '1' where the table is written: every row arrives at least once"));
+        }
         let codec = table.codec()?;
         let template =
             Template::parse(options.require("topic")?).map_err(|error| error.at(options.owner()))?;

@@ -22,9 +22,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     ),
     OptionSpec::new(
         "qos",
-        "0 | 1",
+        "0 | 1 | 2",
         "1",
-        "0: a message may be lost with the connection. 1: it arrives at least once.",
+        "0: a message may be lost with the connection. 1: it arrives at least once. 2: read only; the broker keeps apart what it sent before.",
     ),
     OptionSpec::new("version", "5 | 3.1.1", "5", "The protocol's version."),
     OptionSpec::new(
@@ -60,7 +60,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "receive-maximum",
         "integer",
         "1024",
-        "Read: QoS 1 messages the broker may send before we acknowledge (MQTT 5).",
+        "Read: QoS 1 and 2 messages the broker may send before we acknowledge (MQTT 5).",
     ),
     OptionSpec::new(
         "shared-group",

@@ -62,6 +62,10 @@ pub(super) enum Incoming {
         packet_id: u16,
         refusal: Option<String>,
     },
+    /// The broker has our PUBREC, and sends the QoS 2 message no more.
+    PubRel {
+        packet_id: u16,
+    },
     /// For each filter the QoS granted, or why not.
     SubAck(Vec<Result<u8, String>>),
     /// The broker is about to close, for a reason.
@@ -100,7 +104,23 @@ pub(super) struct Message {
     pub properties: Option<Box<Properties>>,
 }
 
+/// What tells the broker that a message is taken: PUBACK at QoS 1, PUBREC at QoS 2, success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Acknowledgement(u32);
+
+impl Acknowledgement {
+    pub fn write(self, out: &mut BytesMut) {
+        out.put_u32(self.0);
+    }
+}
+
 impl Message {
+    /// Of a message that has a packet id.
+    pub fn acknowledgement(&self) -> Acknowledgement {
+        let kind = if self.qos == 2 { 0x5002_0000 } else { 0x4002_0000 };
+        Acknowledgement(kind | u32::from(self.packet_id))
+    }
+
     /// Bytes that it takes while it waits.
     pub fn num_bytes(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| properties.num_bytes());
@@ -151,6 +171,7 @@ impl Version {
                     properties: None,
                 })),
                 v4::Packet::PubAck(ack) => Ok(Incoming::PubAck { packet_id: ack.pkid, refusal: None }),
+                v4::Packet::PubRel(release) => Ok(Incoming::PubRel { packet_id: release.pkid }),
                 v4::Packet::SubAck(ack) => {
                     let granted = ack.return_codes.iter().map(|code| match code {
                         v4::SubscribeReasonCode::Success(qos) => Ok(*qos as u8),
@@ -181,6 +202,7 @@ impl Version {
                     let refusal = refused.then(|| reason(&ack.reason, said));
                     Ok(Incoming::PubAck { packet_id: ack.pkid, refusal })
                 }
+                v5::Packet::PubRel(release) => Ok(Incoming::PubRel { packet_id: release.pkid }),
                 v5::Packet::SubAck(ack) => {
                     let said = ack.properties.and_then(|properties| properties.reason_string);
                     let granted = ack.return_codes.iter().map(|code| match code {
@@ -287,16 +309,16 @@ impl Version {
         Ok(())
     }
 
-    /// `packet_id` 0 publishes at QoS 0, any other at QoS 1. 3.1.1 has no properties.
+    /// `packet_id` is 0 at QoS 0, and only there. 3.1.1 has no properties.
     pub fn write_publish(
         self,
         out: &mut BytesMut,
         publication: &Publication,
+        qos: u8,
         packet_id: u16,
         duplicate: bool,
     ) -> Result<()> {
         let Publication { topic, payload, retain, properties } = publication;
-        let qos = u8::from(packet_id != 0);
         match self {
             Self::V311 => {
                 let publish = v4::Publish {
@@ -325,9 +347,9 @@ impl Version {
         Ok(())
     }
 
-    /// PUBACK, success.
-    pub fn write_puback(out: &mut BytesMut, packet_id: u16) {
-        out.put_u32(0x4002_0000 | u32::from(packet_id));
+    /// PUBCOMP, success.
+    pub fn write_pubcomp(out: &mut BytesMut, packet_id: u16) {
+        out.put_u32(0x7002_0000 | u32::from(packet_id));
     }
 
     pub fn write_ping(out: &mut BytesMut) {
@@ -341,11 +363,19 @@ impl Version {
 }
 
 fn qos_v311(qos: u8) -> QoS4 {
-    if qos == 0 { QoS4::AtMostOnce } else { QoS4::AtLeastOnce }
+    match qos {
+        0 => QoS4::AtMostOnce,
+        1 => QoS4::AtLeastOnce,
+        _ => QoS4::ExactlyOnce,
+    }
 }
 
 fn qos_v5(qos: u8) -> QoS5 {
-    if qos == 0 { QoS5::AtMostOnce } else { QoS5::AtLeastOnce }
+    match qos {
+        0 => QoS5::AtMostOnce,
+        1 => QoS5::AtLeastOnce,
+        _ => QoS5::ExactlyOnce,
+    }
 }
 
 fn malformed(what: impl std::fmt::Display) -> Error {
@@ -367,7 +397,8 @@ mod tests {
     #[test]
     fn our_publishes_read_back_the_same_in_both_versions() {
         for version in [Version::V5, Version::V311] {
-            for packet_id in [0, 7] {
+            for qos in 0..=2 {
+                let packet_id = if qos == 0 { 0 } else { 7 };
                 let (topic, payload) = (Bytes::from_static(b"a/b"), Bytes::from_static(b"{}"));
                 let mut out = BytesMut::new();
                 let properties = Properties {
@@ -383,14 +414,14 @@ mod tests {
                     retain: true,
                     properties: Some(Box::new(properties)),
                 };
-                version.write_publish(&mut out, &publication, packet_id, packet_id > 0).unwrap();
+                version.write_publish(&mut out, &publication, qos, packet_id, packet_id > 0).unwrap();
                 assert!(out.len() <= publication.packet_bytes());
                 let Incoming::Publish(message) = version.read(&mut out).unwrap() else {
                     panic!("no publish")
                 };
                 assert!(out.is_empty());
                 assert_eq!((&message.topic, &message.payload), (&topic, &payload));
-                assert_eq!((message.packet_id, message.qos), (packet_id, u8::from(packet_id > 0)));
+                assert_eq!((message.packet_id, message.qos), (packet_id, qos));
                 assert_eq!((message.retained, message.duplicate), (true, packet_id > 0));
                 match version {
                     Version::V5 => assert_eq!(message.properties, publication.properties),
@@ -403,11 +434,19 @@ mod tests {
     #[test]
     fn short_packets_are_what_the_codec_writes() {
         let mut out = BytesMut::new();
-        Version::write_puback(&mut out, 0x0102);
+        Acknowledgement(0x4002_0102).write(&mut out);
         assert!(matches!(
             Version::V5.read(&mut out).unwrap(),
             Incoming::PubAck { packet_id: 0x0102, refusal: None }
         ));
+        Acknowledgement(0x5002_0102).write(&mut out);
+        assert!(
+            matches!(v4::Packet::read(&mut out, 100).unwrap(), v4::Packet::PubRec(ack) if ack.pkid == 0x0102)
+        );
+        Version::write_pubcomp(&mut out, 0x0102);
+        assert!(
+            matches!(v5::Packet::read(&mut out, None).unwrap(), v5::Packet::PubComp(end) if end.pkid == 0x0102)
+        );
         Version::write_ping(&mut out);
         assert!(matches!(v5::Packet::read(&mut out, None).unwrap(), v5::Packet::PingReq));
         Version::write_disconnect(&mut out);

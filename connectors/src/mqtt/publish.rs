@@ -338,7 +338,7 @@ impl Publisher {
             };
             let publication = aged.as_ref().unwrap_or(&waiting.publication);
             let id = if link.qos == 0 { 0 } else { self.flight.next_id() };
-            link.version.write_publish(&mut connection.outgoing, publication, id, false)?;
+            link.version.write_publish(&mut connection.outgoing, publication, link.qos, id, false)?;
             match id {
                 0 => self.flight.push_written(waiting, connection.written + connection.outgoing.len() as u64),
                 _ => self.flight.push_acknowledged(waiting),

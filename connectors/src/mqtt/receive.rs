@@ -24,7 +24,7 @@ use millstream_engine::{ClockRef, Codec, Error, InstanceContext, Result};
 use super::connection::Connection;
 use super::outage::Outage;
 use super::pace::Pace;
-use super::packets::{Hello, Incoming, Message, Version};
+use super::packets::{Acknowledgement, Hello, Incoming, Message, Version};
 use super::prepare::Preparing;
 use super::settings::Link;
 
@@ -57,18 +57,18 @@ pub(super) struct Taken {
 #[derive(Default)]
 struct Ids {
     connection: u64,
-    waiting: Vec<u16>,
+    waiting: Vec<Acknowledgement>,
 }
 
 impl Taken {
-    /// The messages with these packet ids are safe: acknowledge them, in this order.
-    pub fn acknowledge(&self, connection: u64, packet_ids: &[u16]) {
+    /// The messages of these are safe: write them, in this order.
+    pub fn acknowledge(&self, connection: u64, acknowledgements: &[Acknowledgement]) {
         let mut ids = self.ids.lock();
         if ids.connection != connection {
             ids.connection = connection;
             ids.waiting.clear();
         }
-        ids.waiting.extend_from_slice(packet_ids);
+        ids.waiting.extend_from_slice(acknowledgements);
         drop(ids);
         self.bell.notify_one();
     }
@@ -103,7 +103,7 @@ impl Taken {
         let mut ids = self.ids.lock();
         if ids.connection == connection {
             out.reserve(4 * ids.waiting.len());
-            ids.waiting.iter().for_each(|id| Version::write_puback(out, *id));
+            ids.waiting.iter().for_each(|waiting| waiting.write(out));
         }
         ids.waiting.clear();
     }
@@ -344,6 +344,10 @@ impl Receiver {
                     self.subscribed(&granted)?;
                     *subscribing_until_ns = None;
                 }
+                // Answered whatever we know of it: a PUBREL comes until it is, after a restart of ours too.
+                Ok(Some(Incoming::PubRel { packet_id })) => {
+                    Version::write_pubcomp(&mut connection.outgoing, packet_id);
+                }
                 Ok(Some(Incoming::Pong | Incoming::PubAck { .. })) => {}
                 Ok(Some(Incoming::Welcome(_))) => {
                     return Err(Error::unavailable("the broker answered CONNECT twice"));
@@ -460,16 +464,22 @@ mod tests {
 
     #[test]
     fn acknowledgements_keep_their_order_and_their_connection() {
+        let of = |packet_id| {
+            let (topic, payload) = Default::default();
+            let (payload_bytes, qos, retained, duplicate) = (0, 1, false, false);
+            Message { topic, payload, payload_bytes, packet_id, qos, retained, duplicate, properties: None }
+                .acknowledgement()
+        };
         let (taken, mut out) = (Taken::default(), BytesMut::new());
-        taken.acknowledge(1, &[7, 3]);
-        taken.acknowledge(1, &[9]);
+        taken.acknowledge(1, &[of(7), of(3)]);
+        taken.acknowledge(1, &[of(9)]);
         taken.write_to(1, &mut out);
         assert_eq!(&out[..], &[0x40, 2, 0, 7, 0x40, 2, 0, 3, 0x40, 2, 0, 9]);
         out.clear();
-        taken.acknowledge(1, &[1]);
+        taken.acknowledge(1, &[of(1)]);
         taken.write_to(2, &mut out);
-        taken.acknowledge(1, &[2]);
-        taken.acknowledge(2, &[5]);
+        taken.acknowledge(1, &[of(2)]);
+        taken.acknowledge(2, &[of(5)]);
         taken.write_to(2, &mut out);
         assert_eq!(&out[..], &[0x40, 2, 0, 5]);
     }

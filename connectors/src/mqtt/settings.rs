@@ -198,13 +198,10 @@ fn will(options: &Options) -> Result<Option<Will>> {
 }
 
 fn qos(options: &Options) -> Result<u8> {
-    match options.parse::<u8>("qos", "'0' or '1'")? {
+    match options.parse::<u8>("qos", "'0', '1' or '2'")? {
         None => Ok(1),
-        Some(given @ (0 | 1)) => Ok(given),
-        Some(2) => Err(Error::config("option 'qos': QoS 2 is not supported")
-            .at(options.owner())
-            .remedy("use '1': every message arrives at least once")),
-        Some(_) => Err(options.invalid("qos", "'0' or '1'")),
+        Some(given @ 0..=2) => Ok(given),
+        Some(_) => Err(options.invalid("qos", "'0', '1' or '2'")),
     }
 }
 

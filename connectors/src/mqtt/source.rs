@@ -26,7 +26,7 @@ use super::client_id::ClientId;
 use super::columns::Plan;
 use super::journaled::Journaled;
 use super::outage::Outage;
-use super::packets::Message;
+use super::packets::{Acknowledgement, Message};
 use super::pattern::Patterns;
 use super::prepare::Preparing;
 use super::receive::{Chunk, Receiver, Taken};
@@ -51,8 +51,8 @@ pub(super) struct MqttSource {
     messages: Vec<Message>,
     /// Their topics' segments.
     places: Vec<Range<u32>>,
-    /// Packet ids to acknowledge when the batch is emitted, all from one connection.
-    packet_ids: Vec<u16>,
+    /// What to tell the broker when the batch is emitted, all of one connection.
+    acknowledgements: Vec<Acknowledgement>,
     /// Where the job's state is on disk.
     journaled: Option<Journaled>,
 }
@@ -81,8 +81,17 @@ impl MqttSource {
     pub fn new(reading: Arc<Reading>, plan: Plan) -> Result<Self> {
         let schema = Arc::clone(&plan.payload_schema);
         let decoder = PayloadDecoder::new(schema, reading.codec.as_ref(), &reading.payload)?;
-        let (messages, places, packet_ids) = Default::default();
-        Ok(Self { reading, plan, decoder, running: None, messages, places, packet_ids, journaled: None })
+        let (messages, places, acknowledgements) = Default::default();
+        Ok(Self {
+            reading,
+            plan,
+            decoder,
+            running: None,
+            messages,
+            places,
+            acknowledgements,
+            journaled: None,
+        })
     }
 
     /// Takes messages, at most `batch_rows_max` and an inlet full of bytes. Answers when the oldest came, if any.
@@ -100,9 +109,9 @@ impl MqttSource {
                 let changes_connection = chunk.connection != running.connection;
                 running.rest = chunk.messages.into_iter();
                 (running.connection, running.received_ns) = (chunk.connection, chunk.received_ns);
-                if changes_connection && !self.packet_ids.is_empty() {
+                if changes_connection && !self.acknowledgements.is_empty() {
                     // The broker has forgotten that it sent those, and will send them again.
-                    self.packet_ids.clear();
+                    self.acknowledgements.clear();
                 }
                 continue;
             };
@@ -111,7 +120,7 @@ impl MqttSource {
             bytes += message.payload_bytes as u64;
             match &mut self.journaled {
                 _ if message.packet_id == 0 => {}
-                None => self.packet_ids.push(message.packet_id),
+                None => self.acknowledgements.push(message.acknowledgement()),
                 Some(journaled) => {
                     if journaled.knows(&message, running.connection) {
                         running.context.metrics.duplicates.add(1);
@@ -177,9 +186,9 @@ impl MqttSource {
         if let Some(journaled) = &mut self.journaled {
             return journaled.acknowledge(&running.taken, &running.context);
         }
-        if !self.packet_ids.is_empty() {
-            running.taken.acknowledge(running.connection, &self.packet_ids);
-            self.packet_ids.clear();
+        if !self.acknowledgements.is_empty() {
+            running.taken.acknowledge(running.connection, &self.acknowledgements);
+            self.acknowledgements.clear();
         }
         Ok(())
     }

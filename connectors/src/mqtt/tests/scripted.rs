@@ -199,6 +199,36 @@ fn acknowledgements_follow_the_rows_and_their_order() {
 }
 
 #[test]
+fn a_message_of_qos_2_is_received_released_and_completed() {
+    let said = Arc::<parking_lot::Mutex<Vec<(u8, u8)>>>::default();
+    let seen = Arc::clone(&said);
+    let (port, _) = broker(move |_, (first, body)| match first >> 4 {
+        1 => Some(WELCOME_5.to_vec()),
+        8 => {
+            assert_eq!(body.last().unwrap() & 3, 2, "the QoS that is asked for");
+            let publish = |first: u8, id: u8| vec![first, 10, 0, 3, b't', b'/', b'a', 0, id, 0, b'{', b'}'];
+            // A PUBREL of a session that a former run had.
+            Some(
+                [vec![0x90, 4, 0, 1, 0, 2], publish(0x34, 9), publish(0x32, 4), vec![0x62, 2, 0, 77]]
+                    .concat(),
+            )
+        }
+        kind @ (4 | 5 | 7) => {
+            seen.lock().push((kind, body[1]));
+            Some(if kind == 5 { vec![0x62, 2, 0, body[1]] } else { Vec::new() })
+        }
+        _ => Some(Vec::new()),
+    });
+    let mut reader = Reader::start(&["device STRING", "qos FROM qos"], &options(port, &[("qos", "2")]));
+    let rows = reader.rows(2);
+    assert!(rows[0].contains("\"qos\":2") && rows[1].contains("\"qos\":1"), "{rows:?}");
+    wait_until("acknowledgements", || said.lock().len() == 4);
+    let mut said = said.lock().clone();
+    said.sort_unstable();
+    assert_eq!(said, [(4, 4), (5, 9), (7, 9), (7, 77)]);
+}
+
+#[test]
 fn what_is_not_mqtt_does_not_end_the_job() {
     let (port, connections) = broker(|_, _| Some(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()));
     let quick = options(port, &[("connect.timeout", "100 ms")]);
