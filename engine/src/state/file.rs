@@ -11,7 +11,7 @@
 //! there whole.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
@@ -161,17 +161,47 @@ fn write_bytes(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 /// Gets bytes that are in another file, as [`Place::is_of`] says.
 pub(super) type Fetch<'a> = &'a mut dyn FnMut(&Place) -> Result<Bytes, String>;
 
-/// The epochs whose files the checkpoint in `bytes` refers to.
+/// The epochs whose files the checkpoint in a file refers to. State is passed over and not read, for it may be large; nor is
+/// the sum, so what is damaged answers anything, and who reads it says so.
 ///
 /// # Errors
-/// As with [`read`].
-pub(super) fn refers_to(bytes: Bytes) -> Result<BTreeSet<Epoch>, String> {
-    let mut epochs = BTreeSet::new();
-    read(bytes, &mut |place| {
-        epochs.insert(place.epoch);
-        Ok(Bytes::new())
-    })?;
+/// If the file ends too early, or cannot be read.
+pub(super) fn refers_to(file: impl Read + Seek) -> io::Result<BTreeSet<Epoch>> {
+    let (mut from, mut epochs) = (BufReader::new(file), BTreeSet::new());
+    from.seek_relative(MAGIC.len() as i64)?;
+    if u32::from_le_bytes(take(&mut from)?) != VERSION {
+        return Ok(epochs);
+    }
+    from.seek_relative(8)?;
+    for _ in 0..3 * u64::from(u32::from_le_bytes(take(&mut from)?)) {
+        pass_bytes(&mut from)?;
+    }
+    while take(&mut from)? == [1] {
+        from.seek_relative(8)?;
+        for _ in 0..u32::from_le_bytes(take(&mut from)?) {
+            from.seek_relative(4)?;
+            epochs.extend(pass_bytes(&mut from)?);
+        }
+        for _ in 0..u32::from_le_bytes(take(&mut from)?) {
+            epochs.extend(pass_bytes(&mut from)?);
+        }
+    }
     Ok(epochs)
+}
+
+/// Passes over a text or bytes of state, and answers in which epoch's file they are, if in another one.
+fn pass_bytes(from: &mut BufReader<impl Read + Seek>) -> io::Result<Option<Epoch>> {
+    let length = u64::from_le_bytes(take(from)?);
+    if length & ELSEWHERE == 0 {
+        return from.seek_relative(length as i64).map(|()| None);
+    }
+    let epoch = u64::from_le_bytes(take(from)?);
+    from.seek_relative(8 + 4).map(|()| Some(epoch))
+}
+
+fn take<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    from.read_exact(&mut bytes).map(|()| bytes)
 }
 
 /// The checkpoint in `bytes`; its state shares their memory, where it is in them.
@@ -291,6 +321,8 @@ fn read_text(bytes: &mut Bytes) -> Option<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     pub fn example() -> Checkpoint {
@@ -418,7 +450,9 @@ pub(super) mod tests {
             })
         };
         assert_eq!(read_with(&earlier).unwrap(), second);
-        assert_eq!(refers_to(bytes.clone().into()).unwrap(), [42].into());
+        assert_eq!(refers_to(Cursor::new(&bytes)).unwrap(), [42].into());
+        assert_eq!(refers_to(Cursor::new(&earlier)).unwrap(), [].into());
+        (0..bytes.len() - 5).for_each(|end| assert!(refers_to(Cursor::new(&bytes[..end])).is_err(), "{end}"));
         let nobody = read_whole(bytes.clone().into()).unwrap_err();
         assert_eq!(nobody, "there is no other file");
         let at = earlier.windows(400).position(|bytes| bytes == [7; 400]).unwrap();

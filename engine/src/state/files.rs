@@ -79,11 +79,11 @@ impl StateFiles {
 
     fn of(state: &Path, epoch: Epoch) -> io::Result<Self> {
         let checkpoint = StateFile::open(state, name_of(epoch))?;
-        let bytes = checkpoint.read_at(0, usize::MAX)?;
+        // What a damaged one refers to is nothing; who reads it says so.
+        let earlier = file::refers_to(&checkpoint.file).unwrap_or_default();
         let mut files = vec![checkpoint];
-        // A damaged one refers to nothing; who reads it says so.
-        for earlier in file::refers_to(bytes.into()).unwrap_or_default() {
-            files.push(StateFile::open(state, name_of(earlier))?);
+        for epoch in earlier {
+            files.push(StateFile::open(state, name_of(epoch))?);
         }
         for folder in folders_in(state)? {
             for entry in fs::read_dir(&folder)? {
