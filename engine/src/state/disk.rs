@@ -7,6 +7,7 @@
 //!
 //! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -138,12 +139,18 @@ impl DiskStateStore {
         })
     }
 
-    fn begin(&self, epoch: Epoch, files: &Files) -> Result<(Begun, CheckpointWriter)> {
-        let storing = Storing::behind(&files.last, &files.there, files.seed);
-        let (mut begun, mut writer) =
-            (self.folder.begin(&name_of(epoch))?, CheckpointWriter::new(epoch, storing));
-        self.folder.add(&mut begun, |to| writer.begin(to, &self.shape))?;
-        Ok((begun, writer))
+    /// The file of an epoch, begun with what stands before all pieces where it is not yet.
+    fn begun<'a>(&self, epoch: Epoch, files: &'a mut Files) -> Result<&'a mut (Begun, CheckpointWriter)> {
+        match files.begun.entry(epoch) {
+            Entry::Occupied(found) => Ok(found.into_mut()),
+            Entry::Vacant(free) => {
+                let storing = Storing::behind(&files.last, &files.there, files.seed);
+                let mut begun = self.folder.begin(&name_of(epoch))?;
+                let mut writer = CheckpointWriter::new(epoch, storing);
+                self.folder.add(&mut begun, |to| writer.begin(to, &self.shape))?;
+                Ok(free.insert((begun, writer)))
+            }
+        }
     }
 
     /// Takes files away that no checkpoint is made of which stays or is being written.
@@ -188,11 +195,7 @@ impl StateStore for DiskStateStore {
         let mut files = self.files.lock();
         let pieces = std::mem::take(&mut self.inner.lock().waiting);
         for Piece { epoch, operator, instance, state } in pieces {
-            if !files.begun.contains_key(&epoch) {
-                let begun = self.begin(epoch, &files)?;
-                files.begun.insert(epoch, begun);
-            }
-            let Some((begun, writer)) = files.begun.get_mut(&epoch) else { continue };
+            let (begun, writer) = self.begun(epoch, &mut files)?;
             self.folder.add(begun, |to| writer.piece(to, operator, instance, &state))?;
             self.waiting_bytes.fetch_sub(state.num_bytes(), Ordering::AcqRel);
         }
@@ -202,11 +205,10 @@ impl StateStore for DiskStateStore {
     fn complete(&self, epoch: Epoch) -> Result<()> {
         self.write()?;
         let mut files = self.files.lock();
-        let (mut begun, mut writer) = match files.begun.remove(&epoch) {
-            Some(file) => file,
-            None => self.begin(epoch, &files)?,
-        };
-        self.folder.add(&mut begun, |to| writer.end(to))?;
+        let (begun, writer) = self.begun(epoch, &mut files)?;
+        self.folder.add(begun, |to| writer.end(to))?;
+        let begun = files.begun.remove(&epoch);
+        let (begun, writer) = begun.ok_or_else(|| Error::internal("the file of an epoch is gone"))?;
         self.folder.end(begun)?;
         files.there.insert(epoch, Some(writer.num_bytes()));
         files.last = Arc::new(writer.into_storing().finish());

@@ -34,13 +34,13 @@ pub(super) fn epochs_in(folder: &Folder) -> Result<Vec<Epoch>> {
 
 /// The newest checkpoint in `folder`, which others do not use.
 pub(crate) fn newest(folder: &Folder) -> Result<Option<Checkpoint>> {
-    epochs_in(folder)?.pop().map(|epoch| read(folder.disk(), epoch)).transpose()
+    let disk = folder.disk();
+    epochs_in(folder)?.pop().map(|epoch| read(disk, epoch, &|name| disk.place(name))).transpose()
 }
 
-/// The checkpoint of `epoch` on `disk`.
-pub(super) fn read(disk: &dyn Disk, epoch: Epoch) -> Result<Checkpoint> {
-    let place = |name: &str| disk.place(name);
-    read_with(epoch, &place, &mut |name, part| match part {
+/// The checkpoint of `epoch` on `disk`, whose files messages call as `place` says.
+pub(super) fn read(disk: &dyn Disk, epoch: Epoch, place: &dyn Fn(&str) -> String) -> Result<Checkpoint> {
+    read_with(epoch, place, &mut |name, part| match part {
         None => disk.read(name),
         Some((offset, bytes)) => disk.read_at(name, offset, bytes),
     })

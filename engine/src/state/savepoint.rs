@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use super::file::CheckpointWriter;
 use super::files::{StateFiles, failed_at, folders_in, newest, sync_folder};
-use super::folder::{epoch_of, name_of, read_with};
+use super::folder::{epoch_of, name_of, read};
 use super::stored::Storing;
+use crate::disk::RealDisk;
 use crate::disk::folder::{Folder, TEMPORARY};
-use crate::disk::{Disk, RealDisk};
 use crate::element::Epoch;
 use crate::error::{Error, Result};
 
@@ -87,11 +87,7 @@ pub fn begin_with(
 fn begin(from: &str, fetched: &Path, state: &Path, folder: &Folder, now_ms: i64) -> Result<Epoch> {
     let epoch = newest(fetched)?;
     let disk = RealDisk::open(fetched).map_err(failed_at(state))?;
-    let place = |name: &str| format!("{from}/{name}");
-    let checkpoint = read_with(epoch, &place, &mut |name, part| match part {
-        None => disk.read(name),
-        Some((offset, bytes)) => disk.read_at(name, offset, bytes),
-    })?;
+    let checkpoint = read(&disk, epoch, &|name| format!("{from}/{name}"))?;
     for log in folders_in(fetched).map_err(failed_at(state))? {
         let own = state.join(log.file_name().unwrap_or_default());
         fs::rename(&log, &own).map_err(failed_at(state))?;
