@@ -131,19 +131,15 @@ impl Journaled {
         // What is on its way to the journal is not acknowledged, so it comes again after a kill that takes it from there.
         let on_its_way = self.counted.saturating_sub(self.journal.safe()?);
         let recent = self.recent.last(usize::try_from(on_its_way).unwrap_or(usize::MAX));
-        let known = self.inherited.iter().copied().chain(recent);
-        let mut bytes = BytesMut::with_capacity(13 + 10 * self.inherited.len());
+        let known: Vec<(u16, u64)> = self.inherited.iter().copied().chain(recent).collect();
+        let mut bytes = BytesMut::with_capacity(13 + 10 * known.len());
         bytes.put_u8(STATE_VERSION);
         bytes.put_u64_le(self.counted);
-        let count_at = bytes.len();
-        bytes.put_u32_le(0);
-        let mut count: u32 = 0;
+        bytes.put_u32_le(known.len() as u32);
         for (packet_id, sum) in known {
             bytes.put_u16_le(packet_id);
             bytes.put_u64_le(sum);
-            count += 1;
         }
-        bytes[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
         state.put_blob(bytes);
         self.journal.on_snapshot(self.counted);
         Ok(())
