@@ -28,10 +28,10 @@ use millstream_engine::batch::record_batch;
 use millstream_engine::dead_letter::{ON_ERROR_OPTION, OnError, RowErrors};
 use millstream_engine::lookup::{LOOKUP_OPTIONS, Lookup, LookupProvider, LookupSettings, Rows};
 use millstream_engine::options::OptionSpec;
-use millstream_engine::{Codec, Connector, Error, InstanceContext, Result, Table};
+use millstream_engine::{Codec, Connector, Error, InstanceContext, Result, Table, causes};
 
 use crate::format::{PAYLOAD_OPTIONS, PayloadDecoder, PayloadOptions};
-use crate::http_client::{causes, connector};
+use crate::http_client::connector;
 use crate::tls::{TLS_OPTIONS, client_config};
 
 /// Bytes of the largest answer.

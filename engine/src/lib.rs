@@ -51,7 +51,7 @@ pub use batch::{Batch, ChangeKind, record_batch};
 pub use clock::{Clock, ClockRef, ManualClock, SystemClock};
 pub use context::InstanceContext;
 pub use dead_letter::{OnError, RowErrors};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, causes};
 pub use format::{Codec, Decoded, Decoder, Encoder, Format};
 pub use graph::{Graph, Input, NodeId};
 pub use job::{Job, JobConfig, JobState};

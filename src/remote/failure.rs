@@ -2,11 +2,11 @@
 //!
 //! Every error names the URL and the remedy. Bodies of answers are taken apart and not passed on: they say who asked.
 
-use millstream_engine::{Error, ErrorKind};
+use millstream_engine::{Error, ErrorKind, causes};
 
 /// What an error of the store's means, and what to do about it. Bodies of answers are not passed on: they say who asked.
 pub fn failed(what: &str, url: &str, is_disk: bool, error: &object_store::Error) -> Error {
-    let text = chain(error);
+    let text = causes(error);
     let (code, message) = (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>"));
     let said = match (code, message) {
         (Some(code), Some(message)) if !message.is_empty() => format!("{code}: {message}"),
@@ -46,20 +46,6 @@ pub fn failed(what: &str, url: &str, is_disk: bool, error: &object_store::Error)
         (ErrorKind::Unavailable, "check the uplink, and AWS_ENDPOINT_URL where the store is not Amazon's")
     };
     Error::new(kind, format!("cannot be {what}: {said}")).at(url).remedy(remedy)
-}
-
-/// An error with what it came of, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let own = source.to_string();
-        if !text.contains(&own) {
-            text = format!("{text}: {own}");
-        }
-        next = source.source();
-    }
-    text
 }
 
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {

@@ -4,7 +4,6 @@
 //! server refuses, `Config` for what somebody has to change (login, rights, tables, columns), `Unavailable` for the
 //! rest, which is tried again. No error shows the URL or the password.
 
-use std::error::Error as StdError;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use millstream_engine::{Error, ErrorKind, Result, failpoint};
+use millstream_engine::{Error, ErrorKind, Result, causes, failpoint};
 
 use super::epoch::EpochRows;
 use super::rows::{Chosen, Rows};
@@ -275,16 +274,7 @@ fn slow(settings: &Settings) -> Error {
 /// The error's text with what the server says of the row.
 fn shown(error: &tokio_postgres::Error) -> String {
     let Some(server) = error.as_db_error() else {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let inner_text = inner.to_string();
-            if !text.contains(&inner_text) {
-                text = format!("{text}: {inner_text}");
-            }
-            cause = inner.source();
-        }
-        return text;
+        return causes(error);
     };
     let detail = server.detail().map_or(String::new(), |detail| format!(" ({detail})"));
     format!("{} [{}]{detail}", server.message(), server.code().code())

@@ -19,9 +19,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
-use millstream_engine::{Error, Result};
+use millstream_engine::{Error, Result, causes};
 
-use crate::http_client::{causes, connector};
+use crate::http_client::connector;
 
 use super::address::GuardedResolver;
 use super::ids::Id;

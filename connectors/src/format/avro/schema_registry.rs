@@ -19,12 +19,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use millstream_engine::options::Options;
-use millstream_engine::{Error, Result};
+use millstream_engine::{Error, Result, causes};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::http_client::{causes, connector};
+use crate::http_client::connector;
 
 /// Schemas that are kept, as many as Confluent's own client keeps.
 const SCHEMAS_MAX: usize = 1_000;
