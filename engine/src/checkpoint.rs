@@ -155,7 +155,7 @@ impl Checkpoints {
         self.store.keeps_state()
     }
 
-    /// True while no more pieces should be added: the disk is behind. The workers are rung when it has caught up.
+    /// True while no more pieces should be added: the disk is behind. The workers are rung whenever it has written some.
     pub fn is_full(&self) -> bool {
         self.store.is_full()
     }
@@ -253,11 +253,9 @@ impl Checkpoints {
         let mut inner = self.inner.lock();
         loop {
             if self.store.is_waiting() {
-                let was_full = self.store.is_full();
                 MutexGuard::unlocked(&mut inner, || self.store.write())?;
-                if was_full {
-                    self.wake.iter().for_each(|signal| signal.notify());
-                }
+                // Each time: it may have been full for a moment while it wrote, which is when a worker looked.
+                self.wake.iter().for_each(|signal| signal.notify());
             }
             if let Some(epoch) = inner.to_complete {
                 MutexGuard::unlocked(&mut inner, || self.complete(epoch))?;
@@ -331,8 +329,81 @@ impl Checkpoints {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
-    use crate::state::MemoryStateStore;
+    use crate::clock::SystemClock;
+    use crate::keys::KeyGroup;
+    use crate::state::{MemoryStateStore, StateReader};
+
+    /// A disk that a worker finds full while it writes, and never before or after.
+    #[derive(Default)]
+    struct FullWhileWriting {
+        waits: AtomicBool,
+        is_full: AtomicBool,
+        seen_full: AtomicBool,
+    }
+
+    impl StateStore for FullWhileWriting {
+        fn put(&self, _: Epoch, _: &str, _: usize, _: InstanceSnapshot) -> Result<()> {
+            self.waits.store(true, Ordering::SeqCst);
+            Ok(())
+        }
+        fn complete(&self, _: Epoch) -> Result<()> {
+            Ok(())
+        }
+        fn latest(&self) -> Option<Epoch> {
+            None
+        }
+        fn read(&self, _: Epoch, _: &str, _: &Range<KeyGroup>) -> Result<StateReader> {
+            Err(Error::state("nothing is kept"))
+        }
+        fn is_waiting(&self) -> bool {
+            self.waits.load(Ordering::SeqCst)
+        }
+        fn is_full(&self) -> bool {
+            let is_full = self.is_full.load(Ordering::SeqCst);
+            self.seen_full.fetch_or(is_full, Ordering::SeqCst);
+            is_full
+        }
+        fn write(&self) -> Result<()> {
+            self.waits.store(false, Ordering::SeqCst);
+            self.is_full.store(true, Ordering::SeqCst);
+            while !self.seen_full.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            self.is_full.store(false, Ordering::SeqCst);
+            Ok(())
+        }
+        fn is_durable(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_worker_that_found_the_disk_full_while_it_wrote_is_rung() {
+        let signal = Arc::new(Signal::default());
+        let store = Arc::new(FullWhileWriting::default());
+        let checkpoints = Checkpoints::new(store as _, 2, 0, vec![Arc::clone(&signal)]);
+        let clock: ClockRef = Arc::new(SystemClock::default());
+        let (rung, is_rung) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| checkpoints.attend(None, &clock));
+            checkpoints.add(1, "window", 0, InstanceSnapshot::default()).unwrap();
+            scope.spawn(|| {
+                signal.own();
+                while !checkpoints.is_full() {
+                    std::thread::yield_now();
+                }
+                signal.park(None);
+                let _ = rung.send(());
+            });
+            let was_rung = is_rung.recv_timeout(Duration::from_secs(20));
+            checkpoints.close(None);
+            signal.notify();
+            assert!(was_rung.is_ok(), "the worker sleeps on");
+        });
+    }
 
     #[test]
     fn an_instance_that_ends_behind_a_barrier_answers_it_once() {
