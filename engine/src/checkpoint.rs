@@ -252,7 +252,7 @@ impl Checkpoints {
         let mut due_ns = interval_ns.map(|ns| clock.monotonic_ns().saturating_add(ns));
         let mut inner = self.inner.lock();
         loop {
-            if self.store.is_waiting() {
+            while self.store.is_waiting() {
                 MutexGuard::unlocked(&mut inner, || self.store.write())?;
                 // Each time: it may have been full for a moment while it wrote, which is when a worker looked.
                 self.wake.iter().for_each(|signal| signal.notify());

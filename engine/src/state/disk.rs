@@ -8,7 +8,7 @@
 //! Source of the order of syncs: "All File Systems Are Not Created Equal" (Pillai et al., OSDI 2014).
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ use crate::keys::KeyGroup;
 const CHECKPOINTS_KEPT: usize = 2;
 /// State that waits to be written before no more is asked for.
 const WAITING_BYTES_MAX: usize = 64 << 20;
+/// State that is written in one go, but for a piece that is larger: rows that wait for room go on behind it.
+const WRITTEN_BYTES_MAX: usize = 2 << 20;
 
 /// Snapshots on disk. See the module's page.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ struct Kept {
 #[derive(Debug, Default)]
 struct Inner {
     /// What was put and is still to be written.
-    waiting: Vec<Piece>,
+    waiting: VecDeque<Piece>,
     /// What there was at the start, until every instance has read it.
     restored: Option<Checkpoint>,
     /// The checkpoints that stay, in order.
@@ -178,7 +180,7 @@ impl StateStore for DiskStateStore {
         };
         let bytes = state.num_bytes();
         let mut inner = self.inner.lock();
-        inner.waiting.push(Piece { epoch, operator, instance, state });
+        inner.waiting.push_back(Piece { epoch, operator, instance, state });
         self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         Ok(())
     }
@@ -193,17 +195,23 @@ impl StateStore for DiskStateStore {
 
     fn write(&self) -> Result<()> {
         let mut files = self.files.lock();
-        let pieces = std::mem::take(&mut self.inner.lock().waiting);
-        for Piece { epoch, operator, instance, state } in pieces {
+        let mut written_bytes = 0;
+        while written_bytes < WRITTEN_BYTES_MAX {
+            let Some(piece) = self.inner.lock().waiting.pop_front() else { break };
+            let Piece { epoch, operator, instance, state } = piece;
             let (begun, writer) = self.begun(epoch, &mut files)?;
             self.folder.add(begun, |to| writer.piece(to, operator, instance, &state))?;
-            self.waiting_bytes.fetch_sub(state.num_bytes(), Ordering::AcqRel);
+            let bytes = state.num_bytes();
+            self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            written_bytes += bytes;
         }
         Ok(())
     }
 
     fn complete(&self, epoch: Epoch) -> Result<()> {
-        self.write()?;
+        while self.is_waiting() {
+            self.write()?;
+        }
         let mut files = self.files.lock();
         let (begun, writer) = self.begun(epoch, &mut files)?;
         self.folder.add(begun, |to| writer.end(to))?;

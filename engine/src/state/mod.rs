@@ -195,8 +195,8 @@ pub trait StateStore: Send + Sync {
     /// The job is to end: what waits for anything but the disk itself, such as room on it, is to fail instead.
     fn stop_waiting(&self) {}
 
-    /// Writes what waits, where completing an epoch takes its time: called by the job's thread for that, so that state
-    /// is not held until its epoch is complete.
+    /// Writes some of what waits, where completing an epoch takes its time: called by the job's thread for that, as long as
+    /// some waits, so that state is not held until its epoch is complete. Rows that wait for room go on behind each.
     ///
     /// # Errors
     /// If it cannot be written; the job then stops.
