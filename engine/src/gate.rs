@@ -16,6 +16,10 @@ use crate::channel::Receiver;
 use crate::element::{Element, Epoch, WATERMARK_MAX_MS, WATERMARK_MIN_MS};
 use crate::error::Result;
 
+/// Batches that are popped from a channel without a watermark between them before the others are looked at: one that never
+/// runs empty must not keep the rows and barriers of others waiting.
+const BATCHES_PER_CHANNEL: u32 = 8;
+
 struct Channel {
     queue: Receiver<Element>,
     port: usize,
@@ -45,6 +49,8 @@ pub(crate) struct Gate {
     merged_ms: i64,
     idle: bool,
     next: usize,
+    /// Batches popped in a row from channel `next`.
+    stayed: u32,
     /// The epoch whose barriers are being aligned.
     aligning: Option<Epoch>,
     /// Batches below this many rows are gathered; 0 turns gathering off.
@@ -74,6 +80,7 @@ impl Gate {
             merged_ms: WATERMARK_MIN_MS,
             idle: false,
             next: 0,
+            stayed: 0,
             aligning: None,
             gather_rows,
         }
@@ -109,8 +116,13 @@ impl Gate {
                 continue;
             }
             let Some(element) = channel.queue.pop() else { continue };
-            // Stay on a channel while it has something: the watermark after a batch belongs to it.
-            self.next = if matches!(element, Element::Batch(_)) { index } else { (index + 1) % count };
+            // Stay on a channel for a while: the watermark after a batch belongs to it.
+            self.stayed = if step == 0 { self.stayed + 1 } else { 1 };
+            if matches!(element, Element::Batch(_)) && self.stayed < BATCHES_PER_CHANNEL {
+                self.next = index;
+            } else {
+                (self.next, self.stayed) = ((index + 1) % count, 0);
+            }
             self.accept(index, element)?;
             return Ok(true);
         }
@@ -342,6 +354,21 @@ mod tests {
         send(&mut tx[0], [watermark(100), rows(&[101])]);
         send(&mut tx[1], [rows(&[3])]);
         assert_eq!(drain(&mut gate), "[3]@- [101]@100");
+    }
+
+    #[test]
+    fn a_channel_that_never_runs_empty_keeps_no_other_waiting() {
+        let (mut tx, mut gate) = gate(2, 0);
+        send(&mut tx[0], (0..3 * i64::from(BATCHES_PER_CHANNEL)).map(|at| rows(&[at])));
+        send(&mut tx[1], [rows(&[100]), Element::Barrier(1), rows(&[101])]);
+        let seen = drain(&mut gate);
+        let place = |text: &str| seen.split(' ').position(|element| element.starts_with(text)).unwrap();
+        assert_eq!(place("[100]") as u32, BATCHES_PER_CHANNEL, "{seen}");
+        // Behind its barrier it waits.
+        assert!(
+            !seen.contains("[101]") && seen.ends_with(&format!("[{}]@-", 3 * BATCHES_PER_CHANNEL - 1)),
+            "{seen}"
+        );
     }
 
     #[test]
