@@ -81,5 +81,6 @@ pub use pipeline::{Pipeline, PipelineBuilder, StartError};
 /// The Arrow crates that batches are made of, in the version that this crate is built on.
 pub mod arrow {
     pub use arrow_array as array;
+    pub use arrow_buffer as buffer;
     pub use arrow_schema as schema;
 }

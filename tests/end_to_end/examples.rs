@@ -18,6 +18,8 @@ mod custom_function;
 mod custom_operator;
 #[path = "../../examples/custom_source.rs"]
 mod custom_source;
+#[path = "../../examples/table_function.rs"]
+mod table_function;
 
 #[test]
 fn programs_run() {
@@ -26,6 +28,7 @@ fn programs_run() {
     custom_operator::main().unwrap();
     custom_function::main().unwrap();
     custom_source::main().unwrap();
+    table_function::main().unwrap();
 }
 
 /// Runs an SQL file of examples/ against a broker and a receiver, once its source is connected.

@@ -26,6 +26,10 @@ const TABLES: &[(&str, &str)] = &[
         "Behind CROSS JOIN, or LEFT JOIN … ON TRUE: a row for each item of a row's ARRAY, or entry of its MAP.",
     ),
     (
+        "LATERAL TABLE(f(…))",
+        "The same of what a function returns, one of a program's own or a built-in one: an ARRAY or a MAP.",
+    ),
+    (
         "TUMBLE(TABLE t, DESCRIPTOR(time), INTERVAL '10' SECOND [, offset])",
         "Rows in windows of one size, one after the other.",
     ),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field};
-use datafusion_common::{Result, not_impl_err, plan_err};
+use datafusion_common::{Result, ScalarValue, not_impl_err, plan_err};
 use datafusion_expr::function::AccumulatorArgs;
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use millstream_operators::aggregate::{Custom, Fractions};
@@ -112,6 +112,14 @@ struct Planned {
 impl AggregateUDFImpl for Planned {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it is of no rows: subqueries that become joins have it where nothing matches.
+    fn default_value(&self, kind: &DataType) -> Result<ScalarValue> {
+        match self.kind {
+            AggregateKind::Count | AggregateKind::ApproxCountDistinct => ScalarValue::new_zero(kind),
+            _ => ScalarValue::try_from(kind),
+        }
     }
 
     fn signature(&self) -> &Signature {

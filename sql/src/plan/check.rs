@@ -123,10 +123,10 @@ impl Visitor for Check<'_> {
             TableFactor::UNNEST { .. } => {
                 refuse("UNNEST is not supported yet", factor.span(), "read the ROW's fields by name")
             }
-            TableFactor::Function { lateral: true, .. } => refuse(
-                "functions of Flink's that give tables cannot be loaded here",
+            TableFactor::Function { name, .. } if !name.to_string().eq_ignore_ascii_case("TABLE") => refuse(
+                format!("{name} stands in FROM without TABLE"),
                 factor.span(),
-                "take lists apart with CROSS JOIN UNNEST(list), or write LATERAL (SELECT … FROM t WHERE t.k = a.k ORDER BY x LIMIT 3)",
+                &format!("write LATERAL TABLE({name}(t.x)) AS item (name)"),
             ),
             _ => ControlFlow::Continue(()),
         }

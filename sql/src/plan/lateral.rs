@@ -111,7 +111,8 @@ fn has_limit(plan: &LogicalPlan) -> bool {
 
 /// A join with the first rows of a subquery for each row of the left.
 fn first_rows(join: &Join) -> Result<LogicalPlan> {
-    let (Some((subquery, alias)), JoinType::Inner) = (subquery(&join.right), join.join_type) else {
+    let (Some((subquery, alias)), JoinType::Inner | JoinType::Left) = (subquery(&join.right), join.join_type)
+    else {
         return Err(refusal().into());
     };
     let (mut above, rest) = projections(&subquery.subquery);
@@ -173,7 +174,7 @@ fn first_rows(join: &Join) -> Result<LogicalPlan> {
     });
     let wanted: Vec<Expr> = join.schema.columns().into_iter().map(Expr::Column).collect();
     LogicalPlanBuilder::from(join.left.as_ref().clone())
-        .join_on(plan, JoinType::Inner, equal.chain(join.filter.clone()))?
+        .join_on(plan, join.join_type, equal.chain(join.filter.clone()))?
         .project(wanted)?
         .build()
 }

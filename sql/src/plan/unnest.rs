@@ -1,8 +1,9 @@
 //! `FROM t CROSS JOIN UNNEST(t.list) AS item (name, …)`: what stands left of it is read by it, which DataFusion's planner does
-//! not know of UNNEST.
+//! not know of UNNEST. `LATERAL TABLE(f(t.x)) AS item (name, …)` is the same, of the list that a function returns.
 //!
-//! Before planning, everything left of an UNNEST is put into parentheses together with it; the planner of relations
-//! then plans that, and an [`UnnestNode`] over it. Lowering makes the operator of the node. Flink: LogicalUnnestRule.
+//! Before planning, everything left of one is put into parentheses together with it; the planner of relations
+//! then plans that, and an [`UnnestNode`] over it. With nothing left of it, a row without columns is there. Lowering makes
+//! the operator of the node. Flink: LogicalUnnestRule, StreamPhysicalCorrelate.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -16,9 +17,11 @@ use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlanner
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use millstream_operators::item_fields;
 use sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, Join, JoinConstraint, JoinOperator, Spanned, TableFactor,
+    self, FunctionArg, FunctionArgExpr, Join, JoinConstraint, JoinOperator, Spanned, TableAlias, TableFactor,
     TableWithJoins, Value,
 };
+
+use sqlparser::tokenizer::Span;
 
 use super::error::PlanError;
 
@@ -56,8 +59,11 @@ impl UnnestNode {
         }
         if names.len() > items.len() {
             return Err(PlanError::new(format!(
-                "UNNEST gives {} columns here, and {} are named",
-                items.len(),
+                "UNNEST gives {} here, and {} are named",
+                match items.len() {
+                    1 => "1 column".to_owned(),
+                    more => format!("{more} columns"),
+                },
                 names.len()
             ))
             .remedy("name as many as an item has: one, a ROW's fields, or a map's key and value")
@@ -136,9 +142,71 @@ impl UserDefinedLogicalNodeCore for UnnestNode {
     }
 }
 
-/// True for a table function of this name.
+/// True for an UNNEST, and for a LATERAL TABLE(function).
 pub(super) fn is_unnest(factor: &TableFactor) -> bool {
     matches!(factor, TableFactor::Table { name, args: Some(_), .. } if name.to_string().eq_ignore_ascii_case("UNNEST"))
+        || is_lateral(factor)
+}
+
+fn is_lateral(factor: &TableFactor) -> bool {
+    matches!(factor, TableFactor::Function { lateral: true, name, .. } if name.to_string().eq_ignore_ascii_case("TABLE"))
+}
+
+/// What stands in an UNNEST or a LATERAL TABLE, and what its items are called.
+struct Lists {
+    /// As it is called in messages.
+    name: &'static str,
+    span: Span,
+    list: ast::Expr,
+    alias: Option<TableAlias>,
+    ordinality: bool,
+}
+
+impl Lists {
+    fn of(factor: TableFactor) -> Result<Self, PlanError> {
+        let span = factor.span();
+        let (name, remedy, arguments, alias, ordinality) = match factor {
+            TableFactor::Function { args, alias, with_ordinality, .. } => {
+                let remedy = "write LATERAL TABLE(f(t.x)) AS item (name)";
+                if with_ordinality {
+                    let wrong = "LATERAL TABLE has no WITH ORDINALITY";
+                    return Err(PlanError::at(wrong, span)
+                        .remedy("write CROSS JOIN UNNEST(f(t.x)) WITH ORDINALITY AS item (name, place)"));
+                }
+                ("LATERAL TABLE", remedy, args, alias, false)
+            }
+            TableFactor::Table { args, alias, with_ordinality, .. } => {
+                let arguments = args.map(|arguments| arguments.args).unwrap_or_default();
+                ("UNNEST", "write UNNEST(t.list)", arguments, alias, with_ordinality)
+            }
+            _ => return Err(PlanError::at("UNNEST or LATERAL TABLE is expected here", span)),
+        };
+        match <[FunctionArg; 1]>::try_from(arguments) {
+            Ok([FunctionArg::Unnamed(FunctionArgExpr::Expr(list))]) => {
+                let is_call = matches!(list, ast::Expr::Function(_));
+                match name == "UNNEST" || is_call {
+                    true => Ok(Self { name, span, list, alias, ordinality }),
+                    false => Err(PlanError::at("LATERAL TABLE takes a function", span).remedy(remedy)),
+                }
+            }
+            _ if name == "UNNEST" => Err(PlanError::at("UNNEST takes one list or map", span).remedy(remedy)),
+            _ => Err(PlanError::at("LATERAL TABLE takes one function", span).remedy(remedy)),
+        }
+    }
+
+    /// The node over `input`.
+    fn over(self, input: LogicalPlan, list: Expr, outer: bool) -> Result<LogicalPlan> {
+        let names = self.alias.iter().flat_map(|alias| &alias.columns);
+        let names = names.map(|column| column.name.value.clone()).collect();
+        let alias = self.alias.map(|alias| alias.name.value);
+        let node = UnnestNode::new(input, list, (outer, self.ordinality), names, alias).map_err(|error| {
+            let PlanError { message, remedy, .. } = PlanError::from(error);
+            let lists = "a function that returns an ARRAY gives a row for each item, and a column for each field of a ROW";
+            let remedy = remedy.or_else(|| (self.name != "UNNEST").then(|| lists.to_owned()));
+            PlanError { message: message.replace("UNNEST", self.name), span: Some(self.span), remedy }
+        })?;
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
 }
 
 /// Puts each UNNEST of a FROM into parentheses with all that stands left of it.
@@ -178,9 +246,10 @@ impl RelationPlanner for UnnestPlanner {
         let mut nested = match relation {
             TableFactor::NestedJoin { table_with_joins, alias: None } => table_with_joins,
             other if is_unnest(&other) => {
-                return Err(PlanError::at("UNNEST stands at the right of a join", other.span())
-                    .remedy("write FROM t CROSS JOIN UNNEST(t.list) AS item (name)")
-                    .into());
+                let lists = Lists::of(other)?;
+                let input = LogicalPlanBuilder::empty(true).build()?;
+                let list = context.sql_to_expr(lists.list.clone(), input.schema())?;
+                return planned(lists.over(input, list, false)?);
             }
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
@@ -192,16 +261,13 @@ impl RelationPlanner for UnnestPlanner {
             true => nested.relation,
             false => TableFactor::NestedJoin { table_with_joins: nested, alias: None },
         };
-        let span = join.relation.span();
-        let wrong = |what: &str, remedy: &str| PlanError::at(what, span).remedy(remedy);
-        let TableFactor::Table { args: Some(arguments), alias, with_ordinality, .. } = join.relation else {
-            return Err(wrong("UNNEST needs a list", "write UNNEST(t.list)").into());
-        };
-        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] = arguments.args.as_slice() else {
-            return Err(wrong("UNNEST takes one list or map", "write UNNEST(t.list)").into());
+        let lists = Lists::of(join.relation)?;
+        let wrong = |what: &str, remedy: &str| {
+            let [what, remedy] = [what, remedy].map(|text| text.replace("UNNEST", lists.name));
+            PlanError::at(what, lists.span).remedy(remedy)
         };
         let input = context.plan(left)?;
-        let list = context.sql_to_expr(list.clone(), input.schema())?;
+        let list = context.sql_to_expr(lists.list.clone(), input.schema())?;
         let (outer, condition) = match join.join_operator {
             JoinOperator::CrossJoin(_) => (false, None),
             JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (false, on(constraint)),
@@ -209,28 +275,27 @@ impl RelationPlanner for UnnestPlanner {
             _ => {
                 return Err(wrong(
                     "UNNEST is joined by CROSS, INNER or LEFT JOIN",
-                    "write CROSS JOIN UNNEST(t.list)",
+                    "write CROSS JOIN UNNEST(…)",
                 )
                 .into());
             }
         };
         let condition = condition.filter(|condition| !is_true(condition));
         if outer && condition.is_some() {
-            let remedy = "write LEFT JOIN UNNEST(t.list) AS item ON TRUE, and filter in WHERE";
+            let remedy = "write LEFT JOIN UNNEST(…) AS item ON TRUE, and filter in WHERE";
             return Err(wrong("LEFT JOIN UNNEST has no condition but TRUE", remedy).into());
         }
-        let names =
-            alias.iter().flat_map(|alias| &alias.columns).map(|column| column.name.value.clone()).collect();
-        let alias = alias.map(|alias| alias.name.value);
-        let node = UnnestNode::new(input, list, (outer, with_ordinality), names, alias)
-            .map_err(|error| PlanError { span: Some(span), ..PlanError::from(error) })?;
-        let mut plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        let mut plan = lists.over(input, list, outer)?;
         if let Some(condition) = condition {
             let condition = context.sql_to_expr(condition, plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
         }
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, None))))
+        planned(plan)
     }
+}
+
+fn planned(plan: LogicalPlan) -> Result<RelationPlanning> {
+    Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, None))))
 }
 
 fn on(constraint: JoinConstraint) -> Option<ast::Expr> {

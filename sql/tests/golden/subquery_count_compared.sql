@@ -1,3 +1,3 @@
 CREATE TABLE events (id BIGINT, device STRING, kind STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
 WITH ('connector' = 'filesystem', 'path' = '${DATA}/events.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
-SELECT a.device, b.id FROM (SELECT DISTINCT device FROM events) a LEFT JOIN LATERAL (SELECT id FROM events e WHERE e.device = a.device ORDER BY v DESC LIMIT 2) b ON TRUE;
+SELECT a.device FROM (SELECT DISTINCT device FROM events) a WHERE (SELECT COUNT(*) FROM events WHERE device = a.device AND v > 12 AND kind = 'x' AND id > 30) < 2;

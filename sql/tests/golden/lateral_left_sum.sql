@@ -1,0 +1,3 @@
+CREATE TABLE events (id BIGINT, device STRING, kind STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/events.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT a.device, b.s FROM (SELECT DISTINCT device FROM events) a LEFT JOIN LATERAL (SELECT SUM(v) AS s FROM events WHERE device = a.device AND id > 55 AND v > 10) b ON TRUE;

@@ -1,0 +1,3 @@
+CREATE TABLE lists (id BIGINT, device STRING, ts TIMESTAMP(3), tags ARRAY<STRING>, readings ARRAY<ROW<sensor STRING, v DOUBLE>>, limits MAP<STRING, INT>, WATERMARK FOR ts AS ts - INTERVAL '3' SECOND)
+WITH ('connector' = 'filesystem', 'path' = '${DATA}/lists.jsonl', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+SELECT t.name, MAX(t.n) AS n FROM lists AS l, LATERAL TABLE(COALESCE(l.limits, l.limits)) AS t (name, n) GROUP BY t.name;
