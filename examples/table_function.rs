@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use millstream::Pipeline;
-use millstream::arrow::array::{Array, ArrayRef, BinaryArray, Float64Builder, Int32Builder, StringBuilder};
-use millstream::arrow::array::{Float64Array, ListArray, StructArray};
+use millstream::arrow::array::{
+    Array, ArrayRef, BinaryArray, Float64Array, Int32Array, ListArray, StringArray, StructArray,
+};
 use millstream::arrow::buffer::{NullBuffer, OffsetBuffer};
 use millstream::arrow::schema::{DataType, Field, Fields};
 use millstream::engine::{Error, Result};
@@ -72,20 +73,17 @@ impl ScalarFunction for CayenneLpp {
     fn evaluate(&self, arguments: &[ArrayRef], _rows: usize) -> Result<ArrayRef> {
         let frames: &BinaryArray =
             (arguments[0].as_any().downcast_ref()).ok_or_else(|| Error::internal("BYTES were asked for"))?;
-        let (mut channels, mut kinds, mut values) =
-            (Int32Builder::new(), StringBuilder::new(), Float64Builder::new());
         let frames: Vec<_> = frames.iter().map(|frame| readings(frame?)).collect();
-        for (channel, kind, v) in frames.iter().flatten().flatten() {
-            channels.append_value(i32::from(*channel));
-            kinds.append_value(kind);
-            values.append_value(*v);
-        }
-        let lengths = frames.iter().map(|readings| readings.as_ref().map_or(0, Vec::len));
+        let all = || frames.iter().flatten().flatten();
+        let channels = all().map(|(channel, ..)| i32::from(*channel)).collect::<Int32Array>();
+        let kinds = all().map(|(_, kind, _)| Some(*kind)).collect::<StringArray>();
+        let values = all().map(|(.., v)| *v).collect::<Float64Array>();
         let items = StructArray::new(
             Self::fields(),
-            vec![Arc::new(channels.finish()), Arc::new(kinds.finish()), Arc::new(values.finish())],
+            vec![Arc::new(channels), Arc::new(kinds), Arc::new(values)],
             None,
         );
+        let lengths = frames.iter().map(|readings| readings.as_ref().map_or(0, Vec::len));
         Ok(Arc::new(ListArray::new(
             Self::item(),
             OffsetBuffer::from_lengths(lengths),
