@@ -370,6 +370,11 @@ impl Chain {
         expect_partitions(&mut self.nodes, 0, 0, partitions, &mut self.run)
     }
 
+    /// The job's monotonic clock.
+    pub fn now_ns(&self) -> u64 {
+        self.run.clock.monotonic_ns()
+    }
+
     /// Polls the source at the head.
     pub fn poll_source(&mut self) -> Result<SourcePoll> {
         self.run.child_ns = 0;

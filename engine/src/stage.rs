@@ -14,8 +14,10 @@ use crate::error::Result;
 use crate::gate::Gate;
 use crate::source::{SourcePoll, Stop};
 
-/// Elements a gate hands over before the worker looks at its other stages again.
+/// Elements a gate hands over before the worker looks at its other stages again, if it takes no longer than [`RUN_NS`].
 const ELEMENTS_PER_RUN: usize = 32;
+/// How long a gate hands elements over, but for the last. A batch takes ten times as long while a large state is written.
+const RUN_NS: u64 = 5_000_000;
 
 pub(crate) enum Head {
     Source(SourceHead),
@@ -161,11 +163,12 @@ pub(crate) fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<
 
 fn step_gate(gate: &mut Gate, chain: &mut Chain) -> Result<Progress> {
     let mut made = false;
+    let until_ns = chain.now_ns().saturating_add(RUN_NS);
     for _ in 0..ELEMENTS_PER_RUN {
         let Some(arrival) = gate.next()? else { break };
         made = true;
         chain.feed(arrival.port, arrival.element, arrival.clock_ms)?;
-        if chain.is_pending() || chain.is_waiting() || chain.is_blocked() {
+        if chain.is_pending() || chain.is_waiting() || chain.is_blocked() || chain.now_ns() > until_ns {
             break;
         }
     }
