@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
-use arrow_array::UInt32Array;
+use arrow_array::{ArrayRef, UInt32Array};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_ord::partition::partition;
 use arrow_schema::{Schema, SchemaRef};
 
 use millstream_engine::{Batch, Error, Result, Table};
@@ -68,11 +70,15 @@ impl Partitioning {
             .collect::<Result<Vec<_>>>()?;
         let mut rows_of: HashMap<String, Vec<u32>> = HashMap::new();
         let (mut folder, mut text) = (String::new(), String::new());
-        for row in 0..batch.num_rows() {
+        // Rows of one partition mostly come together: its folder is found once for as many as do.
+        let columns: Vec<ArrayRef> =
+            self.columns.iter().map(|(column, _)| Arc::clone(batch.rows.column(*column))).collect();
+        for together in partition(&columns)?.ranges() {
+            let row = together.start;
             folder.clear();
-            for ((column, name), values) in self.columns.iter().zip(&values) {
+            for (((_, name), column), values) in self.columns.iter().zip(&columns).zip(&values) {
                 text.clear();
-                if !batch.rows.column(*column).is_null(row) {
+                if !column.is_null(row) {
                     let value = values.value(row);
                     value.write(&mut text).map_err(|error| Error::data(error.to_string()))?;
                 }
@@ -81,10 +87,12 @@ impl Partitioning {
                 escape(if text.is_empty() { DEFAULT_PARTITION } else { &text }, &mut folder);
                 folder.push('/');
             }
-            let row = u32::try_from(row).map_err(|_| Error::internal("a batch of too many rows"))?;
+            let rows = u32::try_from(together.start)
+                .and_then(|start| Ok(start..u32::try_from(together.end)?))
+                .map_err(|_| Error::internal("a batch of too many rows"))?;
             match rows_of.get_mut(&folder) {
-                Some(rows) => rows.push(row),
-                None => drop(rows_of.insert(folder.clone(), vec![row])),
+                Some(more) => more.extend(rows),
+                None => drop(rows_of.insert(folder.clone(), rows.collect())),
             }
         }
         let rows = batch.rows.project(&self.kept)?;
@@ -109,8 +117,6 @@ fn escape(text: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::{Int64Array, RecordBatch, StringArray};
     use millstream_engine::options::Options;
 

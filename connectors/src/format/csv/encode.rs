@@ -16,23 +16,24 @@ pub(super) struct CsvEncoder {
     /// Bytes that make quotes necessary.
     special: [u8; 4],
     out: Encoded,
-    /// A field before it is known whether it needs quotes.
-    field: Vec<u8>,
+    /// A field that needs quotes.
+    quoted: Vec<u8>,
 }
 
 impl CsvEncoder {
     pub fn new(dialect: Dialect, _schema: &SchemaRef) -> Self {
         let special = [dialect.delimiter, dialect.quote.unwrap_or(b'\n'), b'\n', b'\r'];
-        Self { dialect, special, out: Encoded::default(), field: Vec::new() }
+        Self { dialect, special, out: Encoded::default(), quoted: Vec::new() }
     }
 
     fn field(&mut self, column: &ArrayRef, row: usize) -> Result<()> {
-        self.field.clear();
         if column.is_null(row) {
             let null = self.dialect.null.as_deref().unwrap_or_default();
             self.out.bytes.extend_from_slice(null.as_bytes());
             return Ok(());
         }
+        // Most fields stand as they are written; those that need quotes are taken back.
+        let start = self.out.bytes.len();
         match column.data_type() {
             DataType::List(_) => {
                 let items = column.as_list::<i32>().value(row);
@@ -45,41 +46,44 @@ impl CsvEncoder {
                     self.part(part, row, index > 0)?;
                 }
             }
-            _ => write_plain(&mut self.field, column, row)?,
+            _ => write_plain(&mut self.out.bytes, column, row)?,
         }
+        let Some(quote) = self.dialect.quote else { return Ok(()) };
         let out = &mut self.out.bytes;
         let is_text = matches!(column.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let field = &out[start..];
         // White space alone would be an empty line, an empty text NULL where others are.
-        let needs_quotes = self.field.iter().any(|byte| self.special.contains(byte))
-            || (is_text && self.field.trim_ascii().is_empty());
-        match self.dialect.quote.filter(|_| needs_quotes) {
-            None => out.extend_from_slice(&self.field),
-            Some(quote) => {
-                out.push(quote);
-                for byte in &self.field {
-                    if *byte == quote {
-                        out.push(self.dialect.escape.unwrap_or(quote));
-                    } else if Some(*byte) == self.dialect.escape {
-                        out.push(*byte);
-                    }
-                    out.push(*byte);
-                }
-                out.push(quote);
-            }
+        let needs_quotes = field.iter().any(|byte| self.special.contains(byte))
+            || (is_text && field.trim_ascii_start().is_empty());
+        if !needs_quotes {
+            return Ok(());
         }
+        self.quoted.clear();
+        self.quoted.extend_from_slice(field);
+        out.truncate(start);
+        out.push(quote);
+        for byte in &self.quoted {
+            if *byte == quote {
+                out.push(self.dialect.escape.unwrap_or(quote));
+            } else if Some(*byte) == self.dialect.escape {
+                out.push(*byte);
+            }
+            out.push(*byte);
+        }
+        out.push(quote);
         Ok(())
     }
 
     fn part(&mut self, column: &ArrayRef, row: usize, follows: bool) -> Result<()> {
         if follows {
-            self.field.extend_from_slice(self.dialect.items.as_bytes());
+            self.out.bytes.extend_from_slice(self.dialect.items.as_bytes());
         }
         if column.is_null(row) {
             let null = self.dialect.null.as_deref().unwrap_or_default();
-            self.field.extend_from_slice(null.as_bytes());
+            self.out.bytes.extend_from_slice(null.as_bytes());
             return Ok(());
         }
-        write_plain(&mut self.field, column, row)
+        write_plain(&mut self.out.bytes, column, row)
     }
 }
 

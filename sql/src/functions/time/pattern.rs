@@ -194,6 +194,26 @@ impl Pattern {
         }
         any(&self.items)
     }
+
+    /// True if it shows nothing below a minute: what it writes is the same for all of one.
+    pub fn is_of_minutes(&self) -> bool {
+        fn all(items: &[Item]) -> bool {
+            items.iter().all(|item| match item {
+                Item::Number { field, .. } => !matches!(
+                    field,
+                    Field::Second
+                        | Field::Millisecond
+                        | Field::Nanosecond
+                        | Field::MillisecondOfDay
+                        | Field::NanosecondOfDay
+                ),
+                Item::Fraction { .. } => false,
+                Item::Optional(inner) => all(inner),
+                _ => true,
+            })
+        }
+        all(&self.items)
+    }
 }
 
 struct Compiler {

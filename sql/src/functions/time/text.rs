@@ -361,14 +361,26 @@ impl Text {
         let moments = Moments::of(call, 0)?;
         let zone = if moments.sort == Sort::Local { self.zone } else { Zone::UTC };
         let patterns = self.patterns(call, 1, Flavour::Formatter)?;
+        let of_minutes = matches!(&patterns, RowPatterns::Constant(Some(pattern)) if pattern.is_of_minutes());
+        // Days and minutes mostly stay from one row to the next.
+        let (mut last_minute, mut last) = (None, String::new());
         call.text(|row, out| {
             let (Some(moment), Some(pattern)) = (moments.get(row), patterns.get(row)?) else {
                 return Ok(false);
             };
+            let local_ms = zone.to_local(moment.ms);
+            let minute = of_minutes.then(|| local_ms.div_euclid(60_000));
+            if minute.is_some() && minute == last_minute {
+                out.push_str(&last);
+                return Ok(true);
+            }
             if pattern.needs_zone() {
                 return exec_err!("a pattern of DATE_FORMAT shows a time zone, which a timestamp has not");
             }
-            write(&pattern, &Shown::local(zone.to_local(moment.ms), moment.nanos), out);
+            write(&pattern, &Shown::local(local_ms, moment.nanos), out);
+            last_minute = minute;
+            last.clear();
+            last.push_str(out);
             Ok(true)
         })
     }
