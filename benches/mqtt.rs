@@ -5,6 +5,9 @@
 //! - `read`: `--messages` (1,000,000) of about 110 bytes at QoS 0, `--read-rate` (100,000) a second, through a filter of
 //!   `millstream sql`; processor seconds of that process, client and decoding included. Every 100th passes, and each
 //!   must come.
+//! - `journal`: the same messages at QoS 1, which wait for a session at the broker, read by a subscriber on a raw socket that
+//!   acknowledges and forgets, and by a pipeline with durable state, which has them on disk before it acknowledges;
+//!   `--rounds` (3) of each in turn, medians.
 //! - `latency-RATE`: publisher, broker, filter, MQTT sink, broker, subscriber; `--seconds` (10) at each rate.
 
 #[path = "support/device.rs"]
@@ -18,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use device::{Device, publish};
 use hdrhistogram::Histogram;
-use support::{cpu_seconds, flag, wanted};
+use millstream::Pipeline;
+use support::{cpu_seconds, flag, median, seconds, wanted};
 
 fn main() {
     let Ok(broker) = std::env::var("MILLSTREAM_MQTT_BROKER") else {
@@ -27,6 +31,9 @@ fn main() {
     };
     if wanted("read") {
         read(&broker);
+    }
+    if wanted("journal") {
+        journal(&broker);
     }
     for rate in [1_000, 10_000] {
         if wanted(&format!("latency-{rate}")) {
@@ -58,13 +65,16 @@ fn source(broker: &str, topic: &str) -> String {
 
 /// Message `n`; the temperature of one in a hundred is over 98.
 fn message(topic: &str, n: usize, t: u128) -> Vec<u8> {
+    publish(topic, payload(n, t).as_bytes())
+}
+
+fn payload(n: usize, t: u128) -> String {
     let temperature = if n % 100 == 99 { 99.5 } else { (n % 100) as f64 * 0.9 };
-    let payload = format!(
+    format!(
         r#"{{"device":"dev-{:04}","temperature":{temperature:.1},"humidity":{:.1},"n":{n},"t":{t}}}"#,
         n % 500,
         (n % 613) as f64 / 7.0
-    );
-    publish(topic, payload.as_bytes())
+    )
 }
 
 /// Sends `count` messages at `rate` a second, 500 times a second.
@@ -120,6 +130,73 @@ fn read(broker: &str) {
         count / 100
     );
     assert_eq!(come, count / 100, "messages are missing: see what the broker says that it dropped");
+}
+
+/// Messages a second that wait at the broker for a session that `begin` makes and `go_on` reads.
+fn drained(broker: &str, topic: &str, count: usize, begin: impl FnOnce(), go_on: impl FnOnce()) -> f64 {
+    begin();
+    let mut device = Device::connect(broker, "bench-publisher");
+    let mut left = 0..count;
+    while !left.is_empty() {
+        let some: Vec<Vec<u8>> = left.by_ref().take(2_000).map(|n| payload(n, 1).into_bytes()).collect();
+        device.send_acknowledged(topic, &some);
+    }
+    count as f64 / seconds(go_on)
+}
+
+fn journal(broker: &str) {
+    let (count, rounds) = (flag("messages", 500_000_usize) / 100 * 100, flag("rounds", 3_usize).max(1));
+    let (mut plain, mut journaled) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let session = || Device::with_session(broker, "bench-plain", false);
+        let begin = || {
+            let mut device = session();
+            device.subscribe_at("bench/plain", 1);
+            device.leave();
+        };
+        plain.push(drained(broker, "bench/plain", count, begin, || {
+            let mut device = session();
+            for n in 0..count {
+                assert!(device.receive().is_some(), "message {n} is missing");
+            }
+            device.leave();
+        }));
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let start = || {
+            let sql = source(broker, "bench/journal").replace("'qos' = '0'", "'qos' = '1'");
+            let mut builder = Pipeline::builder()
+                .workers(2)
+                .state(folder.path())
+                .sql(format!("{sql} SELECT n FROM telemetry WHERE temperature > 98"));
+            let rows = builder.result();
+            (rows, builder.start().expect("the pipeline starts"))
+        };
+        let begin = || {
+            let (rows, pipeline) = start();
+            let mut device = Device::connect(broker, "bench-first");
+            // Whatever it takes until it is subscribed.
+            while rows.recv_timeout(Duration::from_millis(50)).is_none() {
+                device.send_acknowledged("bench/journal", &[payload(99, 0).into_bytes()]);
+            }
+            pipeline.suspend();
+            pipeline.wait().expect("it is suspended");
+        };
+        journaled.push(drained(broker, "bench/journal", count, begin, || {
+            let (rows, pipeline) = start();
+            let mut come = 0;
+            while come < count / 100 {
+                come += rows.recv().expect("the next rows").num_rows();
+            }
+            pipeline.suspend();
+            pipeline.wait().expect("it is suspended");
+        }));
+    }
+    let (plain, journaled) = (median(plain), median(journaled));
+    println!(
+        "journal     {plain:>7.0} messages/s of QoS 1 by a plain subscriber, {journaled:.0} by a pipeline that journals them: {:.0} %",
+        100.0 * journaled / plain
+    );
 }
 
 fn latency(broker: &str, rate: usize) {

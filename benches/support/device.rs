@@ -1,22 +1,33 @@
-//! An MQTT 3.1.1 device on a raw socket, QoS 0: a load that owes nothing to our own client.
+//! An MQTT 3.1.1 device on a raw socket: a load, and a reader to compare with, that owe nothing to our own client.
 
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Connected with a clean session.
+/// Acknowledgements that are sent together, at most.
+const ACKS_MAX: usize = 256;
+
+/// A connection.
 pub struct Device {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
+    /// PUBACKs that are still to be sent.
+    acks: Vec<u8>,
 }
 
 impl Device {
+    /// With a session that ends with the connection.
     pub fn connect(broker: &str, client_id: &str) -> Self {
+        Self::with_session(broker, client_id, true)
+    }
+
+    /// With one that stays at the broker, unless it `is_clean`.
+    pub fn with_session(broker: &str, client_id: &str, is_clean: bool) -> Self {
         let stream = TcpStream::connect(broker).expect("the broker answers");
         stream.set_nodelay(true).expect("a socket");
         let reader = BufReader::with_capacity(1 << 20, stream.try_clone().expect("a socket"));
-        let mut device = Self { stream, reader };
-        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0];
+        let mut device = Self { stream, reader, acks: Vec::new() };
+        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, u8::from(is_clean) * 2, 0, 0];
         text(&mut body, client_id);
         device.send(&packet(0x10, &body));
         assert_eq!(device.next().expect("CONNACK").0, 0x20);
@@ -24,9 +35,13 @@ impl Device {
     }
 
     pub fn subscribe(&mut self, filter: &str) {
+        self.subscribe_at(filter, 0);
+    }
+
+    pub fn subscribe_at(&mut self, filter: &str, qos: u8) {
         let mut body = vec![0, 1];
         text(&mut body, filter);
-        body.push(0);
+        body.push(qos);
         self.send(&packet(0x82, &body));
         assert_eq!(self.next().expect("SUBACK").0, 0x90);
     }
@@ -46,15 +61,44 @@ impl Device {
         while self.next().is_some_and(|(first, _)| first != 0xD0) {}
     }
 
-    /// The payload of the next message; none when there is none for too long.
+    /// Sends messages at QoS 1, and returns when each is acknowledged.
+    pub fn send_acknowledged(&mut self, topic: &str, payloads: &[Vec<u8>]) {
+        let mut bytes = Vec::new();
+        for (id, payload) in (1_u16..).zip(payloads) {
+            let mut body = Vec::with_capacity(4 + topic.len() + payload.len());
+            text(&mut body, topic);
+            body.extend_from_slice(&id.to_be_bytes());
+            body.extend_from_slice(payload);
+            bytes.extend_from_slice(&packet(0x32, &body));
+        }
+        self.send(&bytes);
+        for _ in payloads {
+            assert_eq!(self.next().expect("PUBACK").0, 0x40);
+        }
+    }
+
+    /// The payload of the next message, which is acknowledged; none when there is none for too long.
     pub fn receive(&mut self) -> Option<Vec<u8>> {
         loop {
+            if !self.acks.is_empty() && (self.reader.buffer().is_empty() || self.acks.len() >= 4 * ACKS_MAX) {
+                let acks = std::mem::take(&mut self.acks);
+                self.send(&acks);
+            }
             let (first, body) = self.next()?;
             if first >> 4 == 3 {
-                let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
-                return Some(body[2 + topic..].to_vec());
+                let mut at = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+                if first & 0x06 != 0 {
+                    self.acks.extend_from_slice(&[0x40, 2, body[at], body[at + 1]]);
+                    at += 2;
+                }
+                return Some(body[at..].to_vec());
             }
         }
+    }
+
+    /// Says goodbye, which leaves a session that stays.
+    pub fn leave(mut self) {
+        self.send(&[0xE0, 0]);
     }
 
     fn next(&mut self) -> Option<(u8, Vec<u8>)> {
