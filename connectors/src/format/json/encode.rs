@@ -100,21 +100,10 @@ pub(crate) fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> R
     }
     macro_rules! number {
         ($kind:ty) => {
-            write!(out, "{}", column.as_primitive::<$kind>().value(row)).map_err(unwritable)?
+            out.extend_from_slice(
+                itoa::Buffer::new().format(column.as_primitive::<$kind>().value(row)).as_bytes(),
+            )
         };
-    }
-    macro_rules! time {
-        ($kind:ty, $per_second:expr, $zone:expr) => {{
-            let value = column.as_primitive::<$kind>().value(row);
-            let (seconds, part) = (value.div_euclid($per_second), value.rem_euclid($per_second));
-            let nanos = part * (1_000_000_000 / $per_second);
-            out.push(b'"');
-            write_timestamp(out, seconds, nanos as u32, b'T');
-            if $zone {
-                out.push(b'Z');
-            }
-            out.push(b'"');
-        }};
     }
     match column.data_type() {
         DataType::Boolean => {
@@ -133,15 +122,10 @@ pub(crate) fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> R
         DataType::Utf8 => write_text(out, column.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => write_text(out, column.as_string::<i64>().value(row)),
         DataType::Utf8View => write_text(out, column.as_string_view().value(row)),
-        DataType::Timestamp(TimeUnit::Second, zone) => time!(TimestampSecondType, 1, zone.is_some()),
-        DataType::Timestamp(TimeUnit::Millisecond, zone) => {
-            time!(TimestampMillisecondType, 1_000, zone.is_some())
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            time!(TimestampMicrosecondType, 1_000_000, zone.is_some());
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
-            time!(TimestampNanosecondType, 1_000_000_000, zone.is_some());
+        DataType::Timestamp(..) => {
+            out.push(b'"');
+            write_moment(out, column, row, b'T');
+            out.push(b'"');
         }
         DataType::Date32 => {
             let (year, month, day) = civil(i64::from(column.as_primitive::<Date32Type>().value(row)));
@@ -210,16 +194,13 @@ pub(in crate::format) fn write_plain(out: &mut Vec<u8>, column: &ArrayRef, row: 
         DataType::LargeUtf8 => out.extend_from_slice(column.as_string::<i64>().value(row).as_bytes()),
         DataType::Utf8View => out.extend_from_slice(column.as_string_view().value(row).as_bytes()),
         DataType::Binary => out.extend_from_slice(column.as_binary::<i32>().value(row)),
-        kind => {
+        DataType::Timestamp(..) if column.is_null(row) => out.extend_from_slice(b"null"),
+        DataType::Timestamp(..) => write_moment(out, column, row, b' '),
+        _ => {
             write_value(out, column, row)?;
             if out.get(start) == Some(&b'"') {
                 out.remove(start);
                 out.pop();
-            }
-            if matches!(kind, DataType::Timestamp(..))
-                && let Some(separator) = out[start..].iter_mut().find(|byte| **byte == b'T')
-            {
-                *separator = b' ';
             }
         }
     }
@@ -241,6 +222,30 @@ fn write_float<F: Into<f64> + serde::Serialize + Copy>(out: &mut Vec<u8>, value:
     };
     write_text(out, text);
     Ok(())
+}
+
+/// Appends a TIMESTAMP of any precision, with `Z` behind one of a zone.
+fn write_moment(out: &mut Vec<u8>, column: &ArrayRef, row: usize, separator: u8) {
+    let (value, per_second, zone) = match column.data_type() {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            (column.as_primitive::<TimestampSecondType>().value(row), 1, zone)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, zone) => {
+            (column.as_primitive::<TimestampMillisecondType>().value(row), 1_000, zone)
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            (column.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000, zone)
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+            (column.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000_000, zone)
+        }
+        _ => return,
+    };
+    let nanos = value.rem_euclid(per_second) * (1_000_000_000 / per_second);
+    write_timestamp(out, value.div_euclid(per_second), nanos as u32, separator);
+    if zone.is_some() {
+        out.push(b'Z');
+    }
 }
 
 /// `2026-01-01T00:00:10.5`: seconds since 1970 and nanoseconds, the fraction with the digits it needs.
