@@ -5,7 +5,7 @@
 //! Devices are counted, averaged and so on, in a window of a day (`window`) or for ever (`group`), as many as make a
 //! checkpoint of `--mb`. Once all are known the pipeline is suspended and started again: `first row` is the time from there
 //! until a row comes out. Then random devices report as fast as they are taken, for `--seconds` with a checkpoint a second
-//! and without, in turn; `stall` is the longest time between two polls of a source, which backpressure passes on to it.
+//! and without, in turn; `stall` is the longest time in which an instance of an operator took in nothing.
 //! Memory is the process's. Other work on the machine shows in stalls: run it alone.
 
 mod support;
@@ -143,20 +143,46 @@ fn run(start: &dyn Fn(&Arc<Work>) -> Pipeline, devices: u64) -> Ran {
     let before = pipeline.last_checkpoint();
     // Tables have grown, and what restoring took is given back.
     std::thread::sleep(Duration::from_millis(500));
-    work.longest_gap_ns.store(0, Relaxed);
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let rows = work.rows_in.load(Relaxed);
-    let length = seconds(|| std::thread::sleep(Duration::from_secs(flag("seconds", 10))));
+    let mut stall_ms = 0.0;
+    let length = seconds(|| stall_ms = longest_stall_ms(&pipeline, Duration::from_secs(flag("seconds", 10))));
     let rows = work.rows_in.load(Relaxed) - rows;
     let ran = Ran {
         rows_a_second: rows as f64 / length,
         checkpoints: pipeline.last_checkpoint() - before,
-        stall_ms: work.longest_gap_ns.load(Relaxed) as f64 / 1e6,
+        stall_ms,
         memory_mb: memory_peak_mb(),
     };
     pipeline.stop();
     pipeline.wait().expect("it ran well");
     ran
+}
+
+/// Looks a thousand times a second for how long each instance has taken in nothing.
+fn longest_stall_ms(pipeline: &Pipeline, length: Duration) -> f64 {
+    let clock = SystemClock::default();
+    let end_ns = clock.monotonic_ns() + length.as_nanos() as u64;
+    let is_operator = |kind: &str| kind != "source" && kind != "sink";
+    let mut seen: Vec<_> = (pipeline.metrics().iter().filter(|metrics| is_operator(&metrics.kind)))
+        .map(|metrics| (metrics, metrics.rows_in.get(), clock.monotonic_ns()))
+        .collect();
+    assert!(!seen.is_empty(), "there is an operator");
+    let mut longest_ns = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(1));
+        let now_ns = clock.monotonic_ns();
+        for (metrics, rows, since_ns) in &mut seen {
+            longest_ns = longest_ns.max(now_ns - *since_ns);
+            let before = std::mem::replace(rows, metrics.rows_in.get());
+            if *rows != before {
+                *since_ns = now_ns;
+            }
+        }
+        if now_ns >= end_ns {
+            return longest_ns as f64 / 1e6;
+        }
+    }
 }
 
 fn memory_peak_mb() -> f64 {
@@ -193,22 +219,13 @@ enum Phase {
 struct Work {
     devices: u64,
     phase: Phase,
-    clock: SystemClock,
     rows_in: AtomicU64,
     rows_out: AtomicUsize,
-    longest_gap_ns: AtomicU64,
 }
 
 impl Work {
     fn new(devices: u64, phase: Phase) -> Arc<Self> {
-        Arc::new(Self {
-            devices,
-            phase,
-            clock: SystemClock::default(),
-            rows_in: AtomicU64::new(0),
-            rows_out: AtomicUsize::new(0),
-            longest_gap_ns: AtomicU64::new(0),
-        })
+        Arc::new(Self { devices, phase, rows_in: AtomicU64::new(0), rows_out: AtomicUsize::new(0) })
     }
 }
 
@@ -224,7 +241,7 @@ impl SourceProvider for Handle {
     fn create(&self, schema: SchemaRef, instance: usize, parallelism: usize) -> Result<Box<dyn Source>> {
         let (next, stride) = (instance as u64, parallelism as u64);
         let random = Random(next + 7);
-        Ok(Box::new(Devices { work: Arc::clone(&self.0), schema, next, stride, random, last_ns: None }))
+        Ok(Box::new(Devices { work: Arc::clone(&self.0), schema, next, stride, random }))
     }
 }
 
@@ -238,7 +255,6 @@ struct Devices {
     next: u64,
     stride: u64,
     random: Random,
-    last_ns: Option<u64>,
 }
 
 impl Devices {
@@ -268,10 +284,6 @@ impl Devices {
 
 impl Source for Devices {
     fn poll(&mut self, out: &mut Output<'_>) -> Result<SourcePoll> {
-        let now_ns = self.work.clock.monotonic_ns();
-        if let Some(last_ns) = self.last_ns.replace(now_ns) {
-            self.work.longest_gap_ns.fetch_max(now_ns - last_ns, Relaxed);
-        }
         if self.work.phase != Phase::Report && self.next >= self.work.devices {
             return Ok(SourcePoll::Waiting);
         }

@@ -96,8 +96,11 @@ impl Device {
         }
     }
 
-    /// Says goodbye, which leaves a session that stays.
+    /// Acknowledges what it has received and says goodbye, which leaves a session that stays.
     pub fn leave(mut self) {
+        let acks = std::mem::take(&mut self.acks);
+        self.send(&acks);
+        self.settle();
         self.send(&[0xE0, 0]);
     }
 
