@@ -146,7 +146,7 @@ impl RelationPlanner for WindowPlanner {
         };
         if !is_window_function(&name) {
             return Err(PlanError::at(format!("there is no table function {name}"), span)
-                .remedy("table functions are TUMBLE, HOP, CUMULATE, SESSION, and UNNEST behind CROSS JOIN")
+                .remedy("table functions are TUMBLE, HOP, CUMULATE, SESSION and UNNEST; LATERAL TABLE(f(x)) makes rows of a list that a function returns")
                 .into());
         }
         let node = Call { name: name.to_ascii_uppercase(), span, arguments }.plan(context)?;
