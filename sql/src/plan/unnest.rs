@@ -165,37 +165,43 @@ struct Lists {
 impl Lists {
     fn of(factor: TableFactor) -> Result<Self, PlanError> {
         let span = factor.span();
-        let (name, remedy, arguments, alias, ordinality) = match factor {
+        let (name, takes, remedy, arguments, alias, ordinality) = match factor {
             TableFactor::Function { args, alias, with_ordinality, .. } => {
-                let remedy = "write LATERAL TABLE(f(t.x)) AS item (name)";
                 if with_ordinality {
                     let wrong = "LATERAL TABLE has no WITH ORDINALITY";
                     return Err(PlanError::at(wrong, span)
                         .remedy("write CROSS JOIN UNNEST(f(t.x)) WITH ORDINALITY AS item (name, place)"));
                 }
-                ("LATERAL TABLE", remedy, args, alias, false)
+                let remedy = "write LATERAL TABLE(f(t.x)) AS item (name)";
+                ("LATERAL TABLE", "one function", remedy, args, alias, false)
             }
             TableFactor::Table { args, alias, with_ordinality, .. } => {
                 let arguments = args.map(|arguments| arguments.args).unwrap_or_default();
-                ("UNNEST", "write UNNEST(t.list)", arguments, alias, with_ordinality)
+                ("UNNEST", "one list or map", "write UNNEST(t.list)", arguments, alias, with_ordinality)
             }
             _ => return Err(PlanError::at("UNNEST or LATERAL TABLE is expected here", span)),
         };
         match <[FunctionArg; 1]>::try_from(arguments) {
-            Ok([FunctionArg::Unnamed(FunctionArgExpr::Expr(list))]) => {
-                let is_call = matches!(list, ast::Expr::Function(_));
-                match name == "UNNEST" || is_call {
-                    true => Ok(Self { name, span, list, alias, ordinality }),
-                    false => Err(PlanError::at("LATERAL TABLE takes a function", span).remedy(remedy)),
-                }
+            Ok([FunctionArg::Unnamed(FunctionArgExpr::Expr(list))])
+                if name == "UNNEST" || matches!(list, ast::Expr::Function(_)) =>
+            {
+                Ok(Self { name, span, list, alias, ordinality })
             }
-            _ if name == "UNNEST" => Err(PlanError::at("UNNEST takes one list or map", span).remedy(remedy)),
-            _ => Err(PlanError::at("LATERAL TABLE takes one function", span).remedy(remedy)),
+            Ok([FunctionArg::Unnamed(FunctionArgExpr::Expr(_))]) => {
+                Err(PlanError::at(format!("{name} takes a function"), span).remedy(remedy))
+            }
+            _ => Err(PlanError::at(format!("{name} takes {takes}"), span).remedy(remedy)),
         }
     }
 
     /// The node over `input`.
-    fn over(self, input: LogicalPlan, list: Expr, outer: bool) -> Result<LogicalPlan> {
+    fn over(
+        self,
+        input: LogicalPlan,
+        outer: bool,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let list = context.sql_to_expr(self.list, input.schema())?;
         let names = self.alias.iter().flat_map(|alias| &alias.columns);
         let names = names.map(|column| column.name.value.clone()).collect();
         let alias = self.alias.map(|alias| alias.name.value);
@@ -248,8 +254,7 @@ impl RelationPlanner for UnnestPlanner {
             other if is_unnest(&other) => {
                 let lists = Lists::of(other)?;
                 let input = LogicalPlanBuilder::empty(true).build()?;
-                let list = context.sql_to_expr(lists.list.clone(), input.schema())?;
-                return planned(lists.over(input, list, false)?);
+                return planned(lists.over(input, false, context)?);
             }
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
@@ -262,30 +267,24 @@ impl RelationPlanner for UnnestPlanner {
             false => TableFactor::NestedJoin { table_with_joins: nested, alias: None },
         };
         let lists = Lists::of(join.relation)?;
-        let wrong = |what: &str, remedy: &str| {
-            let [what, remedy] = [what, remedy].map(|text| text.replace("UNNEST", lists.name));
-            PlanError::at(what, lists.span).remedy(remedy)
-        };
+        let (name, span) = (lists.name, lists.span);
         let input = context.plan(left)?;
-        let list = context.sql_to_expr(lists.list.clone(), input.schema())?;
         let (outer, condition) = match join.join_operator {
             JoinOperator::CrossJoin(_) => (false, None),
             JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (false, on(constraint)),
             JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (true, on(constraint)),
             _ => {
-                return Err(wrong(
-                    "UNNEST is joined by CROSS, INNER or LEFT JOIN",
-                    "write CROSS JOIN UNNEST(…)",
-                )
-                .into());
+                let wrong = format!("{name} is joined by CROSS, INNER or LEFT JOIN");
+                return Err(PlanError::at(wrong, span).remedy(format!("write CROSS JOIN {name}(…)")).into());
             }
         };
         let condition = condition.filter(|condition| !is_true(condition));
         if outer && condition.is_some() {
-            let remedy = "write LEFT JOIN UNNEST(…) AS item ON TRUE, and filter in WHERE";
-            return Err(wrong("LEFT JOIN UNNEST has no condition but TRUE", remedy).into());
+            let wrong = format!("LEFT JOIN {name} has no condition but TRUE");
+            let remedy = format!("write LEFT JOIN {name}(…) AS item ON TRUE, and filter in WHERE");
+            return Err(PlanError::at(wrong, span).remedy(remedy).into());
         }
-        let mut plan = lists.over(input, list, outer)?;
+        let mut plan = lists.over(input, outer, context)?;
         if let Some(condition) = condition {
             let condition = context.sql_to_expr(condition, plan.schema())?;
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;

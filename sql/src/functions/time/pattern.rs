@@ -185,35 +185,32 @@ impl Pattern {
 
     /// True if writing it needs a zone, which a TIMESTAMP has not.
     pub fn needs_zone(&self) -> bool {
-        fn any(items: &[Item]) -> bool {
-            items.iter().any(|item| match item {
-                Item::Offset(_) => true,
-                Item::Optional(inner) => any(inner),
-                _ => false,
-            })
-        }
-        any(&self.items)
+        any(&self.items, |item| matches!(item, Item::Offset(_)))
     }
 
     /// True if it shows nothing below a minute: what it writes is the same for all of one.
     pub fn is_of_minutes(&self) -> bool {
-        fn all(items: &[Item]) -> bool {
-            items.iter().all(|item| match item {
-                Item::Number { field, .. } => !matches!(
-                    field,
-                    Field::Second
-                        | Field::Millisecond
-                        | Field::Nanosecond
-                        | Field::MillisecondOfDay
-                        | Field::NanosecondOfDay
-                ),
-                Item::Fraction { .. } => false,
-                Item::Optional(inner) => all(inner),
-                _ => true,
-            })
-        }
-        all(&self.items)
+        !any(&self.items, |item| match item {
+            Item::Number { field, .. } => matches!(
+                field,
+                Field::Second
+                    | Field::Millisecond
+                    | Field::Nanosecond
+                    | Field::MillisecondOfDay
+                    | Field::NanosecondOfDay
+            ),
+            Item::Fraction { .. } => true,
+            _ => false,
+        })
     }
+}
+
+/// True if `is` says so of an item, also of one in an optional part.
+fn any(items: &[Item], is: fn(&Item) -> bool) -> bool {
+    items.iter().any(|item| match item {
+        Item::Optional(inner) => any(inner, is),
+        item => is(item),
+    })
 }
 
 struct Compiler {
