@@ -122,9 +122,9 @@ pub(crate) fn write_value(out: &mut Vec<u8>, column: &ArrayRef, row: usize) -> R
         DataType::Utf8 => write_text(out, column.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => write_text(out, column.as_string::<i64>().value(row)),
         DataType::Utf8View => write_text(out, column.as_string_view().value(row)),
-        DataType::Timestamp(..) => {
+        DataType::Timestamp(unit, zone) => {
             out.push(b'"');
-            write_moment(out, column, row, b'T');
+            write_moment(out, column, row, (*unit, zone.is_some()), b'T');
             out.push(b'"');
         }
         DataType::Date32 => {
@@ -194,8 +194,7 @@ pub(in crate::format) fn write_plain(out: &mut Vec<u8>, column: &ArrayRef, row: 
         DataType::LargeUtf8 => out.extend_from_slice(column.as_string::<i64>().value(row).as_bytes()),
         DataType::Utf8View => out.extend_from_slice(column.as_string_view().value(row).as_bytes()),
         DataType::Binary => out.extend_from_slice(column.as_binary::<i32>().value(row)),
-        DataType::Timestamp(..) if column.is_null(row) => out.extend_from_slice(b"null"),
-        DataType::Timestamp(..) => write_moment(out, column, row, b' '),
+        DataType::Timestamp(unit, zone) => write_moment(out, column, row, (*unit, zone.is_some()), b' '),
         _ => {
             write_value(out, column, row)?;
             if out.get(start) == Some(&b'"') {
@@ -225,25 +224,22 @@ fn write_float<F: Into<f64> + serde::Serialize + Copy>(out: &mut Vec<u8>, value:
 }
 
 /// Appends a TIMESTAMP of any precision, with `Z` behind one of a zone.
-fn write_moment(out: &mut Vec<u8>, column: &ArrayRef, row: usize, separator: u8) {
-    let (value, per_second, zone) = match column.data_type() {
-        DataType::Timestamp(TimeUnit::Second, zone) => {
-            (column.as_primitive::<TimestampSecondType>().value(row), 1, zone)
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, zone) => {
-            (column.as_primitive::<TimestampMillisecondType>().value(row), 1_000, zone)
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            (column.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000, zone)
-        }
-        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
-            (column.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000_000, zone)
-        }
-        _ => return,
+fn write_moment(
+    out: &mut Vec<u8>,
+    column: &ArrayRef,
+    row: usize,
+    (unit, has_zone): (TimeUnit, bool),
+    separator: u8,
+) {
+    let (value, per_second) = match unit {
+        TimeUnit::Second => (column.as_primitive::<TimestampSecondType>().value(row), 1),
+        TimeUnit::Millisecond => (column.as_primitive::<TimestampMillisecondType>().value(row), 1_000),
+        TimeUnit::Microsecond => (column.as_primitive::<TimestampMicrosecondType>().value(row), 1_000_000),
+        TimeUnit::Nanosecond => (column.as_primitive::<TimestampNanosecondType>().value(row), 1_000_000_000),
     };
     let nanos = value.rem_euclid(per_second) * (1_000_000_000 / per_second);
     write_timestamp(out, value.div_euclid(per_second), nanos as u32, separator);
-    if zone.is_some() {
+    if has_zone {
         out.push(b'Z');
     }
 }
