@@ -56,10 +56,10 @@ fn start(sql: &str) -> Child {
         .expect("the binary starts")
 }
 
-fn source(broker: &str, topic: &str) -> String {
+fn source(broker: &str, topic: &str, qos: u8) -> String {
     format!(
         "CREATE TABLE telemetry (device STRING, temperature DOUBLE, humidity DOUBLE, n BIGINT, t BIGINT) WITH (
-           'connector' = 'mqtt', 'url' = 'mqtt://{broker}', 'topic' = '{topic}', 'qos' = '0');"
+           'connector' = 'mqtt', 'url' = 'mqtt://{broker}', 'topic' = '{topic}', 'qos' = '{qos}');"
     )
 }
 
@@ -104,8 +104,10 @@ fn warm_up(device: &mut Device, topic: &str, is_through: impl Fn() -> bool) {
 
 fn read(broker: &str) {
     let (count, rate) = (flag("messages", 1_000_000_usize), flag("read-rate", 100_000));
-    let mut child =
-        start(&format!("{} SELECT n, t FROM telemetry WHERE temperature > 98", source(broker, "bench/read")));
+    let mut child = start(&format!(
+        "{} SELECT n, t FROM telemetry WHERE temperature > 98",
+        source(broker, "bench/read", 0)
+    ));
     let (sender, lines) = std::sync::mpsc::channel();
     let output = BufReader::new(child.stdout.take().expect("output is piped"));
     thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -164,7 +166,7 @@ fn journal(broker: &str) {
 
         let folder = tempfile::tempdir().expect("a temporary folder");
         let start = || {
-            let sql = source(broker, "bench/journal").replace("'qos' = '0'", "'qos' = '1'");
+            let sql = source(broker, "bench/journal", 1);
             let mut builder = Pipeline::builder()
                 .workers(2)
                 .state(folder.path())
@@ -206,7 +208,7 @@ fn latency(broker: &str, rate: usize) {
         "{} CREATE TABLE alerts (t BIGINT, n BIGINT) WITH (
            'connector' = 'mqtt', 'url' = 'mqtt://{broker}', 'topic' = '{to}', 'qos' = '0');
          INSERT INTO alerts SELECT t, n FROM telemetry WHERE temperature > -100",
-        source(broker, &from)
+        source(broker, &from, 0)
     ));
     let begin = now();
     let mut subscriber = Device::connect(broker, "bench-subscriber");

@@ -4,8 +4,8 @@ use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Acknowledgements that are sent together, at most.
-const ACKS_MAX: usize = 256;
+/// Acknowledgements that are sent together, about.
+const ACK_BYTES_MAX: usize = 1 << 10;
 
 /// A connection.
 pub struct Device {
@@ -65,11 +65,7 @@ impl Device {
     pub fn send_acknowledged(&mut self, topic: &str, payloads: &[Vec<u8>]) {
         let mut bytes = Vec::new();
         for (id, payload) in (1_u16..).zip(payloads) {
-            let mut body = Vec::with_capacity(4 + topic.len() + payload.len());
-            text(&mut body, topic);
-            body.extend_from_slice(&id.to_be_bytes());
-            body.extend_from_slice(payload);
-            bytes.extend_from_slice(&packet(0x32, &body));
+            bytes.extend_from_slice(&published(0x32, topic, &id.to_be_bytes(), payload));
         }
         self.send(&bytes);
         for _ in payloads {
@@ -80,9 +76,8 @@ impl Device {
     /// The payload of the next message, which is acknowledged; none when there is none for too long.
     pub fn receive(&mut self) -> Option<Vec<u8>> {
         loop {
-            if !self.acks.is_empty() && (self.reader.buffer().is_empty() || self.acks.len() >= 4 * ACKS_MAX) {
-                let acks = std::mem::take(&mut self.acks);
-                self.send(&acks);
+            if self.reader.buffer().is_empty() || self.acks.len() >= ACK_BYTES_MAX {
+                self.acknowledge();
             }
             let (first, body) = self.next()?;
             if first >> 4 == 3 {
@@ -98,10 +93,16 @@ impl Device {
 
     /// Acknowledges what it has received and says goodbye, which leaves a session that stays.
     pub fn leave(mut self) {
-        let acks = std::mem::take(&mut self.acks);
-        self.send(&acks);
+        self.acknowledge();
         self.settle();
         self.send(&[0xE0, 0]);
+    }
+
+    fn acknowledge(&mut self) {
+        let acks = std::mem::take(&mut self.acks);
+        if !acks.is_empty() {
+            self.send(&acks);
+        }
     }
 
     fn next(&mut self) -> Option<(u8, Vec<u8>)> {
@@ -125,10 +126,16 @@ impl Device {
 
 /// A PUBLISH at QoS 0.
 pub fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(2 + topic.len() + payload.len());
+    published(0x30, topic, &[], payload)
+}
+
+/// A PUBLISH; QoS 0 has no packet id.
+fn published(first: u8, topic: &str, id: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(2 + topic.len() + id.len() + payload.len());
     text(&mut body, topic);
+    body.extend_from_slice(id);
     body.extend_from_slice(payload);
-    packet(0x30, &body)
+    packet(first, &body)
 }
 
 fn packet(first: u8, body: &[u8]) -> Vec<u8> {
